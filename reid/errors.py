@@ -1,0 +1,27 @@
+"""The errors that a user can cause and mend, each with the exit code of the job it ends."""
+
+
+class ReidError(Exception):
+    """An error whose message is meant for the user: it carries the value, the limit and the fix."""
+
+    exit_code = 1
+
+
+class InputError(ReidError, ValueError):
+    """The input or the configuration cannot be used as it is."""
+
+
+class MissingPackageError(ReidError, ImportError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+
+class TooManyFailuresError(ReidError):
+    """More images failed than `max_failures` allows; everything that worked is still written."""
+
+    exit_code = 2
+
+
+class StorageError(ReidError):
+    """Storage or the cluster could not be reached: worth trying again."""
+
+    exit_code = 3

@@ -1,0 +1,45 @@
+"""Packages that are heavy or optional, imported when they are first needed.
+
+`import reid` and `reid --help` stay fast because these imports happen inside functions, and a
+package that is not installed is an error that says how to install it, raised where it is needed.
+"""
+
+import importlib
+from typing import Any
+
+from reid.errors import MissingPackageError
+
+
+def _load(package: str, extra: str | None) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        install = f'pip install "reid-engine[{extra}]"' if extra else f"pip install {package}"
+        raise MissingPackageError(
+            f"{package} is needed here and cannot be imported ({error}); install it: {install}"
+        ) from error
+
+
+def faiss() -> Any:
+    """The faiss module (extra `cpu` or `gpu`); MissingPackageError where it is absent."""
+    return _load("faiss", "cpu")
+
+
+def cuml() -> Any:
+    """The cuml module (extra `gpu`); MissingPackageError where it is absent."""
+    return _load("cuml", "gpu")
+
+
+def openvino() -> Any:
+    """The openvino module (extra `cpu`); MissingPackageError where it is absent."""
+    return _load("openvino", "cpu")
+
+
+def timm() -> Any:
+    """The timm module."""
+    return _load("timm", None)
+
+
+def transformers() -> Any:
+    """The transformers module."""
+    return _load("transformers", None)

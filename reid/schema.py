@@ -1,0 +1,54 @@
+"""The tables that stages hand to each other, as Arrow schemas. Each is written down only here."""
+
+import pyarrow as pa
+
+ANNOTATIONS = pa.schema(
+    [
+        pa.field("annotation_id", pa.string(), nullable=False),
+        pa.field("image_path", pa.string(), nullable=False),  # relative to root
+        pa.field("root", pa.string(), nullable=False),  # folder or URI of the collection
+        pa.field("bbox", pa.list_(pa.float32(), 4)),  # x, y, w, h in pixels; null = whole image
+        pa.field("species", pa.string(), nullable=False),
+        pa.field("identity", pa.string()),  # null = unknown
+        pa.field("encounter_id", pa.string()),
+        pa.field("viewpoint", pa.string()),
+        pa.field("timestamp", pa.timestamp("us")),
+        pa.field("location_id", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("image_id", pa.string()),  # the source's own id, carried through to the exports
+    ]
+)
+
+FAILURES = pa.schema(
+    [
+        pa.field("annotation_id", pa.string(), nullable=False),
+        pa.field("image_path", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("error", pa.string(), nullable=False),
+    ]
+)
+
+CLUSTERS = pa.schema(
+    [
+        pa.field("annotation_id", pa.string(), nullable=False),
+        pa.field("species", pa.string(), nullable=False),
+        pa.field("cluster", pa.int64(), nullable=False),  # -1 = noise
+        pa.field("cluster_label", pa.string(), nullable=False),  # noise: a label of its own
+        pa.field("nearest_id", pa.string()),  # null when the species has one annotation
+        pa.field("nearest_distance", pa.float32()),
+    ]
+)
+
+
+def embeddings(dimension: int) -> pa.Schema:
+    """The schema of the embeddings table for rows of `dimension` float32 values, unit length."""
+    return pa.schema(
+        [
+            pa.field("annotation_id", pa.string(), nullable=False),
+            pa.field("species", pa.string(), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32(), dimension), nullable=False),
+            pa.field("content_hash", pa.string(), nullable=False),  # of the file's bytes and the box
+            pa.field("width", pa.int32(), nullable=False),  # of the crop, pixels
+            pa.field("height", pa.int32(), nullable=False),
+        ]
+    )
