@@ -1,0 +1,152 @@
+"""Every kind of file that people have, and every kind that breaks."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from reid.images import ImageError, decode_crop, resize
+
+
+def picture(width: int = 64, height: int = 48) -> np.ndarray:
+    """Smooth, and different in all four corners, so that flips and turns show."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([255 * x // width, 255 * y // height, 128 + 0 * x], axis=2).astype(np.uint8)
+
+
+def encoded(pixels: np.ndarray | Image.Image, kind: str = "JPEG", **options: object) -> bytes:
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def close(a: np.ndarray, b: np.ndarray, tolerance: float = 4) -> bool:
+    return a.shape == b.shape and float(np.abs(a.astype(int) - b).mean()) < tolerance
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+def test_formats(kind: str) -> None:
+    crop = decode_crop(encoded(picture(), kind), target=32)
+    assert close(crop.pixels, picture())
+    assert (crop.width, crop.height) == (64, 48)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_exif_orientation_is_applied_as_pillow_does(orientation: int, kind: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(picture(), kind, exif=exif, **({"quality": 95} if kind == "JPEG" else {}))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    assert close(decode_crop(data, target=64).pixels, expected, 2)
+
+
+def test_a_box_is_cut_from_the_upright_image() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(picture(), "JPEG", exif=exif, quality=95)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    crop = decode_crop(data, [5, 10, 20, 30], target=64)
+    assert (crop.width, crop.height) == (20, 30)
+    assert close(crop.pixels, upright[10:40, 5:25], 2)
+
+
+def test_a_margin_widens_the_box_and_the_border_clips_it() -> None:
+    data = encoded(picture(), "PNG")
+    assert np.array_equal(
+        decode_crop(data, [20, 20, 10, 10], target=8, bbox_margin=0.5).pixels,
+        picture()[15:35, 15:35],
+    )
+    assert np.array_equal(
+        decode_crop(data, [50, 40, 100, 100], target=8).pixels, picture()[40:, 50:]
+    )
+
+
+@pytest.mark.parametrize(
+    "box", [[0, 0, 0, 10], [0, 0, 10, -1], [float("nan"), 0, 1, 1], [64, 0, 5, 5], [-9, 0, 5, 5]]
+)
+def test_a_box_without_area_is_refused(box: list[float]) -> None:
+    with pytest.raises(ImageError, match=r"zero-area box|box outside the image"):
+        decode_crop(encoded(picture()), box, target=8)
+
+
+def test_modes() -> None:
+    pixels = picture()
+    grey = np.asarray(Image.fromarray(pixels).convert("L"))
+    rgb_of_grey = np.repeat(grey[:, :, None], 3, axis=2)
+    assert close(decode_crop(encoded(grey), target=64).pixels, rgb_of_grey, 1)
+    assert close(
+        decode_crop(encoded(Image.fromarray(pixels).convert("CMYK")), target=64).pixels, pixels
+    )
+    palette = Image.fromarray(pixels).quantize(64)
+    assert close(decode_crop(encoded(palette, "PNG"), target=64).pixels, pixels, 8)
+    transparent = decode_crop(encoded(palette, "PNG", transparency=bytes(range(64))), target=64)
+    assert close(transparent.pixels, pixels, 8)
+    assert np.array_equal(
+        decode_crop(encoded(Image.fromarray(pixels).convert("RGBA"), "PNG"), target=64).pixels,
+        pixels,
+    )
+    sixteen = Image.fromarray(grey.astype(np.uint16) * 257)
+    for kind in ("PNG", "TIFF"):
+        assert np.array_equal(decode_crop(encoded(sixteen, kind), target=64).pixels, rgb_of_grey)
+    with pytest.raises(ImageError, match="floating-point"):
+        decode_crop(encoded(Image.fromarray(grey.astype(np.float32)), "TIFF"), target=64)
+
+
+def test_a_scaled_decode_is_smaller_and_looks_the_same() -> None:
+    data = encoded(picture(1600, 1200), quality=95)
+    full, scaled = (decode_crop(data, target=64, decode=how) for how in ("full", "scaled"))
+    assert full.pixels.shape == (1200, 1600, 3)
+    assert scaled.pixels.shape[0] < 600
+    assert min(scaled.pixels.shape[:2]) >= 128
+    assert (scaled.width, scaled.height) == (1600, 1200)
+    assert close(resize(full.pixels, 64), resize(scaled.pixels, 64), 1)
+
+
+def test_a_scaled_decode_keeps_a_small_box_sharp() -> None:
+    data = encoded(picture(1600, 1200), quality=95)
+    box = [800, 600, 100, 100]
+    full, scaled = (decode_crop(data, box, target=64, decode=how) for how in ("full", "scaled"))
+    assert np.array_equal(full.pixels, scaled.pixels)
+    large = [400, 300, 800, 600]
+    full, scaled = (decode_crop(data, large, target=64, decode=how) for how in ("full", "scaled"))
+    assert scaled.pixels.shape[0] < full.pixels.shape[0]
+    assert close(resize(full.pixels, 64), resize(scaled.pixels, 64), 1)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty file"),
+        (b"GIF8 is not what follows", "not an image"),
+        (b"\xff\xd8\xff\xe0 nothing", "not an image|cannot be decoded"),
+        (encoded(picture(640, 480))[:3000], "truncated|cannot be decoded"),
+        (encoded(picture(640, 480), "PNG")[:2000], "truncated|cannot be decoded"),
+        (encoded(np.zeros((100, 100, 3), np.uint8), "WEBP")[:40], "not an image|cannot be decoded"),
+    ],
+)
+def test_broken_files_say_why(data: bytes, reason: str) -> None:
+    with pytest.raises(ImageError, match=reason):
+        decode_crop(data, target=64)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bomb_is_refused_before_it_is_decoded() -> None:
+    bomb = encoded(Image.new("1", (10_000, 10_000)), "PNG")
+    assert len(bomb) < 100_000
+    with pytest.raises(ImageError, match=r"10000 × 10000 is 100 megapixels, over the limit of 80"):
+        decode_crop(bomb, target=64)
+    with pytest.raises(ImageError, match=r"over the limit|far too large"):
+        decode_crop(encoded(Image.new("1", (20_000, 20_000)), "PNG"), target=64)
+
+
+def test_resize_agrees_with_pillow() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (300, 500, 3), dtype=np.uint8)
+    for name, method in (
+        ("bicubic", Image.Resampling.BICUBIC),
+        ("bilinear", Image.Resampling.BILINEAR),
+    ):
+        expected = np.asarray(Image.fromarray(noise).resize((64, 64), method))
+        assert close(resize(noise, 64, name), expected, 1)
