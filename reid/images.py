@@ -119,7 +119,7 @@ def resize(pixels: np.ndarray, size: int, interpolation: str = "bicubic") -> np.
     from torchvision.transforms.v2 import functional as F
 
     # A permuted view of (h, w, 3) is torch's channels_last, which has the fast uint8 kernel.
-    image = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)
+    image = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)
     resized = F.resize(image, [size, size], InterpolationMode(interpolation), antialias=True)
     return np.ascontiguousarray(resized.permute(1, 2, 0).numpy())
 

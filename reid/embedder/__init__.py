@@ -1,0 +1,14 @@
+"""From crops to unit vectors.
+
+| file | holds |
+| --- | --- |
+| `views.py` | test-time augmentation: the named views of a batch |
+| `runtime.py` | one network on one device: torch, torch.compile or OpenVINO, checked against torch |
+| `embed.py` | `Embedder`: views × models → unit rows; `Recipe`: what the numbers depend on |
+| `stream.py` | annotations → embeddings and failures, decoding ahead of the model |
+"""
+
+from reid.embedder.embed import Embedder, Recipe
+from reid.embedder.stream import embed_annotations
+
+__all__ = ["Embedder", "Recipe", "embed_annotations"]

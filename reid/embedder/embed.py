@@ -1,0 +1,199 @@
+"""Views × models → one unit vector an image, and the recipe that names what it depends on."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from reid.embedder.runtime import Precision, RuntimeName, make_runner
+from reid.embedder.views import check_views, make_views
+from reid.errors import InputError
+from reid.images import resize
+
+if TYPE_CHECKING:
+    import torch
+
+    from reid.models import LoadedModel
+
+CPU_BATCH = 32
+LARGEST_GPU_BATCH = 512
+GPU_MEMORY_SHARE = 0.6  # of what is free; the rest is for fragmentation and the decoder
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that changes the numbers of an embedding. Another recipe is another folder.
+
+    The runtime and the device are not in it: they are checked to agree to the last digits.
+
+    Attributes:
+        models: (name, digest of weights and preprocessing) of each model.
+        model_weights: one a model.
+        views: names, as in `views.py`.
+        precision: `fp32` or `bf16`.
+        decode: how JPEGs are decoded, see `reid.images`.
+        bbox_margin: share of the box's sides.
+    """
+
+    models: tuple[tuple[str, str], ...]
+    model_weights: tuple[float, ...]
+    views: tuple[str, ...]
+    precision: str
+    decode: str
+    bbox_margin: float
+
+    @property
+    def fingerprint(self) -> str:
+        """12 hex digits; the names of the models do not count, their weights do."""
+        numbers = {**asdict(self), "models": [digest for _, digest in self.models], "version": 1}
+        # The average does not depend on the order of the views.
+        numbers["views"] = sorted(self.views)
+        text = json.dumps(numbers, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def folder(self) -> str:
+        """Name of the folder in the embedding store: readable, and unique to the recipe."""
+        names = "+".join(name for name, _ in self.models)
+        return f"{re.sub(r'[^A-Za-z0-9.+-]+', '-', names).strip('-')[:60]}-{self.fingerprint}"
+
+
+class Embedder:
+    """Loaded networks that turn resized crops into unit vectors.
+
+    `prepare` runs in decoding threads, `embed` in the thread that owns the model.
+    """
+
+    def __init__(
+        self,
+        models: "Sequence[LoadedModel]",
+        *,
+        model_weights: Sequence[float] | None = None,
+        views: Sequence[str] = ("identity",),
+        precision: Precision = "fp32",
+        device: str = "cpu",
+        runtime: RuntimeName = "auto",
+        threads: int = 1,
+        batch_size: int | None = None,
+    ) -> None:
+        """Put the models on the device.
+
+        Args:
+            models: one, or several whose unit vectors are concatenated.
+            model_weights: share of each model in the cosine; equal if not given.
+            views: test-time augmentation, see `views.py`.
+            precision, runtime, threads: see `make_runner`.
+            device: `cpu`, `cuda` or `cuda:<n>`.
+            batch_size: images a forward pass; from the device's memory if not given.
+
+        Raises:
+            InputError: weights or views do not fit.
+        """
+        check_views(views)
+        weights = (
+            [1.0] * len(models) if model_weights is None else [float(w) for w in model_weights]
+        )
+        if len(weights) != len(models) or min(weights, default=0) <= 0:
+            raise InputError(
+                f"embed.model_weights: {weights} for {len(models)} models; give one above 0 for each"
+            )
+        self.models = list(models)
+        self.views = tuple(views)
+        self.device = device
+        # Rows are joined by their cosines: a weight multiplies the cosine, so its root the vector.
+        total = sum(weights)
+        self._factors = [(weight / total) ** 0.5 for weight in weights]
+        made = [
+            make_runner(m, device=device, precision=precision, runtime=runtime, threads=threads)
+            for m in models
+        ]
+        self._runners = [runner for runner, _ in made]
+        self.runtime = ", ".join(dict.fromkeys(name for _, name in made))
+        self.inputs = list(dict.fromkeys((m.input_size, m.interpolation) for m in models))
+        self.batch_size = batch_size or self._fitting_batch()
+
+    @property
+    def dimension(self) -> int:
+        """Length of an embedding."""
+        return sum(model.dimension for model in self.models)
+
+    @property
+    def largest_input(self) -> int:
+        """Side in pixels of the largest input among the models."""
+        return max(size for size, _ in self.inputs)
+
+    def prepare(self, pixels: np.ndarray) -> list[np.ndarray]:
+        """Resize one crop, (h, w, 3) uint8, for every distinct input of the models."""
+        return [resize(pixels, size, interpolation) for size, interpolation in self.inputs]
+
+    def embed(self, prepared: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+        """Embed a batch.
+
+        Args:
+            prepared: for each image what `prepare` returned.
+
+        Returns:
+            (b, dimension) float32, unit rows; a row of NaN where a network gave no usable features.
+        """
+        import torch
+
+        stacks = [
+            torch.from_numpy(np.stack([image[i] for image in prepared])).to(self.device)
+            for i in range(len(self.inputs))
+        ]
+        parts = []
+        for model, runner, factor in zip(self.models, self._runners, self._factors, strict=True):
+            batch = stacks[self.inputs.index((model.input_size, model.interpolation))]
+            views = make_views(batch, self.views)
+            features = self._run(runner, torch.cat(views)).view(len(views), len(batch), -1)
+            # Each view gets one vote, however long its features are.
+            average = torch.nn.functional.normalize(features, dim=2).mean(0)
+            parts.append(_unit(average) * factor)
+        rows: np.ndarray = _unit(torch.cat(parts, dim=1)).cpu().numpy()
+        return rows
+
+    def _run(self, runner: "object", batch: "torch.Tensor") -> "torch.Tensor":
+        """Forward in pieces that fit; a GPU that runs out of memory gets half as much, again."""
+        import torch
+
+        assert callable(runner)
+        step = self.batch_size * len(self.views)
+        while True:
+            try:
+                return torch.cat([runner(batch[i : i + step]) for i in range(0, len(batch), step)])
+            except torch.cuda.OutOfMemoryError:
+                if step == 1:
+                    raise
+                torch.cuda.empty_cache()
+                step = max(1, step // 2)
+                self.batch_size = max(1, self.batch_size // 2)
+
+    def _fitting_batch(self) -> int:
+        """Images a forward pass that fit into the device's memory, measured with a small one."""
+        import torch
+
+        if not self.device.startswith("cuda"):
+            return CPU_BATCH
+        self.batch_size = trial = 8
+        image = [np.zeros((size, size, 3), np.uint8) for size, _ in self.inputs]
+        self.embed([image])
+        torch.cuda.reset_peak_memory_stats(self.device)
+        before = torch.cuda.memory_allocated(self.device)
+        self.embed([image] * trial)
+        used = torch.cuda.max_memory_allocated(self.device) - before
+        free, _ = torch.cuda.mem_get_info(self.device)
+        fitting = int(free * GPU_MEMORY_SHARE / max(1, used / trial))
+        return max(1, min(LARGEST_GPU_BATCH, 1 << max(0, fitting.bit_length() - 1)))
+
+
+def _unit(rows: "torch.Tensor") -> "torch.Tensor":
+    """Rows of length one; NaN where a row has no direction."""
+    import torch
+
+    length = rows.norm(dim=1, keepdim=True)
+    usable = torch.isfinite(length) & (length > 1e-12)
+    return torch.where(usable, rows / length, torch.full_like(rows, float("nan")))

@@ -1,0 +1,181 @@
+"""One network on one device, by the fastest route that keeps its features."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from reid import optional
+from reid.errors import InputError, MissingPackageError
+
+if TYPE_CHECKING:
+    import torch
+
+    from reid.models import LoadedModel
+
+Precision = Literal["fp32", "bf16"]
+RuntimeName = Literal["auto", "torch", "compile", "openvino"]
+
+# (b, s, s, 3) uint8 on the device → (b, d) float32 features on the device, not normalised.
+Runner = Callable[["torch.Tensor"], "torch.Tensor"]
+
+# OpenVINO serves a fixed batch: two such requests at a time kept two cores busiest in our trial.
+OPENVINO_BATCH = 16
+# Least cosine between a runtime's features and plain torch fp32 on the probe images.
+LEAST_COSINE = {"fp32": 0.9999, "bf16": 0.99}
+
+
+def make_runner(
+    model: "LoadedModel", *, device: str, precision: Precision, runtime: RuntimeName, threads: int
+) -> tuple[Runner, str]:
+    """Prepare a network for a device.
+
+    Args:
+        model: its module is moved to the device.
+        device: `cpu`, `cuda` or `cuda:<n>`.
+        precision: `bf16` computes in bfloat16; weights and results stay float32.
+        runtime: `auto` is OpenVINO on a CPU where it is installed and its features agree with torch's,
+            otherwise torch.
+        threads: CPU threads that OpenVINO may use.
+
+    Returns:
+        The runner, and the name of the runtime it uses; for `auto` with the reason where OpenVINO was
+        not taken.
+
+    Raises:
+        InputError: the runtime does not exist for the device, or its features differ from torch's.
+        MissingPackageError: `openvino` is asked for and not installed.
+    """
+    if runtime == "openvino" and device != "cpu":
+        raise InputError(
+            f"embed.runtime: openvino runs on cpu, not on {device}; use torch or compile"
+        )
+    plain = _torch_runner(model, device, precision, compiled=runtime == "compile")
+    if runtime == "compile" or runtime == "torch" or device != "cpu":
+        return plain, "compile" if runtime == "compile" else "torch"
+    try:
+        fast = _openvino_runner(model, precision, threads)
+        _check_agreement(model, fast, precision)
+    except MissingPackageError:
+        if runtime == "openvino":
+            raise
+        return plain, "torch (openvino is not installed)"
+    except (RuntimeError, InputError) as error:
+        # OpenVINO cannot convert every network; torch gives the same numbers, only slower.
+        if runtime == "openvino":
+            raise InputError(f"embed.runtime: openvino cannot run {model.name}: {error}") from error
+        return plain, f"torch (openvino not used: {str(error).splitlines()[0][:200]})"
+    return fast, "openvino"
+
+
+def _prepared(model: "LoadedModel") -> "torch.nn.Module":
+    """The network behind its own preprocessing, so that every runtime takes plain pixels."""
+    import torch
+
+    class Prepared(torch.nn.Module):
+        mean: torch.Tensor
+        std: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = model.module
+            for name, values in (("mean", model.mean), ("std", model.std)):
+                scaled = torch.tensor(values, dtype=torch.float32).view(1, 3, 1, 1) * 255
+                self.register_buffer(name, scaled, persistent=False)
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            # Permuting (b, s, s, 3) gives channels_last without a copy.
+            planes = pixels.permute(0, 3, 1, 2).to(torch.float32)
+            features: torch.Tensor = self.network((planes - self.mean) / self.std)
+            return features
+
+    return Prepared().eval()
+
+
+def _torch_runner(
+    model: "LoadedModel", device: str, precision: Precision, *, compiled: bool
+) -> Runner:
+    import torch
+
+    network = _prepared(model).to(device).to(memory_format=torch.channels_last)
+    forward = torch.compile(network) if compiled else network
+    kind = torch.device(device).type
+
+    def run(pixels: torch.Tensor) -> torch.Tensor:
+        with (
+            torch.inference_mode(),
+            torch.autocast(kind, torch.bfloat16, enabled=precision == "bf16"),
+        ):
+            features: torch.Tensor = forward(pixels)
+        return features.float()
+
+    return run
+
+
+def _openvino_runner(model: "LoadedModel", precision: Precision, threads: int) -> Runner:
+    import torch
+
+    # Without this, importing the converter reports each use over the network, and waits for it.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    openvino = optional.openvino()
+    size = model.input_size
+    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        # OpenVINO traces through torch.jit, which announces its retirement on every call.
+        warnings.simplefilter("ignore")
+        converted = openvino.convert_model(
+            _prepared(model).cpu(), example_input=example, input=[OPENVINO_BATCH, size, size, 3]
+        )
+    compiled = openvino.Core().compile_model(
+        converted,
+        "CPU",
+        {
+            # Left alone, OpenVINO computes in bf16 wherever the processor can.
+            "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "INFERENCE_NUM_THREADS": threads,
+        },
+    )
+    queue = openvino.AsyncInferQueue(compiled, max(2, threads))
+
+    def run(pixels: torch.Tensor) -> torch.Tensor:
+        rows: dict[int, Any] = {}
+
+        def keep(request: Any, start: int) -> None:
+            rows[start] = torch.from_numpy(request.get_output_tensor(0).data.copy())
+
+        queue.set_callback(keep)
+        for start in range(0, len(pixels), OPENVINO_BATCH):
+            part = pixels[start : start + OPENVINO_BATCH]
+            if len(part) < OPENVINO_BATCH:
+                filler = part.new_zeros(OPENVINO_BATCH - len(part), *part.shape[1:])
+                part = torch.cat([part, filler])
+            queue.start_async(part.contiguous().numpy(), start)
+        queue.wait_all()
+        return torch.cat([rows[start] for start in sorted(rows)])[: len(pixels)]
+
+    return run
+
+
+def _check_agreement(model: "LoadedModel", runner: Runner, precision: Precision) -> None:
+    """Compare a runner with plain torch fp32 on noise and on smooth pictures.
+
+    Raises:
+        InputError: a feature row points elsewhere.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    size = model.input_size
+    noise = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8, generator=generator)
+    coarse = torch.randint(0, 256, (2, 3, 7, 7), generator=generator).float()
+    smooth = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
+    probe = torch.cat([noise, smooth.permute(0, 2, 3, 1).to(torch.uint8)])
+    with torch.inference_mode():
+        expected = _prepared(model)(probe).float()
+    cosine = torch.nn.functional.cosine_similarity(runner(probe), expected)
+    if not bool((cosine >= LEAST_COSINE[precision]).all()):
+        raise InputError(
+            f"features differ from torch's: cosine {float(cosine.min()):.5f}, "
+            f"at least {LEAST_COSINE[precision]} is needed for {precision}"
+        )
