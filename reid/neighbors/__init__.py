@@ -1,0 +1,28 @@
+"""Who is near whom: the exact radius graph and the exact k nearest rows.
+
+Distance is cosine distance, 1 − cos, in [0, 2]. Rows are unit length: `check_unit_rows` says so or
+raises, nothing here normalises. The pieces, in the order the data meets them:
+
+    rows.py           is this a matrix of unit rows?
+    screen.py         low-precision scores with a proven error bound; float32 distances of the rest
+    graph.py          Graph, radius_graph, and its blocks for whoever distributes them
+    knn.py            knn, nearest
+    fused_triton.py   matmul and threshold in one CUDA kernel (chosen by name, never by `auto`)
+"""
+
+from reid.neighbors.graph import Graph, block_pairs, edges_of_block, radius_graph, stream_edges
+from reid.neighbors.knn import knn, nearest
+from reid.neighbors.rows import check_unit_rows
+from reid.neighbors.screen import choose_backend
+
+__all__ = [
+    "Graph",
+    "block_pairs",
+    "check_unit_rows",
+    "choose_backend",
+    "edges_of_block",
+    "knn",
+    "nearest",
+    "radius_graph",
+    "stream_edges",
+]

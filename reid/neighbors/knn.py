@@ -1,0 +1,199 @@
+"""The k nearest rows, exactly: screened in low precision, decided on float32 distances."""
+
+import numpy as np
+import torch
+
+from reid import optional
+from reid.errors import InputError
+from reid.neighbors.rows import check_unit_rows
+from reid.neighbors.screen import (
+    as_keys,
+    as_tensor,
+    budget_bytes,
+    choose_backend,
+    distances,
+    keys_as_scores,
+    prepare,
+    score_error,
+    scores,
+    sort_keys,
+    threshold_keys,
+    true_positions,
+)
+
+FAISS_GPU_MAX_K = 2048
+
+
+def knn(
+    embeddings: np.ndarray,
+    k: int,
+    *,
+    queries: np.ndarray | None = None,
+    backend: str = "auto",
+    device: str = "cpu",
+    memory_bytes: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest rows of `embeddings` for each query, nearest first.
+
+    Args:
+        embeddings: (n, d) float32, unit rows: the gallery.
+        k: neighbours per query, at least 1.
+        queries: (q, d) float32, unit rows; without it every row of `embeddings` asks for its
+            nearest *other* rows.
+        backend: `auto`, `torch`, `numpy`, `faiss` or `faiss-gpu`.
+        device: "cpu", or a torch device such as "cuda".
+        memory_bytes: budget for scores and candidates; by default 512 MiB, on a GPU half of what
+            is free.
+
+    Returns:
+        indices (q, k) int32 and distances (q, k) float32. Ties go to the lower index. Where there
+        are fewer than k rows to find, the rest is −1 and NaN.
+
+    Raises:
+        InputError: rows that are not unit, dimensions that differ, k < 1, an unknown backend.
+    """
+    if k < 1:
+        raise InputError(f"k: {k}, needs at least 1")
+    check_unit_rows(embeddings)
+    asked = embeddings if queries is None else queries
+    if queries is not None:
+        check_unit_rows(queries, "queries")
+        if queries.shape[1] != embeddings.shape[1]:
+            raise InputError(
+                f"queries have {queries.shape[1]} dimensions, embeddings {embeddings.shape[1]}; "
+                "both must come from the same model"
+            )
+    n, d = embeddings.shape
+    indices = np.full((len(asked), k), -1, np.int32)
+    lengths = np.full((len(asked), k), np.nan, np.float32)
+    found = min(k, n - (queries is None))
+    if found < 1 or len(asked) == 0:
+        return indices, lengths
+    backend = choose_backend(max(n, len(asked)), d, device, backend)
+    if backend == "triton":
+        raise InputError("backend: triton builds radius graphs only; for k nearest use torch")
+    search = _faiss_search if backend.startswith("faiss") else _screened_search
+    search(
+        embeddings, asked, queries is None, backend, device, budget_bytes(device, memory_bytes),
+        indices[:, :found], lengths[:, :found],
+    )  # fmt: skip
+    return indices, lengths
+
+
+def nearest(
+    embeddings: np.ndarray, *, backend: str = "auto", device: str = "cpu"
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest other row of each row: index (n,) int32 and distance (n,) float32.
+
+    A row that is alone has −1 and NaN. Raises InputError as `knn`.
+    """
+    indices, lengths = knn(embeddings, 1, backend=backend, device=device)
+    return indices[:, 0], lengths[:, 0]
+
+
+def _screened_search(
+    gallery: np.ndarray,
+    asked: np.ndarray,
+    skip_self: bool,
+    backend: str,
+    device: str,
+    budget: int,
+    indices: np.ndarray,
+    lengths: np.ndarray,
+) -> None:
+    n, k = len(gallery), indices.shape[1]
+    everything = prepare(gallery, backend, device)
+    columns = everything.low.T.contiguous()
+    block = max(16, min(1024, budget // (16 * n)))
+    buffer = torch.empty(block * n, dtype=everything.low.dtype, device=everything.low.device)
+    for start in range(0, len(asked), block):
+        part = slice(start, min(start + block, len(asked)))
+        rows = prepare(asked[part], backend, device)
+        screened = scores(rows, columns, buffer[: len(rows.low) * n].view(-1, n))
+        error = score_error(rows, everything)
+        # A row finds itself too, and asks for one more in its place.
+        row, column = _candidates(screened, k + skip_self, error)
+        if skip_self:
+            other = column != row + start
+            row, column = row[other], column[other]
+        distance = distances(rows.exact, row, everything.exact, column)
+        # Sorted by row, then distance, then column: candidates come with columns ascending.
+        order = torch.argsort(distance, stable=True)
+        order = order[torch.argsort(row[order], stable=True)]
+        count = torch.bincount(row, minlength=len(rows.low))
+        first = torch.cumsum(count, 0) - count
+        best = order[first[:, None] + torch.arange(k, device=order.device)]
+        indices[part] = column[best].cpu().numpy()
+        lengths[part] = distance[best].cpu().numpy()
+
+
+def _candidates(screened: torch.Tensor, k: int, error: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """(row, column) of every cell that can be among the k best of its row; `screened` is used up.
+
+    With the columns dealt into groups, the k-th largest of the group maxima is reached by k
+    different cells: a lower bound of the k-th best score. A true neighbour can be screened lower
+    than that by the error of its own score and that of the cell it beats.
+    """
+    n = screened.shape[1]
+    groups = max(k, min(n, 8 * k))  # with 8 groups a neighbour the bound is nearly tight
+    if screened.device.type != "cpu":
+        dealt = screened[:, : n // groups * groups].reshape(len(screened), -1, groups)
+        limit = dealt.amax(1).topk(k, dim=1).values[:, -1:].float() - 2 * error
+        row, column = (screened >= limit).nonzero(as_tuple=True)
+        return row, column
+    keys = as_keys(screened)
+    limits = _key_limits(keys, k, groups, error)
+    if keys.dtype == np.int16 and limits.min() <= 0:
+        limits = _key_limits(sort_keys(keys), k, groups, error)
+    rows, columns = np.divmod(true_positions(keys >= limits), n)
+    return torch.from_numpy(rows), torch.from_numpy(columns)
+
+
+def _key_limits(keys: np.ndarray, k: int, groups: int, error: float) -> np.ndarray:
+    dealt = keys[:, : keys.shape[1] // groups * groups].reshape(len(keys), -1, groups)
+    kth = np.partition(dealt.max(axis=1), groups - k, axis=1)[:, groups - k, None]
+    return threshold_keys(keys_as_scores(kth) - np.float32(2 * error), keys.dtype)
+
+
+def _faiss_search(
+    gallery: np.ndarray,
+    asked: np.ndarray,
+    skip_self: bool,
+    backend: str,
+    device: str,
+    budget: int,
+    indices: np.ndarray,
+    lengths: np.ndarray,
+) -> None:
+    """Brute force by faiss: exact but for ties in the last bit of its float32 scores."""
+    faiss = optional.faiss()
+    k = indices.shape[1] + skip_self
+    index = faiss.IndexFlatIP(gallery.shape[1])
+    if backend == "faiss-gpu":
+        if k > FAISS_GPU_MAX_K:
+            raise InputError(f"k: {k}, faiss-gpu finds at most {FAISS_GPU_MAX_K}; use torch")
+        # A GPU call without a GPU aborts the process, so ask before.
+        if faiss.get_num_gpus() == 0:
+            raise InputError("backend: faiss-gpu sees no GPU; install the gpu extra, or use torch")
+        resources = faiss.StandardGpuResources()
+        index = faiss.index_cpu_to_gpu(resources, torch.device(device).index or 0, index)
+    index.add(gallery)
+    block = max(16, min(4096, budget // (32 * k)))
+    exact = as_tensor(gallery)
+    for start in range(0, len(asked), block):
+        part = slice(start, min(start + block, len(asked)))
+        found = index.search(asked[part], k)[1]
+        own = np.arange(part.start, part.stop)[:, None]
+        if skip_self:
+            # Among many identical rows a row may miss itself; then the last found is one too many.
+            missed = ~(found == own).any(axis=1)
+            found[missed, -1] = own[missed, 0]
+            found = found[found != own].reshape(-1, k - 1)
+        found = np.sort(found, axis=1)
+        flat = torch.from_numpy(found.ravel())
+        row = torch.arange(found.shape[0]).repeat_interleave(found.shape[1])
+        distance = distances(as_tensor(asked[part]), row, exact, flat)
+        length = distance.numpy().reshape(found.shape)
+        order = np.argsort(length, axis=1, kind="stable")
+        indices[part] = np.take_along_axis(found, order, axis=1)
+        lengths[part] = np.take_along_axis(length, order, axis=1)
