@@ -1,0 +1,23 @@
+"""From a neighbour graph to clusters: DBSCAN, linkage, k-means, HDBSCAN, and their thresholds.
+
+Leiden is left out: the libraries that bring it (leidenalg, igraph) are under the GPL.
+"""
+
+from reid.cluster.dbscan import check_eps, dbscan, noise_to_singletons
+from reid.cluster.forest import Forest, labels_at, minimum_forest, spanning_forest
+from reid.cluster.linkage import linkage_forest, linkage_labels
+from reid.cluster.partition import hdbscan, kmeans
+
+__all__ = [
+    "Forest",
+    "check_eps",
+    "dbscan",
+    "hdbscan",
+    "kmeans",
+    "labels_at",
+    "linkage_forest",
+    "linkage_labels",
+    "minimum_forest",
+    "noise_to_singletons",
+    "spanning_forest",
+]
