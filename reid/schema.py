@@ -47,7 +47,9 @@ def embeddings(dimension: int) -> pa.Schema:
             pa.field("annotation_id", pa.string(), nullable=False),
             pa.field("species", pa.string(), nullable=False),
             pa.field("embedding", pa.list_(pa.float32(), dimension), nullable=False),
-            pa.field("content_hash", pa.string(), nullable=False),  # of the file's bytes and the box
+            pa.field(
+                "content_hash", pa.string(), nullable=False
+            ),  # of the file's bytes and the box
             pa.field("width", pa.int32(), nullable=False),  # of the crop, pixels
             pa.field("height", pa.int32(), nullable=False),
         ]

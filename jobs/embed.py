@@ -1,0 +1,456 @@
+"""Annotations → embeddings: Ray Data hands shards of rows to model actors, which write Parquet.
+
+Ray carries shard numbers and counts. An actor reads the rows of its shard, opens the images, embeds
+them and writes one part file, so that neither pixels nor embeddings travel, memory does not grow
+with the number of images, and a shard that is repeated after a crash replaces itself.
+"""
+
+import logging
+import sys
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy
+
+from jobs.console import progress, say
+from reid import embeddings, schema, store
+from reid.config import Config, Images, Route
+from reid.embedder import Embedder, Recipe, embed_annotations
+from reid.errors import InputError, ReidError, StorageError, TooManyFailuresError
+from reid.images import ImageError, decode_crop
+from reid.models import load_model
+
+MOST_CPUS_PER_WORKER = 4  # beyond a few cores two actors do more than one
+SHARD_ROWS_RANGE = (32, 4096)
+SHARDS_PER_WORKER = 8  # enough that a slow one does not keep the others waiting at the end
+BLOCKS_AT_MOST = 2000
+ISOLATE_AT_ATTEMPT = 3  # by then it is hardly chance that the worker dies
+GIVE_UP_AT_ATTEMPT = 8
+
+
+@dataclass(frozen=True)
+class EmbedTask:
+    """What an actor needs to know; travels once to each."""
+
+    models: tuple[str, ...]
+    trust_remote_code: bool
+    revision: str | None
+    recipe: Recipe
+    folder: str
+    work: str
+    device: str
+    runtime: str
+    batch_size: int | None
+    threads: int
+    images: Images
+
+
+@dataclass
+class EmbedSummary:
+    """Counts and seconds of the embedding stage, as written to summary.json."""
+
+    annotations: int = 0
+    embedded: int = 0
+    reused: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    images_per_second: float | None = None
+    recipes: dict[str, str] = field(default_factory=dict)  # species → recipe folder
+    runtimes: list[str] = field(default_factory=list)
+
+
+def embed(config: Config, annotations: pa.Table) -> tuple[EmbedSummary, pa.Table]:
+    """Embed every annotation that the store does not hold yet. Needs a Ray session.
+
+    Args:
+        config: the resolved configuration.
+        annotations: schema.ANNOTATIONS.
+
+    Returns:
+        The summary, and the failures (schema.FAILURES) among these annotations.
+
+    Raises:
+        InputError, StorageError: the models or the store cannot be used.
+    """
+    started = time.perf_counter()
+    summary = EmbedSummary(annotations=len(annotations))
+    failures = [schema.FAILURES.empty_table()]
+    busy = 0.0
+    for route, species in _routes(config, annotations):
+        rows = annotations.filter(pc.is_in(annotations["species"], pa.array(species, pa.string())))
+        task = _plan(config, route)
+        summary.recipes |= dict.fromkeys(species, task.recipe.folder)
+        stored = embeddings.stored_ids(task.folder)
+        pending = rows.filter(pc.invert(pc.is_in(rows["annotation_id"], stored)))
+        _forget_old_work(task)
+        store.write_json(store.join(task.folder, "recipe.json"), _describe(task))
+        reused = len(rows) - len(pending)
+        if reused:
+            say(f"embed: {reused:,} of {len(rows):,} are in {task.recipe.folder} already")
+        if len(pending):
+            began = time.perf_counter()
+            try:
+                summary.runtimes += [
+                    r for r in _run(config, task, pending) if r not in summary.runtimes
+                ]
+            finally:
+                store.remove(task.work)
+            busy += time.perf_counter() - began
+        failed = _check_accounted(task, rows)
+        failures.append(failed)
+        summary.reused += reused
+        summary.embedded += len(pending) - len(failed)
+        summary.failed += len(failed)
+    summary.seconds = round(time.perf_counter() - started, 2)
+    summary.images_per_second = round(summary.embedded / busy, 1) if busy else None
+    return summary, pa.concat_tables(failures)
+
+
+def check_failures(failures: pa.Table, annotations: int, most: float) -> None:
+    """Stop a run in which too many images failed, after everything else was written.
+
+    Raises:
+        TooManyFailuresError: more than the share `most` of the annotations failed.
+    """
+    if len(failures) > most * annotations:
+        reasons = pc.value_counts(failures["stage"]).to_pylist()
+        counts = ", ".join(f"{row['counts']} at {row['values']}" for row in reasons)
+        raise TooManyFailuresError(
+            f"{len(failures)} of {annotations} images failed ({counts}), over the limit of {most:.0%} "
+            f"(--max-failures); first: {failures['image_path'][0]}: {failures['error'][0]}. "
+            "Everything else is stored; failures.parquet has every reason"
+        )
+
+
+def _routes(config: Config, annotations: pa.Table) -> list[tuple[Route, list[str]]]:
+    """Species by what embeds them: those that share models and views share a pass."""
+    grouped: dict[str, tuple[Route, list[str]]] = {}
+    for species in sorted(pc.unique(annotations["species"]).to_pylist()):
+        route = config.embed.route(species)
+        grouped.setdefault(route.model_dump_json(), (route, []))[1].append(species)
+    return list(grouped.values())
+
+
+def _plan(config: Config, route: Route) -> EmbedTask:
+    """Load the models once here: to know their digests, and to fail before anything is started."""
+    names = tuple(route.model or ())
+    options = {
+        "trust_remote_code": config.embed.trust_remote_code,
+        "revision": config.embed.revision,
+    }
+    loaded = [load_model(name, **options) for name in names]  # type: ignore[arg-type]
+    weights = route.model_weights or [1.0] * len(names)
+    # An unusable view or weight is found here rather than in a worker.
+    Embedder(loaded, model_weights=weights, views=route.tta or (), runtime="torch")
+    recipe = Recipe(
+        models=tuple((model.name, model.digest) for model in loaded),
+        model_weights=tuple(weight / sum(weights) for weight in weights),
+        views=tuple(route.tta or ()),
+        precision=config.embed.precision,
+        decode=config.images.decode,
+        bbox_margin=config.images.bbox_margin,
+    )
+    folder = store.join(config.store_path, recipe.folder)
+    if not store.is_remote(folder):
+        folder = store.filesystem(folder)[1]  # workers have another working directory
+    run = f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    cpus = _cpus_per_worker(config)
+    return EmbedTask(
+        models=names,
+        trust_remote_code=config.embed.trust_remote_code,
+        revision=config.embed.revision,
+        recipe=recipe,
+        folder=folder,
+        work=store.join(folder, f"work-{run}"),
+        device=config.embed.device,
+        runtime=config.embed.runtime,
+        batch_size=None if config.embed.batch_size == "auto" else config.embed.batch_size,
+        threads=cpus,
+        images=config.images,
+    )
+
+
+def _describe(task: EmbedTask) -> dict[str, Any]:
+    import torch
+
+    import reid
+
+    recipe = task.recipe
+    return {
+        "fingerprint": recipe.fingerprint,
+        "models": [{"name": name, "digest": digest} for name, digest in recipe.models],
+        "model_weights": list(recipe.model_weights),
+        "views": list(recipe.views),
+        "precision": recipe.precision,
+        "decode": recipe.decode,
+        "bbox_margin": recipe.bbox_margin,
+        "versions": {
+            "reid": reid.__version__,
+            "torch": torch.__version__,
+            "pyarrow": pa.__version__,
+        },
+    }
+
+
+def _cpus_per_worker(config: Config) -> int:
+    if config.embed.cpus_per_worker != "auto":
+        return config.embed.cpus_per_worker
+    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
+    return int(max(1, min(MOST_CPUS_PER_WORKER, max(nodes, default=1))))
+
+
+def _uses_gpu(config: Config) -> bool:
+    if config.embed.device == "auto":
+        return ray.cluster_resources().get("GPU", 0) > 0
+    return config.embed.device.startswith("cuda")
+
+
+def _forget_old_work(task: EmbedTask) -> None:
+    """Remove what a killed run left behind, and the failures of the last one: they are tried again."""
+    for path in embeddings.parts(task.folder, "failed"):
+        store.remove(path)
+    leftover = {
+        path[len(task.folder) + 1 :].partition("/")[0]
+        for path in store.list_files(task.folder, recursive=True)
+        if path[len(task.folder) + 1 :].startswith("work-")
+    }
+    for name in leftover:
+        store.remove(store.join(task.folder, name))
+
+
+def _run(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
+    """Embed the pending rows; the runtimes that the workers used."""
+    gpu = _uses_gpu(config)
+    fitting = int(
+        ray.cluster_resources().get("GPU", 0)
+        if gpu
+        else ray.cluster_resources().get("CPU", 1) // task.threads
+    )
+    workers = max(1, fitting) if config.embed.workers == "auto" else config.embed.workers
+    rows = config.embed.shard_rows
+    if rows == "auto":
+        rows = int(np.clip(len(pending) // (workers * SHARDS_PER_WORKER), *SHARD_ROWS_RANGE))
+    store.write_table(store.join(task.work, "pending.parquet"), pending, row_group_rows=rows)
+    shards = -(-len(pending) // rows)
+    _quiet_ray_data()
+    # One item a shard: Ray moves numbers, and a lost worker costs one shard.
+    items = ray.data.range(shards, override_num_blocks=min(shards, BLOCKS_AT_MOST))
+    done = items.map_batches(
+        EmbedWorker,
+        fn_constructor_args=(task,),
+        batch_size=1,
+        # A cluster that grows on demand may be empty now, so its size is no bound.
+        compute=ActorPoolStrategy(
+            min_size=1,
+            max_size=None
+            if config.address and config.embed.workers == "auto"
+            else min(workers, shards),
+        ),
+        num_cpus=task.threads if not gpu else None,
+        num_gpus=1 if gpu else None,
+    )
+    runtimes: dict[str, None] = {}
+    failed = 0
+    try:
+        with progress("embed", len(pending)) as advance:
+            for batch in done.iter_batches(batch_size=None, prefetch_batches=0):
+                failed += int(sum(batch["failed"]))
+                runtimes |= dict.fromkeys(str(name) for name in batch["runtime"])
+                note = f"{failed} failed" if failed else ""
+                advance(int(sum(batch["embedded"]) + sum(batch["failed"])), note)
+    except ray.exceptions.RayError as error:
+        raise _as_reid_error(error) from error
+    return list(runtimes)
+
+
+def _as_reid_error(error: BaseException) -> ReidError:
+    """What a worker raised, as the error that it was; anything else is trouble with the cluster."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ReidError):
+            return cause
+        nested = getattr(cause, "cause", None)
+        cause = nested if isinstance(nested, BaseException) else cause.__cause__
+    return StorageError(
+        f"embedding stopped: {error}; run the same command again to go on from here"
+    )
+
+
+def _quiet_ray_data() -> None:
+    """Leave the terminal to our own progress bar."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _check_accounted(task: EmbedTask, rows: pa.Table) -> pa.Table:
+    """Rows in = embeddings + failures; the failures among `rows`."""
+    ids = rows["annotation_id"]
+    failures = embeddings.read_failures(task.folder)
+    failed = failures.filter(pc.is_in(failures["annotation_id"], ids))
+    stored = pc.sum(pc.is_in(ids, embeddings.stored_ids(task.folder))).as_py() or 0
+    if stored + len(failed) != len(rows):
+        raise StorageError(
+            f"{task.folder}: {len(rows)} annotations, but {stored} embeddings and {len(failed)} failures; "
+            "run the same command again to embed the rest"
+        )
+    return failed
+
+
+class EmbedWorker:
+    """An actor: holds the models, embeds one shard a call."""
+
+    def __init__(self, task: EmbedTask) -> None:
+        """Load the models onto this worker's device."""
+        import torch
+
+        torch.set_num_threads(task.threads)
+        device = task.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.task = task
+        self.embedder = Embedder(
+            [
+                load_model(name, trust_remote_code=task.trust_remote_code, revision=task.revision)
+                for name in task.models
+            ],
+            model_weights=task.recipe.model_weights,
+            views=task.recipe.views,
+            precision=task.recipe.precision,  # type: ignore[arg-type]
+            device=device,
+            runtime=task.runtime,  # type: ignore[arg-type]
+            threads=task.threads,
+            batch_size=task.batch_size,
+        )
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Embed the shards numbered in `batch["id"]`, write their parts, return the counts."""
+        counts: dict[str, list[Any]] = defaultdict(list)
+        for shard in batch["id"]:
+            embedded, failed = self._shard(int(shard))
+            for name, value in (
+                ("shard", int(shard)), ("embedded", embedded), ("failed", failed),
+                ("runtime", f"{self.embedder.device}: {self.embedder.runtime}"),
+            ):  # fmt: skip
+                counts[name].append(value)
+        return {name: np.asarray(values) for name, values in counts.items()}
+
+    def _shard(self, shard: int) -> tuple[int, int]:
+        rows = _read_shard(store.join(self.task.work, "pending.parquet"), shard)
+        attempt = _count_attempt(self.task.work, shard)
+        failures = [schema.FAILURES.empty_table()]
+        if attempt >= GIVE_UP_AT_ATTEMPT:
+            failures.append(
+                _all_failed(rows, f"the worker died {attempt - 1} times over this shard")
+            )
+            rows = rows[:0]
+        elif attempt >= ISOLATE_AT_ATTEMPT:
+            rows, deadly = _without_deadly(rows, self.task.images, self.embedder.largest_input)
+            failures.append(deadly)
+        digest = embeddings.part_digest(rows["annotation_id"].to_pylist())
+        images = self.task.images
+        table, failed = embed_annotations(
+            self.embedder,
+            rows,
+            threads=self.task.threads,
+            decode=images.decode,
+            bbox_margin=images.bbox_margin,
+            max_megapixels=images.max_megapixels,
+        )
+        failures.append(failed)
+        all_failed = pa.concat_tables(failures)
+        # Failures first: an embedding that is stored must never lack its shard's failures.
+        if len(all_failed):
+            store.write_table(store.join(self.task.folder, f"failed-{digest}.parquet"), all_failed)
+        if len(table):
+            store.write_table(store.join(self.task.folder, f"part-{digest}.parquet"), table)
+        return len(table), len(all_failed)
+
+
+def _read_shard(path: str, shard: int) -> pa.Table:
+    fs, inner = store.filesystem(path)
+    with pq.ParquetFile(inner, filesystem=fs) as file:
+        return file.read_row_group(shard)
+
+
+def _count_attempt(work: str, shard: int) -> int:
+    """Note that this shard is begun; 1 for the first time. Workers that die leave their note."""
+    attempt = 1
+    while store.exists(store.join(work, f"begun-{shard}-{attempt}")):
+        attempt += 1
+    store.write_bytes(store.join(work, f"begun-{shard}-{attempt}"), b"")
+    return attempt
+
+
+def _all_failed(rows: pa.Table, error: str) -> pa.Table:
+    return pa.Table.from_arrays(
+        [
+            rows["annotation_id"].combine_chunks(),
+            rows["image_path"].combine_chunks(),
+            pa.array(["embed"] * len(rows), pa.string()),
+            pa.array([error] * len(rows), pa.string()),
+        ],
+        schema=schema.FAILURES,
+    )
+
+
+def _without_deadly(rows: pa.Table, images: Images, target: int) -> tuple[pa.Table, pa.Table]:
+    """Decode each image in a child process first: one that kills the child is a failure.
+
+    Without this, an image on which a decoder crashes would kill worker after worker for ever.
+    """
+    deadly: list[int] = []
+    pool: ProcessPoolExecutor | None = None
+    for index, row in enumerate(rows.select(["root", "image_path", "bbox"]).to_pylist()):
+        pool = pool or ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+        try:
+            pool.submit(_decode_once, row, images, target).result()
+        except BrokenProcessPool:
+            deadly.append(index)
+            pool.shutdown()
+            pool = None
+    if pool:
+        pool.shutdown()
+    mask = np.isin(np.arange(len(rows)), deadly)
+    failed = _all_failed(rows.filter(pa.array(mask)), "the decoder crashes on this image")
+    return rows.filter(pa.array(~mask)), failed
+
+
+def _decode_once(row: dict[str, Any], images: Images, target: int) -> None:
+    """Only whether the process survives matters; an ordinary error is found again later."""
+    try:
+        decode_crop(
+            store.read_bytes(store.join(row["root"], row["image_path"])),
+            row["bbox"],
+            target=target,
+            decode=images.decode,
+            bbox_margin=images.bbox_margin,
+            max_megapixels=images.max_megapixels,
+        )
+    except (OSError, ImageError):
+        return
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """`python -m jobs.embed` is `reid embed`."""
+    from jobs.cli import run_command
+
+    run_command("embed", sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from jobs.console import say
+from reid.errors import StorageError
+
+OBJECT_STORE_BYTES = 1 << 30  # paths and edges travel through it, pixels and embeddings do not
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """Ray for the time of a job: an outer session is used as it is, otherwise one is opened.
+
+    Args:
+        address: a cluster's address; None takes RAY_ADDRESS, or starts Ray on this machine.
+
+    Raises:
+        StorageError: the cluster cannot be reached.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    joining = address or os.environ.get("RAY_ADDRESS")
+    started = time.perf_counter()
+    try:
+        if joining:
+            ray.init(address=joining, log_to_driver=False, logging_level=logging.WARNING)
+        else:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+    except (ConnectionError, RuntimeError) as error:
+        raise StorageError(
+            f"Ray: cannot {'join ' + joining if joining else 'start on this machine'}: {error}"
+        ) from error
+    resources = ray.cluster_resources()
+    say(
+        f"Ray: {'joined ' + joining if joining else 'this machine'}, "
+        f"{resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs "
+        f"({time.perf_counter() - started:.0f} s)"
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
