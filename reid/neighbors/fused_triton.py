@@ -45,9 +45,13 @@ def _fused_kernel(  # type: ignore[no-untyped-def]
     b_at = b_ptr + tl.where(j < b_rows, j, 0).to(tl.int64)[None, :] * D + depth[:, None]
     score = tl.zeros((BLOCK_A, BLOCK_B), dtype=tl.float32)
     for done in range(0, D, BLOCK_D):
-        inside = depth < D - done
-        a = tl.load(a_at + done, mask=inside[None, :], other=0.0)
-        b = tl.load(b_at + done, mask=inside[:, None], other=0.0)
+        if D % BLOCK_D == 0:
+            a = tl.load(a_at + done)
+            b = tl.load(b_at + done)
+        else:
+            inside = depth < D - done
+            a = tl.load(a_at + done, mask=inside[None, :], other=0.0)
+            b = tl.load(b_at + done, mask=inside[:, None], other=0.0)
         score = tl.dot(a, b, score)
     hit = (score >= threshold) & (i < a_rows)[:, None] & (j < b_rows)[None, :]
     if DIAGONAL:

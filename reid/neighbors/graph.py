@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from reid.errors import InputError
+from reid.errors import InputError, MissingPackageError
 from reid.neighbors.rows import check_unit_rows
 from reid.neighbors.screen import (
     Rows,
@@ -200,8 +200,12 @@ def _screened_pairs(
 
 def _finder(backend: str) -> Finder:
     if backend == "triton":
-        from reid.neighbors.fused_triton import fused_pairs
-
+        try:
+            from reid.neighbors.fused_triton import fused_pairs
+        except ImportError as error:
+            raise MissingPackageError(
+                f"backend: triton is not installed ({error}); pip install triton, or use torch"
+            ) from error
         return fused_pairs
     if backend in ("torch", "numpy"):
         return _screened_pairs
