@@ -7,9 +7,23 @@
 | --- | --- |
 | `spec.py` | the names, and how a name is read |
 | `load.py` | from a name to a network ready to embed, and its digest |
+| `packaged.py` | weights inside installed packages |
+| `hub.py` | repositories of the Hugging Face hub: the cache, and fetching |
+| `repository.py` | folders in timm's and transformers' format |
+| `checkpoint.py` | our own checkpoints, written and read |
+| `networks.py` | pooling, neck, and one output for all |
+
+`networks.py` and `checkpoint.py` import torch; import them where they are needed.
 """
 
-from reid.models.load import LoadedModel, load_model
+from reid.models.load import LoadedModel, availability, load_model
 from reid.models.spec import ModelSpec, find_spec, known_models
 
-__all__ = ["LoadedModel", "ModelSpec", "find_spec", "known_models", "load_model"]
+__all__ = [
+    "LoadedModel",
+    "ModelSpec",
+    "availability",
+    "find_spec",
+    "known_models",
+    "load_model",
+]

@@ -1,7 +1,8 @@
 """The models that are known by name, and how a model name is read."""
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from reid.errors import InputError
 
@@ -25,15 +26,17 @@ class ModelSpec:
 
     Attributes:
         name: what a user writes.
-        source: `package.module` (packaged), timm name (timm), `owner/repository` (hub) or a folder.
-        loader: `packaged`, `timm`, `hub` or `folder`; see `reid.models.load`.
+        source: a Python package (`packaged`), `<owner>/<repository>` (`hub`), a name in timm's
+            registry (`timm`), or a folder (`folder`).
+        loader: `packaged`, `hub`, `timm` or `folder`.
         input_size: side of the square input in pixels; None: the source says it.
         dimension: length of a feature row; None: known once loaded.
         licence: SPDX name, or words where there is none.
         mean, std: per channel, of pixels in 0..1; None: the source says it.
         interpolation: `bilinear` or `bicubic`, always antialiased; None: the source says it.
+            The whole box is resized to the square: no border is cropped, the aspect is not kept.
         revision: commit of a hub repository, or None.
-        custom_code: the repository brings Python code that loading runs.
+        custom_code: the repository is known to bring Python code that loading runs.
         note: one line for `reid models`.
     """
 
@@ -67,6 +70,8 @@ def _lite(index: int, input_size: int) -> ModelSpec:
 
 
 def _megadescriptor(size: str, input_size: int, dimension: int) -> ModelSpec:
+    # The authors' notebooks train and evaluate with ImageNet statistics and torchvision's default
+    # (bilinear) resize; the 0.5 that some examples show is not what the weights have seen.
     return ModelSpec(
         name=f"megadescriptor-{size.lower()}-{input_size}",
         source=f"BVRA/MegaDescriptor-{size}-{input_size}",
@@ -82,10 +87,11 @@ def _megadescriptor(size: str, input_size: int, dimension: int) -> ModelSpec:
 
 
 def _dinov2(size: str, architecture: str, dimension: int) -> ModelSpec:
+    # 224 px is what the paper evaluates at; the 518 px of the stored weights cost six times more.
     return ModelSpec(
         name=f"dinov2-{size}",
-        source=f"{architecture}.lvd142m",
-        loader="timm",
+        source=f"timm/{architecture}.lvd142m",
+        loader="hub",
         input_size=224,
         dimension=dimension,
         licence="Apache-2.0",
@@ -121,8 +127,8 @@ _KNOWN = (
     _dinov2("l", "vit_large_patch14_dinov2", 1024),
     ModelSpec(
         name="convnext-small",
-        source="convnext_small.in12k_ft_in1k",
-        loader="timm",
+        source="timm/convnext_small.in12k_ft_in1k",
+        loader="hub",
         input_size=224,
         dimension=768,
         licence="Apache-2.0",
@@ -143,38 +149,33 @@ def find_spec(name: str, *, revision: str | None = None) -> ModelSpec:
     """Read a model name: a known one, or one of the open forms.
 
     Args:
-        name: a name of `known_models`, `timm:<name>`, `hf:<owner>/<repository>[@<revision>]`,
-            `local-dir:<folder>`, or the path of a folder (anything with a `/` or a leading `.`).
-        revision: commit, tag or branch of a hub repository; also written `@<revision>`.
+        name: a name of `known_models`; `timm:<name>[.<tag>]`; `hf:<owner>/<repository>`;
+            `local-dir:<folder>`; or a folder (whatever has a `/`, or exists).
+        revision: commit, tag or branch of a hub repository; `<name>@<revision>` says the same.
 
     Raises:
         InputError: no model has this name, or a revision is given where there can be none.
     """
-    from dataclasses import replace
-    from pathlib import Path
-
     kind, colon, rest = name.partition(":")
     known = {spec.name: spec for spec in _KNOWN}
-    if name in known:
-        spec = known[name]
-    elif colon and kind == "timm" and rest:
-        spec = ModelSpec(name=name, source=rest, loader="timm")
+    base, _, inline = name.partition("@")
+    if base in known:
+        spec = known[base]
     elif colon and kind in ("hf", "hf-hub") and rest:
         repository, _, inline = rest.partition("@")
-        if repository.count("/") != 1:
+        if repository.count("/") != 1 or not all(repository.split("/")):
             raise InputError(
                 f"model {name!r}: a hub repository is written <owner>/<repository>, "
                 "for example hf:BVRA/MegaDescriptor-T-224"
             )
-        if inline and revision and inline != revision:
-            raise InputError(
-                f"model {name!r} names revision {inline!r}, and the setting says {revision!r}: "
-                "give one of them"
-            )
-        spec = ModelSpec(name=name, source=repository, loader="hub", revision=inline or None)
+        spec = ModelSpec(name=name, source=repository, loader="hub")
+    elif colon and kind == "timm" and rest:
+        spec = ModelSpec(name=name, source=rest.partition("@")[0], loader="timm")
     elif colon and kind == "local-dir" and rest:
         spec = ModelSpec(name=name, source=rest, loader="folder")
-    elif "/" in name or "\\" in name or name.startswith((".", "~")) or Path(name).is_dir():
+    elif (
+        "/" in name or "\\" in name or name.startswith((".", "~")) or (name and Path(name).is_dir())
+    ):
         spec = ModelSpec(name=name, source=name, loader="folder")
     else:
         close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
@@ -183,9 +184,17 @@ def find_spec(name: str, *, revision: str | None = None) -> ModelSpec:
             f"unknown model {name!r}{hint}; known models: {', '.join(known)}; "
             f"other forms: {', '.join(OPEN_FORMS)}"
         )
-    if revision and spec.loader != "hub":
+    if spec.loader == "folder":
+        inline = ""  # a path may hold an @
+    if inline and revision and inline != revision:
+        raise InputError(
+            f"model {name!r} names revision {inline!r}, and the setting says {revision!r}: "
+            "give one of them"
+        )
+    revision = revision or inline or None
+    if revision and spec.loader not in ("hub", "timm"):
         raise InputError(
             f"model {name!r} has no revisions, and revision {revision!r} was given: "
             "only models of the hub (hf:<owner>/<repository>) have them; leave it out"
         )
-    return replace(spec, revision=revision) if revision else spec
+    return replace(spec, revision=revision)

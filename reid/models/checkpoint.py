@@ -1,0 +1,132 @@
+"""Our own checkpoints: a folder with `model.safetensors` and `model.json`, and no pickle.
+
+`model.json` is written last, so a folder that has it is complete. The folder may be on object
+storage (`s3://…`), as everything that `reid.store` writes.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from reid import store
+from reid.errors import InputError
+from reid.models.networks import FeatureNetwork, build_network
+from reid.models.spec import Triple
+
+FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"
+SETTINGS_FILE = "model.json"
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """What `model.json` holds: how to rebuild the network and how to prepare its input.
+
+    Attributes:
+        architecture: name in timm's registry.
+        input_size: side of the square input in pixels.
+        dimension: length of a feature row.
+        mean, std: per channel, of pixels in 0..1.
+        interpolation: `bilinear` or `bicubic`, antialiased.
+        pooling, neck: see `FeatureNetwork`.
+        licence: of the weights; weights trained from others inherit theirs.
+        format: version of this file's layout.
+    """
+
+    architecture: str
+    input_size: int
+    dimension: int
+    mean: Triple
+    std: Triple
+    interpolation: str
+    pooling: str = "model"
+    neck: str = "none"
+    licence: str = "see the source"
+    format: int = FORMAT
+
+
+def save_checkpoint(
+    folder: str,
+    network: FeatureNetwork,
+    *,
+    input_size: int,
+    mean: Triple,
+    std: Triple,
+    interpolation: str,
+    licence: str = "see the source",
+) -> None:
+    """Write a network as a checkpoint that `load_model(folder)` reads.
+
+    Args:
+        folder: local path or URI; created where needed.
+        network: its weights are stored in float32 or whatever type they have.
+        input_size, mean, std, interpolation, licence: see `CheckpointSettings`.
+
+    Raises:
+        InputError: the folder holds a checkpoint already: a recipe may have been made from it.
+        StorageError: the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    settings_path = store.join(folder, SETTINGS_FILE)
+    if store.exists(settings_path):
+        raise InputError(f"{folder} holds a checkpoint already; choose another folder")
+    settings = CheckpointSettings(
+        architecture=network.architecture,
+        input_size=input_size,
+        dimension=int(network.backbone.num_features),
+        mean=mean,
+        std=std,
+        interpolation=interpolation,
+        pooling=network.pooling,
+        neck=network.neck,
+        licence=licence,
+    )
+    weights = {key: value.cpu().contiguous() for key, value in network.state_dict().items()}
+    store.write_bytes(store.join(folder, WEIGHTS_FILE), save(weights))
+    store.write_json(settings_path, asdict(settings))
+
+
+def is_checkpoint(folder: str) -> bool:
+    """True where `save_checkpoint` has finished."""
+    return store.exists(store.join(folder, SETTINGS_FILE))
+
+
+def load_checkpoint(folder: str) -> tuple[FeatureNetwork, CheckpointSettings]:
+    """Read a checkpoint: the network with its weights, and its settings.
+
+    Raises:
+        InputError: the settings or the weights are not those of a checkpoint.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    settings = _read_settings(store.join(folder, SETTINGS_FILE))
+    network = build_network(
+        settings.architecture,
+        input_size=settings.input_size,
+        pooling=settings.pooling,
+        neck=settings.neck,
+    )
+    try:
+        network.load_state_dict(load(store.read_bytes(store.join(folder, WEIGHTS_FILE))))
+    except (SafetensorError, RuntimeError, FileNotFoundError) as error:
+        raise InputError(
+            f"{folder}/{WEIGHTS_FILE} does not fit {SETTINGS_FILE}: {error}"
+        ) from error
+    return network, settings
+
+
+def _read_settings(path: str) -> CheckpointSettings:
+    try:
+        content: Any = store.read_json(path)
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from error
+    found = content.get("format") if isinstance(content, dict) else type(content).__name__
+    if found != FORMAT:
+        raise InputError(f"{path}: format {found!r}; this version reads {FORMAT}")
+    # JSON has lists where the settings have tuples.
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    try:
+        return CheckpointSettings(**values)
+    except TypeError as error:
+        raise InputError(f"{path}: {error}") from error
