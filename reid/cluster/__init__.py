@@ -7,6 +7,7 @@ from reid.cluster.dbscan import check_eps, dbscan, noise_to_singletons
 from reid.cluster.forest import Forest, labels_at, minimum_forest, spanning_forest
 from reid.cluster.linkage import linkage_forest, linkage_labels
 from reid.cluster.partition import hdbscan, kmeans
+from reid.cluster.streamed import streamed_forest
 
 __all__ = [
     "Forest",
@@ -20,4 +21,5 @@ __all__ = [
     "minimum_forest",
     "noise_to_singletons",
     "spanning_forest",
+    "streamed_forest",
 ]
