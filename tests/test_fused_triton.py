@@ -67,6 +67,29 @@ def test_interpreted_kernel_finds_every_pair_once() -> None:
     )
 
 
+def test_kernel_compiles_for_an_h100(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No GPU needed; says that the bfloat16 product becomes the tensor-core instruction."""
+    triton = pytest.importorskip("triton", reason="triton is not installed")
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from reid.neighbors.fused_triton import _fused_kernel
+
+    monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # unset, it warns
+    sizes = {"D": 512, "DIAGONAL": True, "BLOCK_A": 128, "BLOCK_B": 256, "BLOCK_D": 64, "GROUP": 8}
+    types = {"a_ptr": "*bf16", "b_ptr": "*bf16", "hits_ptr": "*i64", "count_ptr": "*i32"}
+    types |= {"a_rows": "i32", "b_rows": "i32", "capacity": "i32", "threshold": "fp32"}
+    aligned = {(argument,): [["tt.divisibility", 16]] for argument in range(4)}
+    source = ASTSource(
+        _fused_kernel, types | dict.fromkeys(sizes, "constexpr"), constexprs=sizes, attrs=aligned
+    )
+    compiled = triton.compile(
+        source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 8, "num_stages": 3}
+    )
+    assert "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16" in compiled.asm["ptx"]
+    assert compiled.metadata.shared <= 227 * 1024
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("backend", ["torch", "triton"])

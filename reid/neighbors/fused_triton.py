@@ -4,8 +4,8 @@ Writing a tile of scores out and reading it back costs as much as computing it. 
 its tile in registers, compares it there, and appends what passes to one list, taking places with an
 atomic counter. Hits are rare, so the counter is not contended.
 
-Not chosen by `auto`: its result is checked in Triton's interpreter only, and its speed has never
-been measured on a GPU.
+Not chosen by `auto`: it is checked in Triton's interpreter and compiled for sm_90, but it has never
+run on a GPU, so neither its result nor its speed has been seen there.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ import torch
 import triton
 import triton.language as tl
 
+from reid.errors import InputError
 from reid.neighbors.screen import Rows
 
 
@@ -57,15 +58,12 @@ def _fused_kernel(  # type: ignore[no-untyped-def]
     if DIAGONAL:
         hit = hit & (i[:, None] < j[None, :])
     if tl.max(hit.to(tl.int32)) > 0:
-        one = tl.full((BLOCK_A, BLOCK_B), 1, tl.int64)
+        # One 8-byte store a hit, and 4-byte places: the registers are full of scores.
+        pair = i.to(tl.int64)[:, None] * 4294967296 + j[None, :]
         counter = count_ptr + tl.zeros((BLOCK_A, BLOCK_B), tl.int32)
-        place = tl.atomic_add(counter, one, mask=hit)
+        place = tl.atomic_add(counter, 1, mask=hit, sem="relaxed")
         # Past the capacity hits are counted and not stored; the caller runs again with more room.
-        stored = hit & (place < capacity)
-        pair_i = tl.broadcast_to(i[:, None], (BLOCK_A, BLOCK_B))
-        pair_j = tl.broadcast_to(j[None, :], (BLOCK_A, BLOCK_B))
-        tl.store(hits_ptr + place * 2, pair_i, mask=stored)
-        tl.store(hits_ptr + place * 2 + 1, pair_j, mask=stored)
+        tl.store(hits_ptr + place, pair, mask=hit & (place < capacity))
 
 
 def fused_pairs(
@@ -88,15 +86,23 @@ def fused_pairs(
         tile: ignored: no scores are kept.
         capacity: hits to make room for at first; grown and run again when there are more.
         blocks: rows of a, rows of b and dimensions that one program holds at a time.
+
+    Raises:
+        InputError: blocks with so many pairs that the hits could outgrow a 32-bit counter.
     """
     del tile
+    if len(a.low) * len(b.low) >= 2**31:
+        raise InputError(
+            f"block_rows: {len(a.low)} × {len(b.low)} pairs in one block, triton counts to 2^31; "
+            "use blocks of at most 46340 rows"
+        )
     if not len(a.low) or not len(b.low):
         return
     block_a, block_b, block_d = blocks
     grid = (triton.cdiv(len(a.low), block_a) * triton.cdiv(len(b.low), block_b),)
     while True:
-        count = torch.zeros(1, dtype=torch.int64, device=a.low.device)
-        found = torch.empty((capacity, 2), dtype=torch.int32, device=a.low.device)
+        count = torch.zeros(1, dtype=torch.int32, device=a.low.device)
+        found = torch.empty(capacity, dtype=torch.int64, device=a.low.device)
         _fused_kernel[grid](
             a.low, b.low, found, count, len(a.low), len(b.low), capacity, threshold,
             D=a.low.shape[1], DIAGONAL=diagonal,
@@ -107,4 +113,5 @@ def fused_pairs(
         if needed <= capacity:
             break
         capacity = needed
-    yield found[:needed, 0].long(), found[:needed, 1].long()
+    found = found[:needed]
+    yield found >> 32, found & 0xFFFFFFFF
