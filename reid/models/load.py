@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reid import optional, store
+from reid import optional
 from reid.errors import InputError
 from reid.models.hub import cached_repository, fetch_repository
 from reid.models.packaged import is_weight, load_packaged
@@ -119,6 +119,8 @@ def availability(spec: ModelSpec) -> str:
     if spec.loader == "packaged":
         return "packaged" if importlib.util.find_spec(spec.source) else "missing"
     if spec.loader == "folder":
+        from reid import store
+
         return "cached" if store.is_folder(spec.source) else "missing"
     return "cached" if cached_repository(_repository(spec), spec.revision) else "needs download"
 
@@ -142,6 +144,7 @@ def _load_source(spec: ModelSpec, trust_remote_code: bool) -> Source:
 
 
 def _load_folder(spec: ModelSpec, trust_remote_code: bool) -> Source:
+    from reid import store
     from reid.models.checkpoint import is_checkpoint, load_checkpoint
 
     if not store.is_folder(spec.source):
