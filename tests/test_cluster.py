@@ -241,6 +241,19 @@ def test_a_component_too_large_names_its_size_the_limit_and_the_ways_out():
         linkage_labels(graph, embeddings, 1.9, max_component=59)
 
 
+def test_rows_that_do_not_fit_are_refused():
+    graph = graph_from_pairs(2, {(0, 1): 0.3})
+    with pytest.raises(InputError, match="3 embeddings for a graph of 2 rows"):
+        linkage_labels(graph, np.eye(3, dtype=np.float32), 0.5)
+    for rows in (np.full((2, 3), np.nan, np.float32), np.zeros((2, 3), np.float32)):
+        with pytest.raises(InputError, match="2 of 2 rows"):
+            linkage_labels(graph, rows, 0.5)
+        with pytest.raises(InputError, match="2 of 2 rows"):
+            kmeans(rows, 1, seed=0)
+        with pytest.raises(InputError, match="2 of 2 rows"):
+            hdbscan(rows)
+
+
 def test_unknown_linkage_is_refused():
     with pytest.raises(InputError, match="known methods are average, complete"):
         linkage_labels(graph_from_pairs(1, {}), np.eye(1, 4, dtype=np.float32), 0.2, "ward")

@@ -10,6 +10,8 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from reid.cluster.dbscan import check_eps, check_min_samples, label_components
 from reid.neighbors import Graph
 
+EDGES_AT_ONCE = 4  # a row, sorted together; changes no result
+
 
 @dataclass(frozen=True, slots=True)
 class Forest:
@@ -84,13 +86,15 @@ def core_distances(graph: Graph, min_samples: int) -> NDArray[np.float32]:
         np.minimum.at(core, graph.edges[:, 0], graph.distances)
         np.minimum.at(core, graph.edges[:, 1], graph.distances)
     elif min_samples > 2:
-        rows = np.concatenate([graph.edges[:, 0], graph.edges[:, 1]])
-        distances = np.concatenate([graph.distances, graph.distances])
-        order = np.lexsort((distances, rows))
-        degree = np.bincount(rows, minlength=graph.n)
+        # Row and distance in one integer sort several times faster than a lexsort of the two; the
+        # bits of a float32 that is not negative are in the order of its value.
+        bits = (graph.distances + np.float32(0)).view(np.uint32)  # -0.0 becomes 0.0
+        keys = (graph.edges.T.astype(np.uint64) << np.uint64(32) | bits).ravel()
+        keys.sort()
+        degree = np.bincount(graph.edges.ravel(), minlength=graph.n)
         start = np.cumsum(degree) - degree
         enough = degree >= min_samples - 1
-        core[enough] = distances[order[start[enough] + min_samples - 2]]
+        core[enough] = keys[start[enough] + min_samples - 2].astype(np.uint32).view(np.float32)
     return core
 
 
@@ -125,17 +129,34 @@ def minimum_forest(
     finite = np.isfinite(weights)
     if not finite.all():
         edges, weights = edges[finite], weights[finite]
-    if not len(edges):
-        return edges, weights
+    kept, kept_weights = edges[:0], weights[:0]
+    while len(edges):
+        # The lightest edges connect most of the rows; what then lies inside a component can go
+        # unsorted, which is nearly everything in a graph with many edges a row.
+        share = min(len(edges), max(EDGES_AT_ONCE * n, len(edges) // 4))
+        light = weights <= np.partition(weights, share - 1)[share - 1]
+        kept, kept_weights = _kruskal(
+            n,
+            np.concatenate([kept, edges[light]]),
+            np.concatenate([kept_weights, weights[light]]),
+        )
+        component = label_components(np.ones(n, dtype=np.bool_), kept, kept[:0])
+        apart = ~light & (component[edges[:, 0]] != component[edges[:, 1]])
+        edges, weights = edges[apart], weights[apart]
+    order = np.lexsort((kept[:, 1], kept[:, 0], kept_weights))
+    return kept[order], kept_weights[order]
+
+
+def _kruskal(
+    n: int, edges: NDArray[np.int32], weights: NDArray[np.float32]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     # scipy reads a weight of 0 (identical images) as "no edge"; the smallest float32 keeps it.
-    positive = np.maximum(weights, np.finfo(np.float32).tiny)
-    matrix = csr_array((positive, (edges[:, 0], edges[:, 1])), shape=(n, n))
+    tiny = np.finfo(np.float32).tiny
+    matrix = csr_array((np.maximum(weights, tiny), (edges[:, 0], edges[:, 1])), shape=(n, n))
     tree = minimum_spanning_tree(matrix).tocoo()
     kept = tree.data.astype(np.float32)
-    kept[kept <= np.finfo(np.float32).tiny] = 0
-    order = np.lexsort((tree.col, tree.row, kept))
-    merges = np.stack([tree.row, tree.col], axis=1).astype(np.int32)
-    return merges[order], kept[order]
+    kept[kept <= tiny] = 0
+    return np.stack([tree.row, tree.col], axis=1).astype(np.int32), kept
 
 
 def labels_at(forest: Forest, eps: float) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from scipy.cluster import hierarchy
 from reid.cluster.dbscan import check_eps, dbscan, label_components
 from reid.cluster.forest import Forest
 from reid.errors import InputError
-from reid.neighbors import Graph
+from reid.neighbors import Graph, check_unit_rows
 
 Linkage = Literal["average", "complete"]
 MAX_COMPONENT = 20_000  # rows; their pairs take 1.6 GB in float64
@@ -71,6 +71,9 @@ def linkage_forest(
     check_eps(ceiling)
     if method not in ("average", "complete"):
         raise InputError(f"linkage method {method!r}: known methods are average, complete")
+    check_unit_rows(embeddings)
+    if len(embeddings) != graph.n:
+        raise InputError(f"{len(embeddings)} embeddings for a graph of {graph.n} rows")
     component = dbscan(graph, ceiling, min_samples=1)
     sizes = np.bincount(component)
     if sizes.max(initial=0) > max_component:

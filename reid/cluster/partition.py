@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from reid import optional
 from reid.errors import InputError
+from reid.neighbors import check_unit_rows
 
 
 def kmeans(
@@ -25,6 +26,7 @@ def kmeans(
         InputError: `n_clusters` out of range.
         MissingPackageError: faiss is not installed.
     """
+    check_unit_rows(embeddings)
     n, dimension = embeddings.shape
     if not 1 <= n_clusters <= n:
         raise InputError(
@@ -70,6 +72,7 @@ def hdbscan(
     Raises:
         InputError: `min_cluster_size` below 2 or `min_samples` below 1.
     """
+    check_unit_rows(embeddings)
     if min_cluster_size < 2:
         raise InputError(f"min_cluster_size = {min_cluster_size}: at least 2 is needed")
     if min_samples is not None and min_samples < 1:
