@@ -1,3 +1,5 @@
+import importlib
+import subprocess
 import sys
 
 import numpy as np
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from reid import neighbors
 from reid.errors import InputError
 from reid.neighbors import graph, screen
+
+# The function of the same name hides the module in the package.
+knn_module = importlib.import_module("reid.neighbors.knn")
 
 CPU_BACKENDS = ["torch", "numpy"]
 
@@ -258,14 +263,21 @@ def test_hits_are_argwhere(rows: int, columns: int, threshold: float, low: bool,
         assert wanted <= {tuple(x) for x in found} <= allowed
 
 
-def test_the_device_path_gives_the_same_graph_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_path_gives_the_same_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU runs, but for the place it runs at."""
     rows = unit_rows(500, 32, copies=4)
     wanted = neighbors.radius_graph(rows, 0.7, backend="torch")
+    _, wanted_lengths = neighbors.knn(rows, 7, backend="torch")
     monkeypatch.setattr(graph, "hits", screen.hits_grouped)
+    monkeypatch.setattr(graph, "distances", screen.distances_torch)
+    monkeypatch.setattr(knn_module, "distances", screen.distances_torch)
+    monkeypatch.setattr(knn_module, "candidates_cpu", knn_module.candidates_torch)
     found = neighbors.radius_graph(rows, 0.7, backend="torch", block_rows=130)
     np.testing.assert_array_equal(found.edges, wanted.edges)
-    np.testing.assert_array_equal(found.distances, wanted.distances)
+    np.testing.assert_allclose(found.distances, wanted.distances, rtol=2e-6)
+    np.testing.assert_allclose(
+        neighbors.knn(rows, 7, backend="torch")[1], wanted_lengths, rtol=2e-6
+    )
 
 
 def bad(rows: np.ndarray, value: float, *where: int) -> np.ndarray:
@@ -339,23 +351,29 @@ def test_auto_is_a_backend_that_runs_here() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the process from /proc")
 def test_memory_grows_with_edges_not_with_pairs() -> None:
-    # 20,000² scores would be 1.6 GB in float32; the budget is 32 MiB.
-    import subprocess
+    # 20,000² scores would be 1.6 GB in float32; the budget is 32 MiB. VmHWM, because ru_maxrss of a
+    # child starts from the size of its parent.
+    script = """
+import numpy as np
+from pathlib import Path
+from reid.neighbors import radius_graph
 
-    script = (
-        "import resource, numpy as np, torch\n"
-        "from reid.neighbors import radius_graph\n"
-        "rows = np.random.default_rng(0).standard_normal((20_000, 16)).astype(np.float32)\n"
-        "rows /= np.linalg.norm(rows, axis=1, keepdims=True)\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
-        "radius_graph(rows[:2000], 0.02, backend='numpy')\n"
-        "before = peak()\n"
-        "edges = len(radius_graph(rows, 0.02, backend='numpy', memory_bytes=2**25).edges)\n"
-        "print(peak() - before, edges)\n"
-    )
+def peak():
+    line = next(x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x)
+    return int(line.split()[1]) // 1024
+
+rows = np.random.default_rng(0).standard_normal((20_000, 16)).astype(np.float32)
+rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+radius_graph(rows[:2000], 0.02, backend="numpy")
+before = peak()
+edges = len(radius_graph(rows, 0.02, backend="numpy", memory_bytes=2**25).edges)
+ballast = np.ones(2**27, np.uint8)
+print(peak() - before, edges)
+"""
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120
     )
     megabytes, edges = map(int, done.stdout.split())
     assert edges < 100_000
-    assert megabytes < 80
+    assert megabytes >= 128, "the meter moves: the ballast of 128 MiB is seen"
+    assert megabytes < 128 + 60

@@ -134,18 +134,30 @@ def _candidates(screened: torch.Tensor, k: int, error: float) -> tuple[torch.Ten
     different cells: a lower bound of the k-th best score. A true neighbour can be screened lower
     than that by the error of its own score and that of the cell it beats.
     """
-    n = screened.shape[1]
-    groups = max(k, min(n, 8 * k))  # with 8 groups a neighbour the bound is nearly tight
-    if screened.device.type != "cpu":
-        dealt = screened[:, : n // groups * groups].reshape(len(screened), -1, groups)
-        limit = dealt.amax(1).topk(k, dim=1).values[:, -1:].float() - 2 * error
-        row, column = (screened >= limit).nonzero(as_tuple=True)
-        return row, column
+    groups = max(k, min(screened.shape[1], 8 * k))  # 8 a neighbour: the bound is nearly tight
+    on_cpu = screened.device.type == "cpu"
+    return (candidates_cpu if on_cpu else candidates_torch)(screened, k, groups, error)
+
+
+def candidates_torch(
+    screened: torch.Tensor, k: int, groups: int, error: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`_candidates` in torch operations."""
+    dealt = screened[:, : screened.shape[1] // groups * groups].reshape(len(screened), -1, groups)
+    limit = dealt.amax(1).topk(k, dim=1).values[:, -1:].float() - 2 * error
+    row, column = (screened >= limit).nonzero(as_tuple=True)
+    return row, column
+
+
+def candidates_cpu(
+    screened: torch.Tensor, k: int, groups: int, error: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`_candidates` by integer comparisons of NumPy, several times faster on a CPU."""
     keys = as_keys(screened)
     limits = _key_limits(keys, k, groups, error)
     if keys.dtype == np.int16 and limits.min() <= 0:
         limits = _key_limits(sort_keys(keys), k, groups, error)
-    rows, columns = np.divmod(true_positions(keys >= limits), n)
+    rows, columns = np.divmod(true_positions(keys >= limits), screened.shape[1])
     return torch.from_numpy(rows), torch.from_numpy(columns)
 
 
