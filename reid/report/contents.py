@@ -1,0 +1,163 @@
+"""The table of annotations turned into what the page's script reads: short columns of numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reid.report.data import OPTIONAL_COLUMNS, ReportData, TuningCurve
+from reid.report.projection import TSNE_LIMIT, TSNE_MINIMUM, project
+
+FIRST_IMAGES = 16  # of a cluster: shown before the reader asks for the rest
+CURVE_POINTS = 400
+
+
+def groups(annotations: pd.DataFrame) -> pd.DataFrame:
+    """Group number and size of each annotation: a cluster of one species, or an image on its own.
+
+    Returns:
+        Indexed 0 … n − 1: `group` (int, equal for images of one cluster), `size` (of the group),
+        `rank` (place within it), `single` (noise, or a cluster of one).
+    """
+    n = len(annotations)
+    cluster = annotations["cluster"].to_numpy(np.int64)
+    species = pd.factorize(annotations["species"])[0].astype(np.int64)
+    # Noise rows are groups of one: each takes a negative number of its own.
+    key = np.where(cluster < 0, -1 - np.arange(n), cluster)
+    frame = pd.DataFrame({"species": species, "key": key})
+    keys = frame.groupby(["species", "key"], sort=False)
+    frame["group"] = keys.ngroup()
+    frame["size"] = keys["key"].transform("size")
+    frame["rank"] = keys.cumcount()
+    frame["single"] = frame["size"] == 1
+    return frame[["group", "size", "rank", "single"]]
+
+
+def by_importance(grouped: pd.DataFrame) -> np.ndarray:
+    """Row numbers, (n,) int64: what the page keeps when it cannot keep everything.
+
+    The first images of every cluster, largest first; then the images that stand alone; then the
+    rest of the large clusters.
+    """
+    rank, single = grouped["rank"].to_numpy(), grouped["single"].to_numpy()
+    size, group = grouped["size"].to_numpy(), grouped["group"].to_numpy()
+    return np.lexsort((rank, group, -size, single, rank // FIRST_IMAGES))
+
+
+def page_data(data: ReportData, grouped: pd.DataFrame, rows: np.ndarray) -> dict[str, Any]:
+    """What the script reads, for the `rows` that the page keeps (sorted row numbers)."""
+    table = data.annotations.iloc[rows].reset_index(drop=True)
+    kept = grouped.iloc[rows].reset_index(drop=True)
+    place = {name: i for i, name in enumerate(table["annotation_id"])}
+    species, species_names = _codes(table["species"])
+    identity, identity_names = _codes(table["identity"])
+    distance = table["nearest_distance"].to_numpy(dtype=np.float64, na_value=np.nan)
+    columns: dict[str, Any] = {
+        "path": [str(path) for path in table["image_path"]],
+        "species": species,
+        "identity": identity,
+        "nearest": [place.get(name, -1) for name in table["nearest_id"]],
+        "distance": [round(float(d), 4) if np.isfinite(d) else None for d in distance],
+    }
+    for name in OPTIONAL_COLUMNS:
+        if name in table.columns and bool(table[name].notna().any()):
+            columns[name], columns[f"{name}_names"] = _codes(table[name])
+    return {
+        "rows": columns,
+        "species": species_names,
+        "identities": identity_names,
+        "clusters": _clusters(table, kept),
+        "singletons": _singletons(kept, distance),
+        "maps": _maps(data, rows, table["species"]),
+        "tuning": [_curve(curve) for curve in data.tuning],
+    }
+
+
+def tsne_left_out(data: ReportData, rows: np.ndarray) -> list[str]:
+    """One sentence for each species whose t-SNE is not drawn because it is too large."""
+    if data.embeddings is None:
+        return []
+    sizes = data.annotations["species"].iloc[rows].value_counts(sort=False)
+    return [
+        f"The t-SNE map of {species}: it has {size:,} images and t-SNE is drawn up to "
+        f"{TSNE_LIMIT:,}; its PCA map is there."
+        for species, size in sizes.items()
+        if size > TSNE_LIMIT
+    ]
+
+
+def _codes(column: pd.Series) -> tuple[list[int], list[str]]:
+    """Codes (−1 for null) and the names they stand for."""
+    codes, names = pd.factorize(column)
+    return codes.tolist(), [str(name) for name in names]
+
+
+def _clusters(table: pd.DataFrame, kept: pd.DataFrame) -> list[dict[str, Any]]:
+    """Clusters of two images and more, largest first."""
+    shared = kept[~kept["single"]]
+    clusters = [
+        {
+            "label": str(table["cluster_label"].iloc[int(members.index[0])]),
+            "size": int(members["size"].iloc[0]),
+            "rows": [int(i) for i in members.index],
+        }
+        for _, members in shared.groupby("group", sort=True)
+    ]
+    return sorted(clusters, key=lambda cluster: -cluster["size"])
+
+
+def _singletons(kept: pd.DataFrame, distance: np.ndarray) -> list[int]:
+    """Images that stand alone, the nearest to another image first: they are worth a second look."""
+    alone = np.flatnonzero(kept["single"].to_numpy(bool))
+    return [int(i) for i in alone[np.argsort(distance[alone], kind="stable")]]  # NaN sorts last
+
+
+def _maps(data: ReportData, rows: np.ndarray, species: pd.Series) -> list[dict[str, Any]]:
+    """One map a species; one of all of them where they share a model."""
+    if data.embeddings is None:
+        return []
+    names = [str(name) for name in species.unique()]
+    everything = data.annotations["species"].to_numpy()
+    maps = []
+    for name in names:
+        here = np.flatnonzero(species.to_numpy() == name)
+        if isinstance(data.embeddings, Mapping):
+            of_species = np.flatnonzero(everything == name)
+            vectors = data.embeddings[name][np.searchsorted(of_species, rows[here])]
+        else:
+            vectors = data.embeddings[rows[here]]
+        maps.append(_map(name, here, vectors, data.seed))
+    if len(names) > 1 and not isinstance(data.embeddings, Mapping):
+        maps.insert(0, _map(None, np.arange(len(rows)), data.embeddings[rows], data.seed))
+    return maps
+
+
+def _map(name: str | None, here: np.ndarray, vectors: np.ndarray, seed: int) -> dict[str, Any]:
+    tsne = TSNE_MINIMUM <= len(vectors) <= TSNE_LIMIT
+    return {
+        "species": name,
+        "rows": here.tolist(),
+        "pca": _coordinates(project(vectors, "pca", seed=seed)),
+        "tsne": _coordinates(project(vectors, "tsne", seed=seed)) if tsne else None,
+    }
+
+
+def _coordinates(plane: np.ndarray) -> list[list[float]]:
+    return [[round(float(value), 4) for value in plane[:, axis]] for axis in (0, 1)]
+
+
+def _curve(curve: TuningCurve) -> dict[str, Any]:
+    """The curve with at most CURVE_POINTS points, the best one and both ends among them."""
+    thresholds = np.asarray(curve.thresholds, np.float64)
+    scores = np.asarray(curve.scores, np.float64)
+    keep = np.flatnonzero(np.isfinite(scores))
+    if len(keep) > CURVE_POINTS:
+        even = np.linspace(0, len(keep) - 1, CURVE_POINTS - 1).round().astype(np.int64)
+        keep = keep[np.union1d(even, [int(np.argmax(scores[keep]))])]
+    return {
+        "eps": float(curve.eps),
+        "criterion": curve.criterion,
+        "thresholds": [round(float(t), 5) for t in thresholds[keep]],
+        "scores": [round(float(s), 5) for s in scores[keep]],
+    }

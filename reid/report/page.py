@@ -1,0 +1,234 @@
+"""The page itself: tables, pictures and script put into one file that needs nothing else."""
+
+import io
+import json
+import os
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+
+import jinja2
+import numpy as np
+import pandas as pd
+import plotly.offline
+from markupsafe import Markup
+
+from reid.errors import InputError
+from reid.report.contents import by_importance, groups, page_data, tsne_left_out
+from reid.report.data import FAILURE_COLUMNS, ReportData, check
+from reid.report.thumbnails import MIME, Thumbnails, encode_thumbnails
+
+BUDGET_BYTES = 30_000_000
+MAX_IMAGES = 20_000  # a browser draws and searches this many without a wait
+MAX_THUMBNAILS = 4_000
+MAX_FAILURES = 500
+MAX_TEXT = 400  # characters of one error message
+SLACK_BYTES = 8_000  # what the closing sentences on left-out things may add to the page
+
+# No user text can look like this: `<` is escaped everywhere in the page.
+THUMBNAILS_GO_HERE = "<!--thumbnails-->"
+
+
+def write_report(
+    path: str | os.PathLike[str] | IO[bytes],
+    data: ReportData,
+    *,
+    budget_bytes: int = BUDGET_BYTES,
+    max_images: int = MAX_IMAGES,
+    max_thumbnails: int = MAX_THUMBNAILS,
+) -> dict[str, Any]:
+    """Write one HTML page that opens from disk, with no other file and no network.
+
+    What does not fit into `budget_bytes` is left out in a fixed order: thumbnails get smaller (192
+    to 96 px), then fewer, then there are fewer images; the page and the summary say so.
+
+    Args:
+        path: local file, replaced in one step; or a binary file-like object that is written to.
+        data: what to show.
+        budget_bytes: hard limit on the size of the page.
+        max_images: most annotations on the map and the sheets.
+        max_thumbnails: most thumbnails.
+
+    Returns:
+        {"bytes", "images", "thumbnails", "thumbnail_px", "unreadable_thumbnails", "left_out"}:
+        sizes and counts as int, `left_out` as list of sentences.
+
+    Raises:
+        InputError: missing columns, rows that do not match, or a budget below the bare page.
+    """
+    check(data)
+    grouped = groups(data.annotations)
+    order = by_importance(grouped)
+    kept = min(max_images, len(order))
+    while True:
+        rows = np.sort(order[:kept])
+        content = page_data(data, grouped, rows)
+        pictured = order[: min(kept, max_thumbnails)] if data.thumbnail else order[:0]
+        # The widest number a row may get, so that the real ones cannot make the page longer.
+        content["rows"]["thumbnail"] = [max_thumbnails] * len(rows)
+        bare = len(
+            _render(data, grouped, content, Thumbnails(), []).encode(errors="backslashreplace")
+        )
+        room = budget_bytes - bare - SLACK_BYTES
+        if room >= 0 or not kept:
+            break
+        kept //= 2
+    if room < 0:
+        raise InputError(
+            f"report: budget of {budget_bytes:,} bytes; the page without any image takes "
+            f"{bare + SLACK_BYTES:,}: allow at least that"
+        )
+    thumbnails = Thumbnails()
+    if data.thumbnail is not None:
+        thumbnails = encode_thumbnails(data.thumbnail, pictured.tolist(), room)
+    numbers = {row: number for number, row in enumerate(thumbnails.base64_by_row)}
+    content["rows"]["thumbnail"] = [numbers.get(int(row), -1) for row in rows]
+    left_out = _left_out(data, rows, len(pictured), thumbnails)
+    page = _render(data, grouped, content, thumbnails, left_out)
+    head, tail = page.split(THUMBNAILS_GO_HERE)
+    pictures = json.dumps(list(thumbnails.base64_by_row.values()), separators=(",", ":"))
+    # A file name that is not valid Unicode shows its odd bytes as \udcff instead of ending the job.
+    written = (head + pictures + tail).encode(errors="backslashreplace")
+    _write(path, written)
+    return {
+        "bytes": len(written),
+        "images": len(rows),
+        "thumbnails": len(numbers),
+        "thumbnail_px": thumbnails.side_px,
+        "unreadable_thumbnails": len(thumbnails.unreadable),
+        "left_out": left_out,
+    }
+
+
+def _render(
+    data: ReportData,
+    grouped: pd.DataFrame,
+    content: dict[str, Any],
+    thumbnails: Thumbnails,
+    left_out: list[str],
+) -> str:
+    templates = resources.files("reid") / "templates"
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"figure": _figure, "score": _score, "criterion": _criterion}
+    template = environment.from_string((templates / "report.html").read_text("utf-8"))
+    failures = pd.DataFrame(columns=FAILURE_COLUMNS) if data.failures is None else data.failures
+    shown = failures.head(MAX_FAILURES)
+    return template.render(
+        data=data,
+        figures=_figures(data, grouped),
+        curves=list(zip(data.tuning, content["tuning"], strict=True)),
+        has_map=bool(content["maps"]),
+        failures=[
+            {name: _short(str(row[name])) for name in FAILURE_COLUMNS}
+            for row in shown.to_dict("records")
+        ],
+        failures_total=len(failures),
+        scores=_score_table(data),
+        thumbnails=thumbnails,
+        left_out=left_out,
+        style=Markup((templates / "report.css").read_text("utf-8")),  # noqa: S704 our own file
+        script=Markup((templates / "report.js").read_text("utf-8")),  # noqa: S704 our own file
+        plotly=Markup(plotly.offline.get_plotlyjs()),  # noqa: S704 the installed package's file
+        content=_json_for_script({**content, "mime": MIME}),
+        thumbnails_go_here=Markup(THUMBNAILS_GO_HERE),  # noqa: S704 our own words
+    )
+
+
+def _json_for_script(value: Any) -> Markup:
+    """JSON that cannot end the script element it stands in: no <, > or & is left in it."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return Markup(text)  # noqa: S704 escaped above
+
+
+def _figures(data: ReportData, grouped: pd.DataFrame) -> dict[str, int]:
+    """The figures of the opening sentence."""
+    single = grouped["single"].to_numpy(bool)
+    return {
+        "images": len(grouped),
+        "species": int(data.annotations["species"].nunique()),
+        "clusters": int(grouped["group"][~single].nunique()),
+        "clustered": int((~single).sum()),
+        "single": int(single.sum()),
+        "failures": 0 if data.failures is None else len(data.failures),
+    }
+
+
+def _score_table(data: ReportData) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
+    """Names of the scores, and for each species its values in that order."""
+    names = list(dict.fromkeys(name for scores in data.scores.values() for name in scores))
+    return names, [
+        (species, [scores.get(name) for name in names]) for species, scores in data.scores.items()
+    ]
+
+
+def _left_out(
+    data: ReportData, rows: np.ndarray, pictured: int, thumbnails: Thumbnails
+) -> list[str]:
+    left_out = []
+    total = len(data.annotations)
+    if len(rows) < total:
+        left_out.append(
+            f"{total - len(rows):,} of {total:,} images: the map and the sheets show the first "
+            f"images of every cluster, the largest clusters first. The tables hold all of them."
+        )
+    without = len(rows) - pictured + thumbnails.no_room if data.thumbnail else 0
+    if without:
+        left_out.append(
+            f"The thumbnails of {without:,} of {len(rows):,} images, to keep this page small. "
+            f"The first images of every cluster have theirs."
+        )
+    if data.thumbnail is None and total:
+        left_out.append("Thumbnails: the run gave none to this page.")
+    if thumbnails.unreadable:
+        reason = _short(next(iter(thumbnails.unreadable.values())))
+        left_out.append(
+            f"The thumbnails of {len(thumbnails.unreadable):,} images that could not be read again "
+            f"(the first: {reason})."
+        )
+    if data.embeddings is None and total:
+        left_out.append("The map: the run gave no embeddings to this page.")
+    left_out += tsne_left_out(data, rows)
+    if data.failures is not None and len(data.failures) > MAX_FAILURES:
+        left_out.append(
+            f"{len(data.failures) - MAX_FAILURES:,} of {len(data.failures):,} failures: the table "
+            f"of failures holds all of them."
+        )
+    return left_out
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+
+
+def _figure(value: float | str) -> str:
+    """1234 → 1,234; 0.87654 → 0.877; text as it is."""
+    if isinstance(value, str):
+        return value
+    number = float(value)
+    return f"{int(number):,}" if number.is_integer() else f"{number:,.3f}"
+
+
+def _score(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _criterion(name: str | None) -> str:
+    """The name of a score as the reader knows it."""
+    return {"ari": "ARI", "ami": "AMI", "pairwise_f1": "pairwise F1", None: "score"}.get(
+        name, name or ""
+    )
+
+
+def _write(path: str | os.PathLike[str] | IO[bytes], page: bytes) -> None:
+    if isinstance(path, io.IOBase) or hasattr(path, "write"):
+        path.write(page)
+        return
+    target = Path(path)
+    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        aside.write_bytes(page)
+        aside.replace(target)
+    finally:
+        aside.unlink(missing_ok=True)
