@@ -162,6 +162,13 @@ def best(result: Sweep, criterion: Criterion = "ari") -> Best:
     return Best(eps, float(top), low, high, at_edge)
 
 
+def score_at(result: Sweep, eps: float, criterion: Criterion = "ari") -> float:
+    """The score at one threshold, 0 <= eps <= ceiling."""
+    # In float32, the precision in which `labels_at` compares.
+    k = int(np.searchsorted(result.thresholds, np.float64(np.float32(eps)), side="right")) - 1
+    return float(getattr(result, criterion)[k])
+
+
 def encode_labels(labels: NDArray[Any]) -> NDArray[np.int64]:
     """Identities as numbers 0, 1, ...; None, NaN and -1 become -1.
 

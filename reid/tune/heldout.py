@@ -1,0 +1,334 @@
+"""Tune the threshold, the method and re-ranking on labels, judged on individuals held out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid.cluster import Forest, dbscan, linkage_forest, noise_to_singletons, spanning_forest
+from reid.errors import InputError
+from reid.neighbors import check_unit_rows, radius_graph
+from reid.rerank import rerank as rerank_graph
+from reid.tune.samples import Rows, held_out_folds, search_ceiling, subgraph, thin
+from reid.tune.sweep import Best, Criterion, Sweep, best, encode_labels, score_at, sweep_forest
+
+Method = Literal["dbscan", "average", "complete"]
+MIN_INDIVIDUALS = 4
+RERANK_CEILING = 0.95  # x jaccard_weight: pairs are stored up to there
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What was chosen, how well it does on individuals that it was not fitted on, and what else was tried.
+
+    Attributes:
+        eps: threshold, on the scale of cosine distance, or of re-ranking where k1 is set.
+        method: "dbscan", "average" or "complete".
+        k1: of re-ranking; None where it is off.
+        criterion: "ari", "ami" or "pairwise_f1".
+        held_out_mean, held_out_spread: the criterion on held-out individuals, mean and standard
+            deviation over the seeds.
+        at_edge: see `Best`; the threshold is not to be trusted where this is not None.
+        images_per_individual: of the samples that were tuned on.
+        curve: mean scores of the chosen method over the samples of all seeds.
+        tried: one dict a candidate, ready for JSON, the chosen one marked.
+        notes: in plain words, what a reader should know.
+    """
+
+    eps: float
+    method: Method
+    k1: int | None
+    criterion: Criterion
+    held_out_mean: float
+    held_out_spread: float
+    at_edge: Literal["low", "high"] | None
+    images_per_individual: float
+    curve: Sweep
+    tried: list[dict[str, Any]]
+    notes: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    method: Method
+    k1: int | None
+    ceiling: float
+    forest_of: Callable[[Rows], Forest]
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    candidate: _Candidate
+    found: Best
+    curve: Sweep
+    held_out: NDArray[np.float64]  # one mean a seed
+    fitted: NDArray[np.float64]  # thresholds, one a seed and fold
+
+
+def tune(
+    embeddings: NDArray[np.float32],
+    labels: NDArray[Any],
+    *,
+    method: Method | Literal["auto"] = "dbscan",
+    rerank: Literal["off", "on", "auto"] = "off",
+    criterion: Criterion = "ari",
+    min_samples: int = 2,
+    jaccard_weight: float = 0.7,
+    images_per_individual: float | None = None,
+    ceiling: float | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
+    folds: int = 2,
+    backend: str = "auto",
+    device: str = "cpu",
+) -> Tuning:
+    """Fit the threshold on the labelled rows, and measure it where it was not fitted.
+
+    For each seed the labelled rows are thinned to the density of the data to be clustered, and
+    their individuals split into folds: the threshold fitted on some is scored on the others.
+    These held-out scores choose between methods. The threshold itself is then the best of the mean
+    curve over all individuals, since it depends on how many of them there are.
+
+    Args:
+        embeddings: (n, d) float32, unit rows.
+        labels: (n,) identities: strings, objects or integers; None, NaN or -1 is unlabelled.
+        method: "auto" tries DBSCAN and average linkage.
+        rerank: "on" re-ranks; "auto" does where it betters the held-out score by more than the
+            spread over the seeds. k1 is the images per individual. DBSCAN only.
+        criterion: "ari", "ami" or "pairwise_f1".
+        min_samples: of DBSCAN.
+        jaccard_weight: of re-ranking.
+        images_per_individual: of the data to be clustered. If not given it is estimated from the
+            unlabelled rows by clustering them with a first threshold; with no unlabelled rows the
+            labelled rows are taken as they are.
+        ceiling: largest threshold tried; by default where a row has on average four times as many
+            neighbours as the largest individual has images, and at least 200.
+        seeds: of thinning and splitting.
+        folds: at least 2.
+        backend, device: of the search for neighbours.
+
+    Returns:
+        Tuning. An optimum at the edge of the range is flagged in `at_edge` and said in `notes`.
+
+    Raises:
+        InputError: arguments that do not fit together, fewer than 4 labelled individuals, or no
+            individual with two images.
+    """
+    check_unit_rows(embeddings)
+    codes = encode_labels(labels)
+    if len(codes) != len(embeddings):
+        raise InputError(f"{len(codes)} labels for {len(embeddings)} rows: one a row is needed")
+    _check(codes, method, rerank, folds, seeds)
+    known, unknown = embeddings[codes >= 0], embeddings[codes < 0]
+    codes = codes[codes >= 0]
+    sizes = np.bincount(codes)
+    if ceiling is None:
+        ceiling = search_ceiling(known, max(200, 4 * int(sizes.max())))
+    graph = radius_graph(known, ceiling, backend=backend, device=device)
+    notes: list[str] = []
+    density = images_per_individual
+    if density is None and len(unknown) >= 2:
+        first = best(sweep_forest(spanning_forest(graph, min_samples), codes, ceiling), criterion)
+        density = _density(unknown, first.eps, min_samples, backend, device)
+        notes.append(
+            f"unlabelled images were estimated at {density:.2f} an individual (labelled: "
+            f"{sizes.mean():.2f}); the labelled ones were thinned to that density where it is lower"
+        )
+    wanted = min(density or np.inf, float(sizes.mean()))
+
+    def plain(kind: Method) -> _Candidate:
+        def forest_of(rows: Rows) -> Forest:
+            part = subgraph(graph, rows)
+            if kind == "dbscan":
+                return spanning_forest(part, min_samples)
+            return linkage_forest(part, known[rows], ceiling, kind)
+
+        return _Candidate(kind, None, ceiling, forest_of)
+
+    def reranked() -> _Candidate:
+        k1 = int(np.clip(round(wanted), 3, 30))
+
+        def forest_of(rows: Rows) -> Forest:
+            k2 = max(1, round(0.3 * k1))
+            part = rerank_graph(known[rows], k1, k2, jaccard_weight, backend=backend, device=device)
+            return spanning_forest(part, min_samples)
+
+        return _Candidate("dbscan", k1, RERANK_CEILING * jaccard_weight, forest_of)
+
+    kinds: list[Method] = ["dbscan", "average"] if method == "auto" else [method]
+    candidates = [plain(kind) for kind in kinds] if rerank != "on" else []
+    candidates += [reranked()] if rerank != "off" else []
+    trials, tried = [], []
+    for candidate in candidates:
+        try:
+            trial = _try(candidate, codes, density, criterion, seeds, folds)
+        except InputError as error:  # a component too large for linkage: said, not hidden
+            if len(candidates) == 1:
+                raise
+            tried.append({"method": candidate.method, "chosen": False, "note": str(error)})
+            notes.append(f"{candidate.method} linkage was not tried: {error}")
+            continue
+        trials.append(trial)
+        tried.append(_row(trial, criterion, seeds, folds, wanted))
+    chosen = _choose(trials)
+    for row in tried:
+        row["chosen"] = (row["method"], row.get("k1")) == (
+            chosen.candidate.method,
+            chosen.candidate.k1,
+        )
+    if chosen.found.at_edge:
+        notes.append(_edge_note(chosen))
+    return Tuning(
+        eps=chosen.found.eps,
+        method=chosen.candidate.method,
+        k1=chosen.candidate.k1,
+        criterion=criterion,
+        held_out_mean=float(chosen.held_out.mean()),
+        held_out_spread=float(chosen.held_out.std()),
+        at_edge=chosen.found.at_edge,
+        images_per_individual=float(wanted),
+        curve=chosen.curve,
+        tried=tried,
+        notes=notes,
+    )
+
+
+def _check(
+    codes: NDArray[np.int64], method: str, rerank: str, folds: int, seeds: tuple[int, ...]
+) -> None:
+    if method not in ("dbscan", "average", "complete", "auto"):
+        raise InputError(f"method {method!r}: known are dbscan, average, complete, auto")
+    if rerank not in ("off", "on", "auto"):
+        raise InputError(f"rerank {rerank!r}: known are off, on, auto")
+    if rerank == "on" and method in ("average", "complete"):
+        raise InputError(
+            f"rerank = on with method = {method}: linkage needs the distance of every pair, and "
+            "re-ranking stores near ones only; use method = dbscan"
+        )
+    if folds < 2 or not seeds:
+        raise InputError(
+            f"folds = {folds}, seeds = {seeds}: at least 2 folds and 1 seed are needed"
+        )
+    sizes = np.bincount(codes[codes >= 0])
+    if len(sizes) < max(MIN_INDIVIDUALS, folds):
+        raise InputError(
+            f"{len(sizes)} labelled individuals: at least {max(MIN_INDIVIDUALS, folds)} are needed "
+            "to fit a threshold on some and check it on others; label more, or give cluster.eps"
+        )
+    if sizes.max() < 2:
+        raise InputError(
+            "no labelled individual has two images, so no threshold can be fitted; label more "
+            "images, or give cluster.eps"
+        )
+
+
+def _density(
+    embeddings: NDArray[np.float32], eps: float, min_samples: int, backend: str, device: str
+) -> float:
+    """Images per individual among unlabelled rows, by the clusters of a first threshold."""
+    graph = radius_graph(embeddings, min(max(eps, 1e-4), 1.99), backend=backend, device=device)
+    labels = noise_to_singletons(dbscan(graph, min(max(eps, 1e-4), 1.99), min_samples))
+    return len(labels) / (int(labels.max()) + 1)
+
+
+def _try(
+    candidate: _Candidate,
+    codes: NDArray[np.int64],
+    density: float | None,
+    criterion: Criterion,
+    seeds: tuple[int, ...],
+    folds: int,
+) -> _Trial:
+    def sweep_of(rows: Rows) -> Sweep:
+        return sweep_forest(candidate.forest_of(rows), codes[rows], candidate.ceiling)
+
+    held_out, fitted = [], []
+    samples: dict[bytes, Sweep] = {}  # without thinning every seed has the same sample
+    for seed in seeds:
+        sample = thin(codes, density, seed)
+        if sample.tobytes() not in samples:
+            samples[sample.tobytes()] = sweep_of(sample)
+        scores = []
+        for tuned_on, tested_on in held_out_folds(codes[sample], folds, seed):
+            eps = best(sweep_of(sample[tuned_on]), criterion).eps
+            fitted.append(eps)
+            scores.append(score_at(sweep_of(sample[tested_on]), eps, criterion))
+        held_out.append(np.mean(scores))
+    curve = mean_curve(list(samples.values()))
+    return _Trial(candidate, best(curve, criterion), curve, np.array(held_out), np.array(fitted))
+
+
+def mean_curve(sweeps: list[Sweep]) -> Sweep:
+    """The mean of several sweeps at every threshold at which one of them changes."""
+    if len(sweeps) == 1:
+        return sweeps[0]
+    thresholds = np.unique(np.concatenate([one.thresholds for one in sweeps]))
+    at = [np.searchsorted(one.thresholds, thresholds, side="right") - 1 for one in sweeps]
+
+    def mean(name: str) -> NDArray[np.float64]:
+        values = [getattr(one, name)[k] for one, k in zip(sweeps, at, strict=True)]
+        result: NDArray[np.float64] = np.mean(values, axis=0)
+        return result
+
+    return replace(
+        sweeps[0],
+        thresholds=thresholds,
+        ari=mean("ari"),
+        ami=mean("ami"),
+        pairwise_f1=mean("pairwise_f1"),
+        n_clusters=mean("n_clusters").round().astype(np.int64),
+        n_noise=mean("n_noise").round().astype(np.int64),
+        n_labelled=round(np.mean([one.n_labelled for one in sweeps])),
+    )
+
+
+def _choose(trials: list[_Trial]) -> _Trial:
+    """The best on held-out individuals; re-ranking must win by more than the spread over seeds."""
+    plain = [trial for trial in trials if trial.candidate.k1 is None]
+    reranked = [trial for trial in trials if trial.candidate.k1 is not None]
+    if not plain:
+        return reranked[0]
+    # An optimum at the edge is no optimum, so any other comes before it.
+    top = max(plain, key=lambda trial: (trial.found.at_edge is None, trial.held_out.mean()))
+    for trial in reranked:
+        gain = trial.held_out.mean() - top.held_out.mean()
+        spread = max(trial.held_out.std(), top.held_out.std())
+        if trial.found.at_edge is None and gain > spread:
+            top = trial
+    return top
+
+
+def _row(
+    trial: _Trial, criterion: str, seeds: tuple[int, ...], folds: int, density: float
+) -> dict[str, Any]:
+    return {
+        "method": trial.candidate.method,
+        "k1": trial.candidate.k1,
+        "criterion": criterion,
+        "eps": trial.found.eps,
+        "score": trial.found.score,
+        "held_out_mean": float(trial.held_out.mean()),
+        "held_out_spread": float(trial.held_out.std()),
+        "eps_of_folds_low": float(trial.fitted.min()),
+        "eps_of_folds_high": float(trial.fitted.max()),
+        "at_edge": trial.found.at_edge,
+        "ceiling": trial.candidate.ceiling,
+        "seeds": list(seeds),
+        "folds": folds,
+        "rows": trial.curve.n_labelled,
+        "images_per_individual": float(density),
+    }
+
+
+def _edge_note(trial: _Trial) -> str:
+    if trial.found.at_edge == "low":
+        return (
+            "the best threshold merges nothing: these embeddings do not tell the labelled "
+            "individuals apart. Try another model, fine-tune one, or check the labels"
+        )
+    return (
+        f"the best threshold, {trial.found.eps:.4g}, lies at the end of the range searched "
+        f"({trial.candidate.ceiling:.4g}), so a better one may lie beyond: raise the ceiling of "
+        "the tuning, and check that the labels belong to these images"
+    )

@@ -1,0 +1,94 @@
+"""Samples of labelled rows to tune on: as dense as the data to come, and identities held out."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid.neighbors import Graph
+
+Rows = NDArray[np.int64]
+
+
+def thin(codes: NDArray[np.int64], images_per_individual: float | None, seed: int) -> Rows:
+    """Keep each row with the same chance, so that individuals have fewer images on average.
+
+    Labelled collections hold many images of an individual, new uploads few. With fewer images
+    the gaps inside an individual widen, and a threshold fitted on the dense set no longer fits.
+
+    Args:
+        codes: (n,) int64, individual of each row, all at least 0.
+        images_per_individual: wanted mean over the individuals that keep any image, above 1;
+            None, or a mean that is not below the present one, keeps all rows.
+        seed: of the draw.
+
+    Returns:
+        Kept rows, rising.
+    """
+    sizes = np.bincount(codes)
+    sizes = sizes[sizes > 0]
+    if images_per_individual is None or images_per_individual >= sizes.mean():
+        return np.arange(len(codes))
+    low, high = 0.0, 1.0
+    for _ in range(50):  # the mean size of what survives rises with the chance to survive
+        chance = (low + high) / 2
+        survivors = (1 - (1 - chance) ** sizes).sum()
+        if survivors > 0 and sizes.sum() * chance / survivors > images_per_individual:
+            high = chance
+        else:
+            low = chance
+    rng = np.random.default_rng([seed, 1])
+    return np.flatnonzero(rng.random(len(codes)) < high)
+
+
+def held_out_folds(codes: NDArray[np.int64], folds: int, seed: int) -> Iterator[tuple[Rows, Rows]]:
+    """Split individuals into folds; each time one fold is held out and the rest is tuned on.
+
+    Args:
+        codes: (n,) int64, individual of each row.
+        folds: at least 2.
+        seed: of the split.
+
+    Yields:
+        (rows to tune on, rows held out), rising; no individual has rows in both.
+    """
+    individuals = np.unique(codes)
+    fold_of = np.random.default_rng([seed, 2]).permutation(len(individuals)) % folds
+    fold = fold_of[np.searchsorted(individuals, codes)]
+    for k in range(folds):
+        yield np.flatnonzero(fold != k), np.flatnonzero(fold == k)
+
+
+def subgraph(graph: Graph, rows: Rows) -> Graph:
+    """The graph of some rows alone, numbered in their order (`rows` rises)."""
+    number = np.full(graph.n, -1, dtype=np.int32)
+    number[rows] = np.arange(len(rows), dtype=np.int32)
+    edges = number[graph.edges]
+    inside = (edges >= 0).all(axis=1)
+    return Graph(len(rows), edges[inside], graph.distances[inside])
+
+
+def search_ceiling(
+    embeddings: NDArray[np.float32], neighbours: float, *, seed: int = 0, queries: int = 512
+) -> float:
+    """The distance within which a row has a given number of neighbours on average.
+
+    It bounds the search for a threshold: far more neighbours than an individual has images means
+    that individuals have merged long before. The graph up to it has n x neighbours / 2 edges.
+
+    Args:
+        embeddings: (n, d) float32, unit rows, n at least 2.
+        neighbours: wanted on average; more than there are rows means the largest distance.
+        seed: of the rows that are asked.
+        queries: rows asked, at most.
+
+    Returns:
+        Cosine distance, above 0 and below 2.
+    """
+    n = len(embeddings)
+    asked = np.random.default_rng(seed).permutation(n)[:queries]
+    distances = 1 - embeddings[asked] @ embeddings.T
+    distances[np.arange(len(asked)), asked] = np.inf
+    share = min(1.0, neighbours / (n - 1))
+    radius = np.quantile(distances[np.isfinite(distances)], share)
+    return float(np.clip(radius * (1 + 1e-5), 1e-4, 2 - 1e-4))
