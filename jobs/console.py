@@ -8,7 +8,11 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+LOG_WIDTH = 110  # columns of a table where there is no terminal to ask
+
 console = Console(stderr=True, highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = LOG_WIDTH
 
 SECONDS_BETWEEN_LOG_LINES = 15.0
 

@@ -1,6 +1,6 @@
 """Annotations → embeddings: Ray Data hands shards of rows to model actors, which write Parquet.
 
-Ray carries shard numbers and counts. An actor reads the rows of its shard, opens the images, embeds
+This is the driver's side; `embed_worker.py` is the actor's. Ray carries shard numbers and counts. An actor reads the rows of its shard, opens the images, embeds
 them and writes one part file, so that neither pixels nor embeddings travel, memory does not grow
 with the number of images, and a shard that is repeated after a crash replaces itself.
 """
@@ -9,53 +9,29 @@ import logging
 import sys
 import time
 import uuid
-from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import ray
 import ray.data
 from ray.data import ActorPoolStrategy
 
 from jobs.console import progress, say
+from jobs.embed_worker import EmbedTask, EmbedWorker
 from reid import embeddings, schema, store
-from reid.config import Config, Images, Route
-from reid.embedder import Embedder, Recipe, embed_annotations
-from reid.errors import InputError, ReidError, StorageError, TooManyFailuresError
-from reid.images import ImageError, decode_crop
+from reid.config import Config, Route
+from reid.embedder import Embedder, Recipe
+from reid.errors import ReidError, StorageError, TooManyFailuresError
 from reid.models import load_model
 
 MOST_CPUS_PER_WORKER = 4  # beyond a few cores two actors do more than one
 SHARD_ROWS_RANGE = (32, 4096)
 SHARDS_PER_WORKER = 8  # enough that a slow one does not keep the others waiting at the end
 BLOCKS_AT_MOST = 2000
-ISOLATE_AT_ATTEMPT = 3  # by then it is hardly chance that the worker dies
-GIVE_UP_AT_ATTEMPT = 8
-
-
-@dataclass(frozen=True)
-class EmbedTask:
-    """What an actor needs to know; travels once to each."""
-
-    models: tuple[str, ...]
-    trust_remote_code: bool
-    revision: str | None
-    recipe: Recipe
-    folder: str
-    work: str
-    device: str
-    runtime: str
-    batch_size: int | None
-    threads: int
-    images: Images
 
 
 @dataclass
@@ -68,7 +44,8 @@ class EmbedSummary:
     failed: int = 0
     seconds: float = 0.0
     images_per_second: float | None = None
-    recipes: dict[str, str] = field(default_factory=dict)  # species → recipe folder
+    recipes: dict[str, str] = field(default_factory=dict)  # species → recipe
+    folders: dict[str, str] = field(default_factory=dict)  # species → where its embeddings are
     runtimes: list[str] = field(default_factory=list)
 
 
@@ -93,6 +70,7 @@ def embed(config: Config, annotations: pa.Table) -> tuple[EmbedSummary, pa.Table
         rows = annotations.filter(pc.is_in(annotations["species"], pa.array(species, pa.string())))
         task = _plan(config, route)
         summary.recipes |= dict.fromkeys(species, task.recipe.folder)
+        summary.folders |= dict.fromkeys(species, task.folder)
         stored = embeddings.stored_ids(task.folder)
         pending = rows.filter(pc.invert(pc.is_in(rows["annotation_id"], stored)))
         _forget_old_work(task)
@@ -214,7 +192,7 @@ def _cpus_per_worker(config: Config) -> int:
 
 def _uses_gpu(config: Config) -> bool:
     if config.embed.device == "auto":
-        return ray.cluster_resources().get("GPU", 0) > 0
+        return bool(ray.cluster_resources().get("GPU", 0))
     return config.embed.device.startswith("cuda")
 
 
@@ -246,8 +224,11 @@ def _run(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
     store.write_table(store.join(task.work, "pending.parquet"), pending, row_group_rows=rows)
     shards = -(-len(pending) // rows)
     _quiet_ray_data()
-    # One item a shard: Ray moves numbers, and a lost worker costs one shard.
-    items = ray.data.range(shards, override_num_blocks=min(shards, BLOCKS_AT_MOST))
+    # One item a shard: Ray moves numbers, and a lost worker costs one shard. Items, not a range: a
+    # range is read by tasks that want a CPU, and would wait for ever where actors hold them all.
+    items = ray.data.from_items(
+        [{"id": shard} for shard in range(shards)], override_num_blocks=min(shards, BLOCKS_AT_MOST)
+    )
     done = items.map_batches(
         EmbedWorker,
         fn_constructor_args=(task,),
@@ -309,140 +290,6 @@ def _check_accounted(task: EmbedTask, rows: pa.Table) -> pa.Table:
             "run the same command again to embed the rest"
         )
     return failed
-
-
-class EmbedWorker:
-    """An actor: holds the models, embeds one shard a call."""
-
-    def __init__(self, task: EmbedTask) -> None:
-        """Load the models onto this worker's device."""
-        import torch
-
-        torch.set_num_threads(task.threads)
-        device = task.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.task = task
-        self.embedder = Embedder(
-            [
-                load_model(name, trust_remote_code=task.trust_remote_code, revision=task.revision)
-                for name in task.models
-            ],
-            model_weights=task.recipe.model_weights,
-            views=task.recipe.views,
-            precision=task.recipe.precision,  # type: ignore[arg-type]
-            device=device,
-            runtime=task.runtime,  # type: ignore[arg-type]
-            threads=task.threads,
-            batch_size=task.batch_size,
-        )
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Embed the shards numbered in `batch["id"]`, write their parts, return the counts."""
-        counts: dict[str, list[Any]] = defaultdict(list)
-        for shard in batch["id"]:
-            embedded, failed = self._shard(int(shard))
-            for name, value in (
-                ("shard", int(shard)), ("embedded", embedded), ("failed", failed),
-                ("runtime", f"{self.embedder.device}: {self.embedder.runtime}"),
-            ):  # fmt: skip
-                counts[name].append(value)
-        return {name: np.asarray(values) for name, values in counts.items()}
-
-    def _shard(self, shard: int) -> tuple[int, int]:
-        rows = _read_shard(store.join(self.task.work, "pending.parquet"), shard)
-        attempt = _count_attempt(self.task.work, shard)
-        failures = [schema.FAILURES.empty_table()]
-        if attempt >= GIVE_UP_AT_ATTEMPT:
-            failures.append(
-                _all_failed(rows, f"the worker died {attempt - 1} times over this shard")
-            )
-            rows = rows[:0]
-        elif attempt >= ISOLATE_AT_ATTEMPT:
-            rows, deadly = _without_deadly(rows, self.task.images, self.embedder.largest_input)
-            failures.append(deadly)
-        digest = embeddings.part_digest(rows["annotation_id"].to_pylist())
-        images = self.task.images
-        table, failed = embed_annotations(
-            self.embedder,
-            rows,
-            threads=self.task.threads,
-            decode=images.decode,
-            bbox_margin=images.bbox_margin,
-            max_megapixels=images.max_megapixels,
-        )
-        failures.append(failed)
-        all_failed = pa.concat_tables(failures)
-        # Failures first: an embedding that is stored must never lack its shard's failures.
-        if len(all_failed):
-            store.write_table(store.join(self.task.folder, f"failed-{digest}.parquet"), all_failed)
-        if len(table):
-            store.write_table(store.join(self.task.folder, f"part-{digest}.parquet"), table)
-        return len(table), len(all_failed)
-
-
-def _read_shard(path: str, shard: int) -> pa.Table:
-    fs, inner = store.filesystem(path)
-    with pq.ParquetFile(inner, filesystem=fs) as file:
-        return file.read_row_group(shard)
-
-
-def _count_attempt(work: str, shard: int) -> int:
-    """Note that this shard is begun; 1 for the first time. Workers that die leave their note."""
-    attempt = 1
-    while store.exists(store.join(work, f"begun-{shard}-{attempt}")):
-        attempt += 1
-    store.write_bytes(store.join(work, f"begun-{shard}-{attempt}"), b"")
-    return attempt
-
-
-def _all_failed(rows: pa.Table, error: str) -> pa.Table:
-    return pa.Table.from_arrays(
-        [
-            rows["annotation_id"].combine_chunks(),
-            rows["image_path"].combine_chunks(),
-            pa.array(["embed"] * len(rows), pa.string()),
-            pa.array([error] * len(rows), pa.string()),
-        ],
-        schema=schema.FAILURES,
-    )
-
-
-def _without_deadly(rows: pa.Table, images: Images, target: int) -> tuple[pa.Table, pa.Table]:
-    """Decode each image in a child process first: one that kills the child is a failure.
-
-    Without this, an image on which a decoder crashes would kill worker after worker for ever.
-    """
-    deadly: list[int] = []
-    pool: ProcessPoolExecutor | None = None
-    for index, row in enumerate(rows.select(["root", "image_path", "bbox"]).to_pylist()):
-        pool = pool or ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-        try:
-            pool.submit(_decode_once, row, images, target).result()
-        except BrokenProcessPool:
-            deadly.append(index)
-            pool.shutdown()
-            pool = None
-    if pool:
-        pool.shutdown()
-    mask = np.isin(np.arange(len(rows)), deadly)
-    failed = _all_failed(rows.filter(pa.array(mask)), "the decoder crashes on this image")
-    return rows.filter(pa.array(~mask)), failed
-
-
-def _decode_once(row: dict[str, Any], images: Images, target: int) -> None:
-    """Only whether the process survives matters; an ordinary error is found again later."""
-    try:
-        decode_crop(
-            store.read_bytes(store.join(row["root"], row["image_path"])),
-            row["bbox"],
-            target=target,
-            decode=images.decode,
-            bbox_margin=images.bbox_margin,
-            max_megapixels=images.max_megapixels,
-        )
-    except (OSError, ImageError):
-        return
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -29,6 +29,8 @@ def ray_session(address: str | None) -> Iterator[None]:
         return
     joining = address or os.environ.get("RAY_ADDRESS")
     started = time.perf_counter()
+    # That local clusters ask for a token is no news to somebody who runs a job on one machine.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     try:
         if joining:
             ray.init(address=joining, log_to_driver=False, logging_level=logging.WARNING)

@@ -92,7 +92,7 @@ class Cluster(Section):
     n_clusters: int | None = Field(None, ge=1, description="Number of individuals, for kmeans")
     criterion: Literal["ari", "ami", "pairwise_f1"] = "ari"
     max_eps: float = Field(0.6, gt=0, lt=2, description="Ceiling of the search for a threshold")
-    backend: Literal["auto", "faiss", "torch", "triton", "faiss-gpu", "cuml"] = "auto"
+    backend: Literal["auto", "numpy", "torch", "triton"] = Field("auto", description="What finds the neighbours")
     device: str = Field("auto", description="auto, cpu, cuda")
     memory_gb: float = Field(2.0, gt=0, description="Budget of the blocked neighbour search")
     near_duplicate_distance: float | None = Field(

@@ -1,0 +1,294 @@
+"""The `reid` command. Everything heavy is imported by the command that needs it."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from reid import __version__
+from reid.errors import ReidError
+
+if TYPE_CHECKING:
+    from reid.config import Config
+
+app = typer.Typer(
+    help="Which images show the same individual? Re-identification of animals, from a folder of "
+    "crops on a laptop to a hundred million on a GPU cluster.",
+    epilog="Start with `reid demo`, then `reid run --input photos/ --out results/`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Settings, for example `cluster.eps=0.3` or `embed.model=megadescriptor-l-384`. "
+        "An unknown key lists those that are known.",
+        show_default=False,
+    ),
+]
+ConfigFile = Annotated[
+    str | None, typer.Option("--config", "-c", metavar="FILE.yaml", help="Settings in a file.")
+]
+Input = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input", "-i",
+        metavar="SOURCE",
+        help="A folder (searched recursively), a glob in quotes, a .txt list of any of these, or a .csv or "
+        ".parquet table with a column `path`. May be given several times.",
+    ),
+]  # fmt: skip
+Out = Annotated[
+    str | None,
+    typer.Option("--out", "-o", metavar="FOLDER", help="Where results go. [default: results]"),
+]
+Root = Annotated[
+    str | None,
+    typer.Option("--root", metavar="FOLDER", help="Folder that image paths are relative to."),
+]
+Species = Annotated[
+    str | None, typer.Option("--species", metavar="NAME", help="Species of images that name none.")
+]
+FromParent = Annotated[
+    bool | None,
+    typer.Option(
+        "--identity-from-parent", help="Known identities are the names of the images' folders."
+    ),
+]
+MaxFailures = Annotated[
+    float | None,
+    typer.Option(
+        "--max-failures", metavar="SHARE", help="Share of images that may fail. [default: 0.1]"
+    ),
+]
+Model = Annotated[
+    str | None,
+    typer.Option("--model", "-m", metavar="NAME", help="A model, or several with commas."),
+]
+Store = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="FOLDER",
+        help="Embedding store to share between runs. [default: OUT/embeddings]",
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="Ray cluster to join. [default: RAY_ADDRESS, or this machine]",
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Seed of everything random. [default: 0]")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+
+
+def _config(
+    file: str | None, overrides: Sequence[str] | None, *, model: str | None = None, **flags: Any
+) -> "Config":
+    from reid.config import load_config
+
+    if not flags.get("identity_from_parent"):
+        flags.pop("identity_from_parent", None)
+    if model is not None:
+        flags["embed"] = {"model": model}
+    return load_config(file, overrides or (), flags)
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    overrides: Overrides = None,
+    input: Input = None,  # noqa: A002
+    out: Out = None,
+    config: ConfigFile = None,
+    root: Root = None,
+    species: Species = None,
+    identity_from_parent: FromParent = None,
+    model: Model = None,
+    store: Store = None,
+    max_failures: MaxFailures = None,
+    address: Address = None,
+    seed: Seed = None,
+    debug: Debug = False,  # noqa: ARG001  read by run_command
+) -> None:
+    """Everything: embed images, find individuals, write the report.
+
+    Run it again to go on after an interruption, or to add new images: what is embedded already is
+    not embedded again.
+    """
+    from jobs.run import run as everything
+
+    everything(
+        _config(
+            config, overrides, model=model, input=input, out=out, root=root, species=species,
+            identity_from_parent=identity_from_parent, store=store, max_failures=max_failures,
+            address=address, seed=seed,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def embed(
+    overrides: Overrides = None,
+    input: Input = None,  # noqa: A002
+    out: Out = None,
+    config: ConfigFile = None,
+    root: Root = None,
+    species: Species = None,
+    identity_from_parent: FromParent = None,
+    model: Model = None,
+    store: Store = None,
+    max_failures: MaxFailures = None,
+    address: Address = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """Images to embeddings in Parquet; nothing is clustered."""
+    from jobs.run import run_embed
+
+    run_embed(
+        _config(
+            config, overrides, model=model, input=input, out=out, root=root, species=species,
+            identity_from_parent=identity_from_parent, store=store, max_failures=max_failures,
+            address=address,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def cluster(
+    overrides: Overrides = None,
+    out: Out = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """Embeddings of an output folder to individuals: tune the threshold, cluster, write the tables."""
+    from jobs.run import run_cluster
+
+    run_cluster(_config(config, overrides, out=out, seed=seed))
+
+
+@app.command()
+def report(
+    overrides: Overrides = None,
+    out: Out = None,
+    config: ConfigFile = None,
+    seed: Seed = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """Write report.html of an output folder again."""
+    from jobs.run import run_report
+
+    run_report(_config(config, overrides, out=out, seed=seed))
+
+
+@app.command()
+def demo(
+    overrides: Overrides = None,
+    individuals: Annotated[int, typer.Option(help="Individuals of each species.")] = 30,
+    images_per_individual: Annotated[int, typer.Option(help="Pictures of each individual.")] = 8,
+    species: Annotated[int, typer.Option(help="Species, 1 to 4.")] = 2,
+    out: Annotated[
+        str, typer.Option("--out", "-o", metavar="FOLDER", help="Where results go.")
+    ] = "demo",
+    config: ConfigFile = None,
+    seed: Seed = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """The main job on an invented herd, scored against its truth. Needs no images and no network."""
+    from jobs.demo import demo as run_demo
+
+    run_demo(
+        _config(config, overrides, out=out, seed=seed),
+        individuals=individuals,
+        images_per_individual=images_per_individual,
+        species=species,
+    )
+
+
+@app.command()
+def models(debug: Debug = False) -> None:  # noqa: ARG001
+    """List the models that have a name: input size, dimension, licence, and what is available here."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from reid.models import availability, known_models
+
+    table = Table("name", "input", "dimension", "licence", "here", "note")
+    for spec in known_models():
+        table.add_row(
+            spec.name,
+            f"{spec.input_size} px",
+            str(spec.dimension),
+            spec.licence,
+            availability(spec),
+            spec.note,
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        "Also: timm:<name>, hf:<owner>/<repository>@<revision>, local-dir:<folder>, path/to/checkpoint; "
+        "several, with commas, are an ensemble.",
+        markup=False,
+    )
+
+
+@app.command()
+def doctor(debug: Debug = False) -> None:  # noqa: ARG001
+    """What this machine can do: GPU, FAISS, cuML, Ray, hub, and what to install for the rest."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from jobs.doctor import examine
+
+    table = Table("part", "", "found", "what to do")
+    for finding in examine():
+        mark = "[green]yes[/green]" if finding.works else "[yellow]no[/yellow]"
+        table.add_row(finding.part, mark, finding.detail, finding.advice.replace("[", "\\["))
+    Console().print(table)
+
+
+def run_command(name: str | None, argv: Sequence[str]) -> None:
+    """Run a command line; a ReidError becomes one message and its exit code.
+
+    Args:
+        name: the command, or None where `argv` holds it.
+        argv: its arguments.
+    """
+    arguments = [*([name] if name else []), *argv]
+    try:
+        app(arguments, prog_name="reid")
+    except ReidError as error:
+        if "--debug" in arguments:
+            raise
+        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("stopped; run the same command again to go on from here", err=True)
+        sys.exit(130)
+
+
+def main() -> None:
+    """The console script."""
+    run_command(None, sys.argv[1:])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,293 @@
+"""Embeddings → individuals, species by species."""
+
+import csv
+import io
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs import tables
+from jobs.console import say
+from reid import cluster as clustering
+from reid import embeddings, schema, store
+from reid.config import Config
+from reid.errors import InputError
+from reid.individuals import Individuals, Threshold, can_tune, find_individuals
+
+MIDDLE = 0.5  # of all images in one cluster
+LONELY = 0.9  # of all images without a match
+
+
+@dataclass(frozen=True)
+class Group:
+    """The embedded annotations of one species, in the order of the annotations table."""
+
+    species: str
+    rows: pa.Table  # schema.ANNOTATIONS
+    vectors: np.ndarray  # (n, d) float32, unit rows
+    content_hashes: np.ndarray  # (n,) str
+
+    @property
+    def identities(self) -> np.ndarray:
+        """(n,) known identities, None where unknown."""
+        return np.asarray(self.rows["identity"].to_pylist(), dtype=object)
+
+
+@dataclass
+class ClusterSummary:
+    """Counts of the clustering stage, as written to summary.json."""
+
+    images: int = 0
+    individuals: int = 0
+    singletons: int = 0
+    seconds: float = 0.0
+    species: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_groups(out: str) -> list[Group]:
+    """The species of an output folder, with their embeddings.
+
+    Raises:
+        InputError: nothing was embedded here, or nothing could be.
+    """
+    annotations = tables.read_stage(out, tables.ANNOTATIONS, "embed")
+    recipes = tables.read_summary(out).get("embed", {}).get("folders", {})
+    groups = []
+    for species, folder in sorted(recipes.items()):
+        rows = annotations.filter(pc.equal(annotations["species"], species))
+        stored = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
+        if len(stored.found):
+            here = rows.take(pa.array(stored.found))
+            groups.append(Group(species, here, stored.vectors, stored.content_hashes))
+    if not groups:
+        raise InputError(
+            f"{out}: no embeddings to cluster; run `reid embed` first, and see {tables.FAILURES}"
+        )
+    return groups
+
+
+def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
+    """Cluster every species and write clusters.parquet, identities.csv and tuning.json."""
+    started = time.perf_counter()
+    found: dict[str, Individuals] = {}
+    # Species with labels first: their thresholds may have to serve the others.
+    for group in sorted(groups, key=lambda group: (not can_tune(group.identities), group.species)):
+        began = time.perf_counter()
+        found[group.species] = _find(
+            config, group, {name: one.threshold for name, one in found.items()}
+        )
+        _say_found(group, found[group.species], time.perf_counter() - began)
+    summary = ClusterSummary()
+    labels: list[list[str]] = []
+    for group in groups:
+        one = found[group.species]
+        labels.append(cluster_labels(group.species, one.labels))
+        sizes = Counter(labels[-1])
+        single = sum(1 for size in sizes.values() if size == 1)
+        warnings = [f"{group.species}: {text}" for text in [*one.warnings, *_guards(one.labels)]]
+        summary.images += len(group.rows)
+        summary.individuals += len(sizes)
+        summary.singletons += single
+        summary.warnings += warnings
+        summary.species[group.species] = {
+            "images": len(group.rows),
+            "individuals": len(sizes),
+            "singletons": single,
+            "largest": max(sizes.values()),
+            "eps": one.threshold.eps,
+            "eps_source": one.threshold.source,
+            "scores": _scores(group.identities, one.labels),
+        }
+    _write_clusters(config, groups, found, labels)
+    _write_tuning(config, groups, found)
+    summary.seconds = round(time.perf_counter() - started, 2)
+    return summary
+
+
+def cluster_labels(species: str, labels: np.ndarray) -> list[str]:
+    """`cluster_<species>_<n>` for each row; a noise row gets a number of its own, after the clusters."""
+    name = re.sub(r"\s+", "_", species.strip())
+    return [f"cluster_{name}_{number}" for number in clustering.noise_to_singletons(labels)]
+
+
+def _find(config: Config, group: Group, others: dict[str, Threshold]) -> Individuals:
+    settings = config.cluster
+    eps = settings.per_species_eps.get(
+        group.species, None if settings.eps == "auto" else settings.eps
+    )
+    fallback = None
+    name = settings.fallback_species
+    if eps is None and name is not None and not can_tune(group.identities):
+        if name not in others or others[name].eps is None:
+            raise InputError(
+                f"cluster.fallback_species: {name} has no threshold to lend to {group.species}; "
+                f"species with one: {', '.join(others) or 'none'}"
+            )
+        fallback = Threshold(
+            others[name].eps, "fallback", f"{group.species} has no labels; tuned on {name} instead"
+        )
+    try:
+        return find_individuals(
+            group.vectors,
+            group.identities,
+            method=settings.method,  # type: ignore[arg-type]
+            eps=eps,
+            fallback=fallback,
+            min_samples=settings.min_samples,
+            n_clusters=settings.n_clusters,
+            criterion=settings.criterion,
+            max_eps=settings.max_eps,
+            seed=config.seed,
+            backend=settings.backend,
+            device=_device(settings.device),
+            memory_bytes=int(settings.memory_gb * 2**30),
+        )
+    except InputError as error:
+        raise InputError(f"species {group.species}: {error}") from error
+
+
+def _device(wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _say_found(group: Group, one: Individuals, seconds: float) -> None:
+    eps = (
+        ""
+        if one.threshold.eps is None
+        else f"threshold {one.threshold.eps:.3f}: {one.threshold.note}"
+    )
+    count = len(np.unique(clustering.noise_to_singletons(one.labels)))
+    say(
+        f"cluster: {group.species}: {len(group.rows):,} images, {count:,} individuals ({seconds:.1f} s); {eps}"
+    )
+
+
+def _guards(labels: np.ndarray) -> list[str]:
+    """What a partition should not look like."""
+    n = len(labels)
+    sizes = np.bincount(labels[labels >= 0]) if (labels >= 0).any() else np.zeros(1, int)
+    warnings = []
+    if n >= 10 and sizes.max() > MIDDLE * n:
+        warnings.append(
+            f"one cluster holds {sizes.max()} of {n} images; the threshold is probably too large. "
+            "Try a smaller cluster.eps, or cluster.method=average."
+        )
+    alone = int((labels < 0).sum() + (sizes == 1).sum())
+    if n >= 10 and alone > LONELY * n:
+        warnings.append(
+            f"{alone} of {n} images match no other; the threshold is probably too small, or the model "
+            "does not know these animals. Try a larger cluster.eps, another model, or fine-tuning."
+        )
+    return warnings
+
+
+def _scores(identities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Agreement with the known identities, on the rows that have one; empty where none has."""
+    known = np.asarray([identity is not None for identity in identities])
+    if not can_tune(identities):
+        return {}
+    from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
+
+    truth, found = identities[known].astype(str), clustering.noise_to_singletons(labels)[known]
+    return {
+        "ari": float(adjusted_rand_score(truth, found)),
+        "ami": float(adjusted_mutual_info_score(truth, found)),
+        "labelled": int(known.sum()),
+    }
+
+
+def _write_clusters(
+    config: Config, groups: Sequence[Group], found: dict[str, Individuals], labels: list[list[str]]
+) -> None:
+    parts = [schema.CLUSTERS.empty_table()]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        [
+            "image_path",
+            "annotation_id",
+            "image_id",
+            "species",
+            "cluster_label",
+            "identity",
+            "nearest_image",
+            "nearest_distance",
+        ]
+    )
+    for group, names in zip(groups, labels, strict=True):
+        one = found[group.species]
+        ids = group.rows["annotation_id"].to_pylist()
+        paths = group.rows["image_path"].to_pylist()
+        alone = one.nearest < 0
+        nearest = [None if lost else ids[i] for i, lost in zip(one.nearest, alone, strict=True)]
+        parts.append(
+            pa.Table.from_arrays(
+                [
+                    pa.array(ids, pa.string()),
+                    pa.array([group.species] * len(ids), pa.string()),
+                    pa.array(one.labels, pa.int64()),
+                    pa.array(names, pa.string()),
+                    pa.array(nearest, pa.string()),
+                    pa.array(one.nearest_distance, pa.float32(), mask=alone),
+                ],
+                schema=schema.CLUSTERS,
+            )
+        )
+        for i, (image_id, identity) in enumerate(
+            zip(group.rows["image_id"].to_pylist(), group.rows["identity"].to_pylist(), strict=True)
+        ):
+            near = (
+                ("", "") if alone[i] else (paths[one.nearest[i]], f"{one.nearest_distance[i]:.6f}")
+            )
+            writer.writerow([paths[i], ids[i], image_id, group.species, names[i], identity, *near])
+    store.write_table(store.join(config.out, tables.CLUSTERS), pa.concat_tables(parts))
+    store.write_text(store.join(config.out, tables.IDENTITIES), text.getvalue())
+
+
+def _write_tuning(config: Config, groups: Sequence[Group], found: dict[str, Individuals]) -> None:
+    tuning = {}
+    for group in groups:
+        one = found[group.species].threshold
+        tuning[group.species] = {
+            "eps": one.eps,
+            "source": one.source,
+            "note": one.note,
+            "criterion": one.criterion,
+            "score": one.score,
+            "min_samples": config.cluster.min_samples,
+            "method": config.cluster.method,
+            "warnings": list(one.warnings),
+            "curve": {"thresholds": list(one.thresholds), "scores": list(one.scores)},
+        }
+    store.write_json(store.join(config.out, tables.TUNING), tuning)
+
+
+def read_truth(path: str) -> dict[str, str]:
+    """image_path → identity, of a truth.csv as `reid demo` writes it."""
+    frame = pd.read_csv(io.BytesIO(store.read_bytes(path)), dtype=str)
+    return dict(zip(frame["image_path"], frame["identity"], strict=True))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """`python -m jobs.cluster` is `reid cluster`."""
+    from jobs.cli import run_command
+
+    run_command("cluster", sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    main()

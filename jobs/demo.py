@@ -1,0 +1,70 @@
+"""`reid demo`: the main job on the built-in herd, scored against the truth that the job never sees."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from jobs import tables
+from jobs.console import progress, say
+from jobs.run import run
+from reid import store
+from reid.config import Config
+from reid.synthetic import make_herd
+
+
+def demo(config: Config, *, individuals: int, images_per_individual: int, species: int) -> None:
+    """Make the herd below OUT/herd, run every stage on it, and compare with its truth."""
+    started = time.perf_counter()
+    folder = Path(config.out) / "herd"
+    total = individuals * images_per_individual * species
+    with progress("herd", total) as advance:
+        seen = 0
+
+        def step(done: int, _: int) -> None:
+            nonlocal seen
+            advance(done - seen)
+            seen = done
+
+        herd = make_herd(
+            folder,
+            individuals=individuals,
+            images_per_individual=images_per_individual,
+            species=species,
+            seed=config.seed,
+            progress=step,
+        )
+    say(
+        f"herd: {herd.images:,} pictures of {individuals} individuals of each of {species} species, "
+        f"a labelled train part and an unlabelled test part ({time.perf_counter() - started:.1f} s)"
+    )
+
+    def score(resolved: Config) -> dict[str, Any]:
+        return score_against_truth(resolved, herd.truth)
+
+    run(config.model_copy(update={"input": [str(herd.annotations)]}), score)
+
+
+def score_against_truth(config: Config, truth: Path) -> dict[str, Any]:
+    """ARI and AMI of the individuals found: all images, and the unlabelled ones alone."""
+    from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
+
+    annotations = tables.read_stage(config.out, tables.ANNOTATIONS, "embed").to_pandas()
+    clusters = tables.read_stage(config.out, tables.CLUSTERS, "cluster").to_pandas()
+    known = pd.read_csv(truth, dtype=str).rename(columns={"identity": "truth"})
+    rows = annotations.merge(clusters.drop(columns="species"), on="annotation_id").merge(
+        known, on="image_path", validate="one_to_one"
+    )
+    scores: dict[str, dict[str, float]] = {}
+    for species, found in rows.groupby("species"):
+        unlabelled = found[found["identity"].isna()]
+        scores[str(species)] = {
+            "ari": float(adjusted_rand_score(found["truth"], found["cluster_label"])),
+            "ari_unlabelled": float(
+                adjusted_rand_score(unlabelled["truth"], unlabelled["cluster_label"])
+            ),
+            "ami": float(adjusted_mutual_info_score(found["truth"], found["cluster_label"])),
+            "individuals": int(found["truth"].nunique()),
+        }
+    return {"species": scores, "from": store.join(config.out, "herd/truth.csv")}

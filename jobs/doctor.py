@@ -1,0 +1,113 @@
+"""`reid doctor`: what this machine can do, and what to install for the rest."""
+
+import importlib.util
+import os
+import platform
+import shutil
+import socket
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+HUB = ("huggingface.co", 443)
+HUB_TIMEOUT_SECONDS = 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor: a part, whether it works, what it is, what to do."""
+
+    part: str
+    works: bool
+    detail: str
+    advice: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at this machine; nothing is started and nothing is downloaded."""
+    return [_machine(), _gpu(), _decoder(), *_faiss(), _openvino(), _cuml(), _ray(), _hub()]
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _machine() -> Finding:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = ""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = (
+            f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB memory"
+        )
+    return Finding("machine", True, f"{cores} cores{memory}, Python {platform.python_version()}")
+
+
+def _gpu() -> Finding:
+    import torch
+
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        return Finding("GPU", True, f"{names}, torch {torch.__version__}")
+    driver = shutil.which("nvidia-smi")
+    advice = (
+        "nvidia-smi answers but torch sees no GPU: install a torch built for its CUDA version"
+        if driver
+        else "no NVIDIA driver found; everything runs on the CPU, large models slowly"
+    )
+    return Finding("GPU", False, f"none, torch {torch.__version__}", advice)
+
+
+def _decoder() -> Finding:
+    found = _installed("simplejpeg")
+    return Finding(
+        "JPEG decoder",
+        found is not None,
+        f"simplejpeg {found}",
+        "" if found else "pip install simplejpeg",
+    )
+
+
+def _faiss() -> list[Finding]:
+    cpu, gpu = _installed("faiss-cpu"), _installed("faiss-gpu")
+    if cpu and gpu:
+        advice = "both own the name `faiss`: pip uninstall both, then install one"
+        return [Finding("FAISS", False, f"faiss-cpu {cpu} and faiss-gpu {gpu}", advice)]
+    name = "faiss-gpu" if gpu else "faiss-cpu"
+    found = gpu or cpu
+    advice = "" if found else 'pip install "reid-engine[cpu]" (or [gpu])'
+    return [Finding("FAISS", found is not None, f"{name} {found}" if found else "absent", advice)]
+
+
+def _openvino() -> Finding:
+    found = _installed("openvino")
+    advice = (
+        "" if found else 'several times faster embedding on a CPU: pip install "reid-engine[cpu]"'
+    )
+    return Finding("OpenVINO", found is not None, found or "absent", advice)
+
+
+def _cuml() -> Finding:
+    present = importlib.util.find_spec("cuml") is not None
+    advice = "" if present else 'only for the cuml backend on a GPU: pip install "reid-engine[gpu]"'
+    return Finding("cuML", present, "present" if present else "absent", advice)
+
+
+def _ray() -> Finding:
+    address = os.environ.get("RAY_ADDRESS")
+    where = f"RAY_ADDRESS={address}" if address else "starts on this machine when a job needs it"
+    return Finding("Ray", True, f"{_installed('ray')}; {where}")
+
+
+def _hub() -> Finding:
+    if os.environ.get("HF_HUB_OFFLINE") in ("1", "true", "True", "yes", "ON"):
+        return Finding(
+            "model hub", False, "HF_HUB_OFFLINE is set", "only packaged and cached models"
+        )
+    try:
+        with socket.create_connection(HUB, timeout=HUB_TIMEOUT_SECONDS):
+            return Finding("model hub", True, f"{HUB[0]} answers")
+    except OSError as error:
+        advice = "packaged, cached and local models work; `reid models` says which"
+        return Finding("model hub", False, f"{HUB[0]}: {error}", advice)

@@ -1,0 +1,127 @@
+"""Tables of an output folder → report.html."""
+
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from jobs import tables
+from jobs.cluster import Group, read_groups
+from reid import store
+from reid.config import Config, dump_config
+from reid.images import decode_crop
+from reid.report import ReportData, TuningCurve, write_report
+
+THUMBNAIL_PIXELS = 256  # decoded at least this large; the report makes them smaller
+
+
+def report(config: Config, groups: Sequence[Group] | None = None) -> dict[str, Any]:
+    """Write report.html from what earlier stages wrote.
+
+    Args:
+        config: the resolved configuration.
+        groups: the species with their embeddings, where they are in memory already.
+
+    Returns:
+        What was written and what was left out.
+
+    Raises:
+        InputError: an earlier stage has not run.
+    """
+    groups = read_groups(config.out) if groups is None else groups
+    clusters = tables.read_stage(config.out, tables.CLUSTERS, "cluster").to_pandas()
+    rows = pd.concat([group.rows.to_pandas() for group in groups], ignore_index=True)
+    annotations = rows.merge(
+        clusters.drop(columns="species"), on="annotation_id", how="left", validate="one_to_one"
+    )
+    summary = tables.read_summary(config.out)
+    stream = io.BytesIO()
+    data = ReportData(
+        title="Which images show the same individual?",
+        annotations=annotations,
+        embeddings={group.species: group.vectors for group in groups}
+        if config.report.tsne
+        else None,
+        thumbnail=_thumbnails(config, rows),
+        counts=_counts(summary),
+        stage_seconds={
+            stage: summary[stage]["seconds"] for stage in ("embed", "cluster") if stage in summary
+        },
+        tuning=_curves(store.read_json(store.join(config.out, tables.TUNING))),
+        scores=_species_scores(summary),
+        failures=tables.read_failures(config.out).to_pandas(),
+        warnings=summary.get("cluster", {}).get("warnings", []),
+        config_yaml=dump_config(config),
+        versions=tables.versions(),
+        seed=config.seed,
+    )
+    written = write_report(stream, data, budget_bytes=int(config.report.max_megabytes * 1e6))
+    store.write_bytes(store.join(config.out, tables.REPORT), stream.getvalue())
+    return dict(written)
+
+
+def _counts(summary: Mapping[str, Any]) -> dict[str, int | float | str]:
+    embed, cluster = summary.get("embed", {}), summary.get("cluster", {})
+    return {
+        "images": embed.get("annotations", 0),
+        "failures": embed.get("failed", 0),
+        "individuals": cluster.get("individuals", 0),
+        "seen once": cluster.get("singletons", 0),
+    }
+
+
+def _species_scores(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Scores against the truth where it is known, otherwise against the labels."""
+    truth = summary.get("truth", {}).get("species", {})
+    found = {
+        name: values["scores"]
+        for name, values in summary.get("cluster", {}).get("species", {}).items()
+    }
+    scores: dict[str, dict[str, float]] = truth or found
+    return {name: values for name, values in scores.items() if values}
+
+
+def _curves(tuning: Mapping[str, Any]) -> list[TuningCurve]:
+    return [
+        TuningCurve(
+            species=species,
+            eps=one["eps"],
+            criterion=one["criterion"],
+            thresholds=np.asarray(one["curve"]["thresholds"]),
+            scores=np.asarray(one["curve"]["scores"]),
+            note=one["note"],
+        )
+        for species, one in tuning.items()
+        if one["eps"] is not None
+    ]
+
+
+def _thumbnails(config: Config, rows: pd.DataFrame) -> Callable[[int], Image.Image]:
+    roots, paths, boxes = (rows[name].tolist() for name in ("root", "image_path", "bbox"))
+
+    def thumbnail(index: int) -> Image.Image:
+        crop = decode_crop(
+            store.read_bytes(store.join(roots[index], paths[index])),
+            boxes[index],
+            target=THUMBNAIL_PIXELS // 2,
+            bbox_margin=config.images.bbox_margin,
+            max_megapixels=config.images.max_megapixels,
+        )
+        return Image.fromarray(np.ascontiguousarray(crop.pixels))
+
+    return thumbnail
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """`python -m jobs.report` is `reid report`."""
+    from jobs.cli import run_command
+
+    run_command("report", sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""The whole way: sources → annotations → embeddings → individuals → report."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
+from rich.table import Table
+
+from jobs import tables
+from jobs.cluster import cluster, read_groups
+from jobs.console import console, say
+from jobs.embed import EmbedSummary, check_failures, embed
+from jobs.report import report
+from jobs.session import ray_session
+from reid import store
+from reid.config import Config
+from reid.manifest import read_annotations
+
+
+def run_embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
+    """Sources → annotations.parquet, the embedding store, failures.parquet.
+
+    Raises:
+        TooManyFailuresError: after everything that worked was written.
+    """
+    started = time.perf_counter()
+    annotations, notes = read_annotations(
+        config.input,
+        root=config.root,
+        species=config.species,
+        identity_from_parent=config.identity_from_parent,
+    )
+    labelled = len(annotations) - annotations["identity"].null_count
+    species = annotations["species"].unique().to_pylist()
+    say(
+        f"annotations: {len(annotations):,} of {', '.join(sorted(species))}; {labelled:,} with a known "
+        f"identity ({time.perf_counter() - started:.1f} s)"
+    )
+    for note in notes:
+        say(f"note: {note}")
+    tables.write_config(config)
+    store.write_table(store.join(config.out, tables.ANNOTATIONS), annotations)
+    with ray_session(config.address):
+        summary, failures = embed(config, annotations)
+    store.write_table(store.join(config.out, tables.FAILURES), failures)
+    tables.write_summary(config, "embed", summary)
+    rate = f", {summary.images_per_second:,.0f} images/s" if summary.images_per_second else ""
+    say(
+        f"embed: {summary.embedded:,} embedded, {summary.reused:,} reused, {summary.failed:,} failed "
+        f"({summary.seconds:.1f} s{rate}; {', '.join(summary.runtimes) or 'nothing to do'})"
+    )
+    check_failures(failures, len(annotations), config.max_failures)
+    return annotations, summary
+
+
+def run_cluster(config: Config) -> None:
+    """The embeddings of an output folder → clusters.parquet, identities.csv, tuning.json."""
+    tables.write_config(config)
+    summary = cluster(config, read_groups(config.out))
+    tables.write_summary(config, "cluster", summary)
+    for warning in summary.warnings:
+        say(f"warning: {warning}")
+
+
+def run_report(config: Config) -> None:
+    """The tables of an output folder → report.html."""
+    started = time.perf_counter()
+    written = report(config)
+    seconds = round(time.perf_counter() - started, 2)
+    tables.write_summary(config, "report", {**written, "seconds": seconds})
+    say(f"report: {written['bytes'] / 1e6:.1f} MB ({seconds:.1f} s)")
+    for sentence in written["left_out"]:
+        say(f"report leaves out: {sentence}")
+
+
+def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None) -> None:
+    """Every stage, and a closing table.
+
+    Args:
+        config: the resolved configuration.
+        score: compares the result with a truth that the stages do not see; for `reid demo`.
+    """
+    started = time.perf_counter()
+    run_embed(config)
+    run_cluster(config)
+    if score is not None:
+        tables.write_summary(config, "truth", score(config))
+    if config.report.enabled:
+        run_report(config)
+    console.print(closing_table(tables.read_summary(config.out)))
+    say(f"{time.perf_counter() - started:.0f} s in all. Results: {config.out}")
+    if config.report.enabled:
+        print(store.join(config.out, tables.REPORT))  # noqa: T201  the one line for a pipe
+
+
+def closing_table(summary: dict[str, Any]) -> Table:
+    """What a run found, a row a species."""
+    truth = summary.get("truth", {}).get("species", {})
+    failed = summary["embed"]["failed"]
+    reference = "truth" if truth else "labels"
+    table = Table(
+        title="Individuals found",
+        caption="; ".join(
+            [
+                f"{summary['embed']['annotations']:,} images, {failed:,} failed",
+                *(f"{stage} {summary[stage]['seconds']:.1f} s" for stage in ("embed", "cluster", "report") if stage in summary),
+            ]
+        ),
+    )  # fmt: skip
+    columns = (
+        "species",
+        "images",
+        "individuals",
+        "seen once",
+        "largest",
+        "threshold",
+        "from",
+        f"ARI against {reference}",
+    )
+    for name in columns:
+        table.add_column(name, justify="left" if name in ("species", "from") else "right")
+    for species, found in summary["cluster"]["species"].items():
+        score = truth.get(species, found["scores"]).get("ari")
+        table.add_row(
+            species,
+            f"{found['images']:,}",
+            f"{found['individuals']:,}",
+            f"{found['singletons']:,}",
+            f"{found['largest']:,}",
+            "–" if found["eps"] is None else f"{found['eps']:.3f}",
+            found["eps_source"],
+            "–" if score is None else f"{score:.3f}",
+        )
+    return table
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """`python -m jobs.run` is `reid run`."""
+    from jobs.cli import run_command
+
+    run_command("run", sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    main()
