@@ -10,14 +10,13 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
     fused_triton.py   matmul and threshold in one CUDA kernel (chosen by name, never by `auto`)
 """
 
-from reid.neighbors.graph import Graph, block_pairs, edges_of_block, radius_graph, stream_edges
+from reid.neighbors.graph import Graph, edges_of_block, radius_graph, stream_edges
 from reid.neighbors.knn import knn, nearest
 from reid.neighbors.rows import check_unit_rows
 from reid.neighbors.screen import choose_backend
 
 __all__ = [
     "Graph",
-    "block_pairs",
     "check_unit_rows",
     "choose_backend",
     "edges_of_block",

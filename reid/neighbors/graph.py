@@ -38,19 +38,6 @@ class Graph:
     distances: np.ndarray
 
 
-def block_pairs(n: int, block: int) -> Iterator[tuple[slice, slice]]:
-    """Pairs of row blocks that cover the upper triangle of an n × n matrix once, row-major.
-
-    The first of a pair starts at or before the second; they are equal on the diagonal.
-    """
-    if block < 1:
-        raise InputError(f"block: {block} rows, needs at least 1")
-    cuts = [slice(start, min(start + block, n)) for start in range(0, n, block)]
-    for k, first in enumerate(cuts):
-        for second in cuts[k:]:
-            yield first, second
-
-
 def edges_of_block(
     a: np.ndarray,
     b: np.ndarray,
@@ -81,15 +68,20 @@ def edges_of_block(
     Raises:
         InputError: rows that are not unit, a radius out of range, an unknown backend.
     """
-    _check_radius(radius)
-    check_unit_rows(a)
-    check_unit_rows(b)
+    check_radius(radius)
+    check_unit_rows(a, first_row=a_start)
+    check_unit_rows(b, first_row=b_start)
+    if a.shape[1] != b.shape[1]:
+        raise InputError(
+            f"embeddings have {a.shape[1]} dimensions from row {a_start} and {b.shape[1]} from row "
+            f"{b_start}; all must come from the same model"
+        )
     backend = choose_backend(max(len(a), len(b)), a.shape[1], device, backend)
     left = prepare(a, backend, device)
     right = left if a_start == b_start else prepare(b, backend, device)
     tile = _tile_rows(len(a), budget_bytes(device, memory_bytes), device)
     found = _edges(left, right, radius, a_start, b_start, tile, _finder(backend))
-    return _sorted([found])
+    return sort_edges([found])
 
 
 def stream_edges(
@@ -105,7 +97,7 @@ def stream_edges(
 
     Each part holds all edges whose smaller index lies in one block of rows, sorted.
     """
-    _check_radius(radius)
+    check_radius(radius)
     check_unit_rows(embeddings)
     n, d = embeddings.shape
     if n > MAX_ROWS:
@@ -128,7 +120,7 @@ def stream_edges(
             else:
                 right = ready[other] if keep else prepare(embeddings[second], backend, device)
             parts.append(_edges(left, right, radius, first.start, second.start, tile, find))
-        yield _sorted(parts)
+        yield sort_edges(parts)
 
 
 def radius_graph(
@@ -233,13 +225,15 @@ def _edges(
     return np.concatenate(edges), np.concatenate(lengths)
 
 
-def _sorted(parts: list[Edges]) -> Edges:
+def sort_edges(parts: list[Edges]) -> Edges:
+    """Parts joined, in lexicographic order of their edges."""
     edges = np.concatenate([edges for edges, _ in parts])
     order = np.lexsort((edges[:, 1], edges[:, 0]))
     return edges[order], np.concatenate([distance for _, distance in parts])[order]
 
 
-def _check_radius(radius: float) -> None:
+def check_radius(radius: float) -> None:
+    """Refuse what is no cosine distance (InputError)."""
     if not 0 < radius < 2:
         raise InputError(f"radius: {radius} is not a cosine distance between 0 and 2 (exclusive)")
 

@@ -8,12 +8,13 @@ from reid.errors import InputError
 UNIT_TOLERANCE = 1e-4
 
 
-def check_unit_rows(embeddings: np.ndarray, name: str = "embeddings") -> None:
+def check_unit_rows(embeddings: np.ndarray, name: str = "embeddings", first_row: int = 0) -> None:
     """Raise unless `embeddings` is an (n, d) float32 matrix of finite rows of length 1 ± 1e-4.
 
     Args:
         embeddings: what should be (n, d) float32, d ≥ 1; n = 0 is fine.
         name: what to call it in the message.
+        first_row: number of the first row in the message, for a block of a larger whole.
 
     Raises:
         InputError: wrong type or shape, or NaN, infinite, zero or non-unit rows; it says how many
@@ -43,7 +44,7 @@ def check_unit_rows(embeddings: np.ndarray, name: str = "embeddings") -> None:
         worst = length[bad[np.argmax(np.abs(length[bad] - 1))]]
         problem = f"not unit length (the worst is {worst:.6g}, allowed is 1 ± {UNIT_TOLERANCE:g})"
         fix = "divide each row by its Euclidean norm"
-    first = ", ".join(map(str, bad[:5])) + (", …" if bad.size > 5 else "")
+    first = ", ".join(map(str, bad[:5] + first_row)) + (", …" if bad.size > 5 else "")
     raise InputError(
         f"{name}: {bad.size} of {len(embeddings)} rows are {problem}: rows {first}; {fix}"
     )
