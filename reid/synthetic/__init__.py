@@ -1,0 +1,10 @@
+"""The built-in herd: patterned animals that nobody photographed, for demos, tests and benchmarks.
+
+The data's path in here: `species` (who there is) → `coat` (a pattern for each flank) → `body` (a
+posed animal that wears it) → `scene` (the place) → `photo` (the picture) → `herd` (the survey).
+"""
+
+from reid.synthetic.herd import COLUMNS, Herd, make_herd
+from reid.synthetic.species import SPECIES
+
+__all__ = ["COLUMNS", "SPECIES", "Herd", "make_herd"]
