@@ -3,11 +3,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import ray
 
 from jobs.graph import distributed_radius_graph, stream_distributed_edges
-from reid import cluster, neighbors
+from reid import cluster, neighbors, store
 from reid.errors import InputError
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -78,20 +79,24 @@ def test_a_worker_that_always_dies_is_an_error() -> None:
         distributed_radius_graph(bursts(20), 0.4, reduce=reduce, max_retries=0)
 
 
-def test_edges_past_the_budget_wait_in_files(tmp_path: Path) -> None:
+def test_edges_past_the_budget_wait_in_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = bursts(300)
-    seen: list[int] = []
-    folder = tmp_path / "spill"
+    written: list[int] = []
+    write = store.write_table
+
+    def counted(path: str, table: pa.Table) -> None:
+        write(path, table)
+        written.append(table.num_rows)
+
+    monkeypatch.setattr(store, "write_table", counted)
     found = distributed_radius_graph(
-        rows,
-        0.4,
-        block_rows=50,
-        spill_bytes=1000,
-        spill_dir=str(folder),
-        progress=lambda done, total: seen.append(len(list(folder.glob("*.parquet")))),
+        rows, 0.4, block_rows=50, spill_bytes=1000, spill_dir=str(tmp_path / "spill")
     )
-    assert max(seen) > 1, "files were written on the way"
-    assert list(folder.iterdir()) == [], "and removed at the end"
+    assert len(written) > 1
+    assert all(rows_in_file * 12 > 1000 for rows_in_file in written), "only past the budget"
+    assert list((tmp_path / "spill").iterdir()) == [], "removed at the end"
     assert_same(found, neighbors.radius_graph(rows, 0.4))
 
 
