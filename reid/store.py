@@ -1,16 +1,20 @@
 """Files and folders on local disks and object storage, under one set of functions.
 
-A path is a plain path or a URI (`s3://bucket/folder`, `gs://bucket/folder`). A write is complete or
-absent: locally a file is written aside and renamed; on object storage an object appears when its
+A path is a plain path or a URI (`s3://bucket/folder`, `gs://bucket/folder`), taken literally: a space
+is a space and `%20` is three characters, so that a listed name can be opened. Where object storage is
+and who may use it is read from the environment (AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, …),
+which workers on other machines need as well. A write is complete or absent: locally a file is written aside and renamed; on object storage an object appears when its
 upload is closed. Readers never see half a file, so a killed job leaves nothing to clean up.
 """
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -19,6 +23,8 @@ import pyarrow.parquet as pq
 from reid.errors import InputError, StorageError
 
 T = TypeVar("T")
+
+_URI_OPTIONS = re.compile(r"\?[a-z_]+=")
 
 
 def is_remote(path: str) -> bool:
@@ -40,12 +46,20 @@ def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
     """The Arrow filesystem that holds `path`, and the path inside it.
 
     Raises:
-        InputError: the URI's scheme is unknown.
+        InputError: the URI's scheme is unknown, or the URI carries options.
     """
     if not is_remote(path):
         return pafs.LocalFileSystem(), str(Path(path).expanduser().absolute())
+    if _URI_OPTIONS.search(path):
+        raise InputError(
+            f"{path}: options behind `?` are not understood, as names are joined to this path; "
+            "set the environment instead, for example AWS_ENDPOINT_URL and AWS_REGION"
+        )
+    scheme, _, rest = path.partition("://")
+    authority, slash, key = rest.partition("/")
     try:
-        fs, inner = pafs.FileSystem.from_uri(path)
+        # Arrow wants a well-formed URI, and undoes the quoting.
+        fs, inner = pafs.FileSystem.from_uri(f"{scheme}://{authority}{slash}{quote(key)}")
     except (pa.ArrowInvalid, ValueError) as error:
         raise InputError(f"{path}: cannot be used as storage: {error}") from error
     return fs, inner
