@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reid import neighbors
 from reid.errors import InputError
-from reid.neighbors import graph, screen
+from reid.neighbors import graph, hits, measure, screen
 
 # The function of the same name hides the module in the package.
 knn_module = importlib.import_module("reid.neighbors.knn")
@@ -250,7 +250,7 @@ def test_hits_are_argwhere(rows: int, columns: int, threshold: float, low: bool,
     unit = 2.0**-7 * abs(threshold) if low else 0
     wanted = {tuple(x) for x in np.argwhere(exact >= threshold).tolist()}
     allowed = {tuple(x) for x in np.argwhere(exact >= threshold - unit).tolist()}
-    for find in (screen.hits_grouped, screen.hits_cpu):
+    for find in (hits.hits_grouped, hits.hits_cpu):
         found = torch.stack(find(values.clone(), threshold), dim=1).tolist()
         assert len({tuple(x) for x in found}) == len(found)
         assert wanted <= {tuple(x) for x in found} <= allowed
@@ -261,16 +261,17 @@ def test_the_device_path_gives_the_same_on_the_cpu(monkeypatch: pytest.MonkeyPat
     rows = unit_rows(500, 32, copies=4)
     wanted = neighbors.radius_graph(rows, 0.7, backend="torch")
     _, wanted_lengths = neighbors.knn(rows, 7, backend="torch")
-    monkeypatch.setattr(graph, "hits", screen.hits_grouped)
-    monkeypatch.setattr(graph, "distances", screen.distances_torch)
-    monkeypatch.setattr(knn_module, "distances", screen.distances_torch)
+    monkeypatch.setattr(graph, "hits", hits.hits_grouped)
+    monkeypatch.setattr(graph, "near_pairs", measure.near_pairs_torch)
     monkeypatch.setattr(knn_module, "candidates_cpu", knn_module.candidates_torch)
+    monkeypatch.setattr(knn_module, "best_pairs", measure.best_pairs_torch)
     found = neighbors.radius_graph(rows, 0.7, backend="torch", block_rows=130)
     np.testing.assert_array_equal(found.edges, wanted.edges)
     np.testing.assert_allclose(found.distances, wanted.distances, rtol=2e-6)
-    np.testing.assert_allclose(
-        neighbors.knn(rows, 7, backend="torch")[1], wanted_lengths, rtol=2e-6
-    )
+    indices, lengths = neighbors.knn(rows, 7, backend="torch")
+    np.testing.assert_allclose(lengths, wanted_lengths, rtol=2e-6)
+    exact = np.take_along_axis(oracle(rows), indices.astype(int), axis=1)
+    np.testing.assert_allclose(lengths, exact, atol=1e-6)
 
 
 def bad(rows: np.ndarray, value: float, *where: int) -> np.ndarray:

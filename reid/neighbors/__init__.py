@@ -4,7 +4,9 @@ Distance is cosine distance, 1 − cos, in [0, 2]. Rows are unit length: `check_
 raises, nothing here normalises. The pieces, in the order the data meets them:
 
     rows.py           is this a matrix of unit rows?
-    screen.py         low-precision scores with a proven error bound; float32 distances of the rest
+    screen.py         backends; low-precision scores with a proven error bound
+    hits.py           which scores reach a threshold
+    measure.py        float32 distances of what passed the screen, and what is kept
     graph.py          Graph, radius_graph, and its blocks for whoever distributes them
     knn.py            knn, nearest
     fused_triton.py   matmul and threshold in one CUDA kernel (chosen by name, never by `auto`)

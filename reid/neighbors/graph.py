@@ -7,17 +7,10 @@ import numpy as np
 import torch
 
 from reid.errors import InputError, MissingPackageError
+from reid.neighbors.hits import hits
+from reid.neighbors.measure import near_pairs
 from reid.neighbors.rows import check_unit_rows
-from reid.neighbors.screen import (
-    Rows,
-    budget_bytes,
-    choose_backend,
-    distances,
-    hits,
-    prepare,
-    score_error,
-    scores,
-)
+from reid.neighbors.screen import Rows, budget_bytes, choose_backend, prepare, score_error, scores
 
 MAX_ROWS = 2**31 - 1
 Edges = tuple[np.ndarray, np.ndarray]
@@ -213,15 +206,9 @@ def _edges(
     diagonal = a_start == b_start
     edges, lengths = [np.empty((0, 2), np.int32)], [np.empty(0, np.float32)]
     for found_i, found_j in find(a, b, threshold, diagonal, tile):
-        i, j = found_i, found_j
-        if diagonal:
-            upper = i < j
-            i, j = i[upper], j[upper]
-        distance = distances(a.exact, i, b.exact, j)
-        near = distance <= radius
-        pairs = torch.stack([i[near] + a_start, j[near] + b_start], dim=1)
-        edges.append(pairs.to(torch.int32).cpu().numpy())
-        lengths.append(distance[near].cpu().numpy())
+        i, j, distance = near_pairs(a, b, found_i, found_j, radius, diagonal)
+        edges.append(np.stack([i + a_start, j + b_start], axis=1).astype(np.int32))
+        lengths.append(distance)
     return np.concatenate(edges), np.concatenate(lengths)
 
 

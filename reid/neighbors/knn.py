@@ -5,21 +5,10 @@ import torch
 
 from reid import optional
 from reid.errors import InputError
+from reid.neighbors.hits import as_keys, keys_as_scores, sort_keys, threshold_keys, true_positions
+from reid.neighbors.measure import best_pairs, distances_cpu
 from reid.neighbors.rows import check_unit_rows
-from reid.neighbors.screen import (
-    as_keys,
-    as_tensor,
-    budget_bytes,
-    choose_backend,
-    distances,
-    keys_as_scores,
-    prepare,
-    score_error,
-    scores,
-    sort_keys,
-    threshold_keys,
-    true_positions,
-)
+from reid.neighbors.screen import budget_bytes, choose_backend, prepare, score_error, scores
 
 FAISS_GPU_MAX_K = 2048
 
@@ -113,18 +102,9 @@ def _screened_search(
         error = score_error(rows, everything)
         # A row finds itself too, and asks for one more in its place.
         row, column = _candidates(screened, k + skip_self, error)
-        if skip_self:
-            other = column != row + start
-            row, column = row[other], column[other]
-        distance = distances(rows.exact, row, everything.exact, column)
-        # Sorted by row, then distance, then column: candidates come with columns ascending.
-        order = torch.argsort(distance, stable=True)
-        order = order[torch.argsort(row[order], stable=True)]
-        count = torch.bincount(row, minlength=len(rows.low))
-        first = torch.cumsum(count, 0) - count
-        best = order[first[:, None] + torch.arange(k, device=order.device)]
-        indices[part] = column[best].cpu().numpy()
-        lengths[part] = distance[best].cpu().numpy()
+        indices[part], lengths[part] = best_pairs(
+            rows, everything, row, column, k, start if skip_self else None
+        )
 
 
 def _candidates(screened: torch.Tensor, k: int, error: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -191,7 +171,6 @@ def _faiss_search(
         index = faiss.index_cpu_to_gpu(resources, torch.device(device).index or 0, index)
     index.add(gallery)
     block = max(16, min(4096, budget // (32 * k)))
-    exact = as_tensor(gallery)
     for start in range(0, len(asked), block):
         part = slice(start, min(start + block, len(asked)))
         found = index.search(asked[part], k)[1]
@@ -202,10 +181,9 @@ def _faiss_search(
             found[missed, -1] = own[missed, 0]
             found = found[found != own].reshape(-1, k - 1)
         found = np.sort(found, axis=1)
-        flat = torch.from_numpy(found.ravel())
-        row = torch.arange(found.shape[0]).repeat_interleave(found.shape[1])
-        distance = distances(as_tensor(asked[part]), row, exact, flat)
-        length = distance.numpy().reshape(found.shape)
+        row = np.repeat(np.arange(len(found)), found.shape[1])
+        distance = distances_cpu(asked[part], row, gallery, found.ravel())
+        length = distance.reshape(found.shape)
         order = np.argsort(length, axis=1, kind="stable")
         indices[part] = np.take_along_axis(found, order, axis=1)
         lengths[part] = np.take_along_axis(length, order, axis=1)

@@ -14,7 +14,6 @@ the threshold rounded to bfloat16, down or to nearest, loses nothing.
 import functools
 import time
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,7 +75,7 @@ def choose_backend(n: int, d: int, device: str = "cpu", backend: str = "auto") -
     if not on_cpu:
         return "torch"
     # Small problems are over before the measurement would be.
-    return "torch" if n * n * d > 1e10 and _bfloat16_is_faster() else "numpy"
+    return "torch" if n * n * d > 1e9 and _bfloat16_is_faster() else "numpy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,137 +132,3 @@ def scores(a: Rows, b_columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         np.matmul(a.low.numpy(), b_columns.numpy(), out=out.numpy())
         return out
     return torch.mm(a.low, b_columns, out=out)
-
-
-def as_keys(values: torch.Tensor) -> np.ndarray:
-    """Scores on the CPU as an array, without a copy, that compares fast.
-
-    float32 stays. bfloat16 becomes the int16 of the same bits, whose order is that of the scores
-    among scores ≥ 0, with all negative scores below; `sort_keys` puts those in order too.
-    """
-    return values.view(torch.int16).numpy() if values.dtype == torch.bfloat16 else values.numpy()
-
-
-def sort_keys(keys: np.ndarray) -> np.ndarray:
-    """Give int16 keys of negative scores their order, in place; float32 keys are left alone."""
-    if keys.dtype == np.int16:
-        keys ^= (keys >> 15) & np.int16(0x7FFF)
-    return keys
-
-
-def threshold_keys(thresholds: np.ndarray, dtype: np.dtype[np.generic]) -> np.ndarray:
-    """Float32 thresholds as keys, rounded down, in the order of `sort_keys`."""
-    if dtype != np.int16:
-        return thresholds
-    bits = thresholds.view(np.int32)
-    magnitude = (bits & 0x7FFFFFFF) >> 16
-    # Cutting bits off rounds towards zero: down for positive numbers, up for negative ones.
-    negative = -1 - (magnitude + ((bits & 0xFFFF) != 0))
-    return np.where(bits >= 0, magnitude, negative).astype(np.int16)
-
-
-def keys_as_scores(keys: np.ndarray) -> np.ndarray:
-    """Float32 scores of keys that are in the order of `sort_keys`."""
-    if keys.dtype != np.int16:
-        return keys
-    bits = np.where(keys >= 0, keys, keys ^ np.int16(0x7FFF))
-    return (bits.astype(np.int32) << 16).view(np.float32)
-
-
-def true_positions(mask: np.ndarray) -> np.ndarray:
-    """Flat positions of the True cells of a mostly False array; eight cells a look."""
-    flat = mask.ravel()
-    whole = flat.size // 8 * 8
-    words = np.flatnonzero(flat[:whole].view(np.uint64))
-    word, byte = np.nonzero(flat[:whole].reshape(-1, 8)[words])
-    return np.concatenate([words[word] * 8 + byte, whole + np.flatnonzero(flat[whole:])])
-
-
-def hits_cpu(screened: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """(rows, columns) of scores that reach `threshold`; `screened` is used up."""
-    keys = as_keys(screened)
-    limit = threshold_keys(np.array([threshold], np.float32), keys.dtype)[0]
-    if limit <= 0:
-        sort_keys(keys)
-    row, column = np.divmod(true_positions(keys >= limit), screened.shape[1])
-    return torch.from_numpy(row), torch.from_numpy(column)
-
-
-def hits_grouped(
-    screened: torch.Tensor, threshold: float, group: int = 64
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same in torch operations, for a device where reading the scores twice is the cost.
-
-    The maximum of each group of columns is read first, and only groups that hold a hit again.
-    """
-    whole = screened.shape[1] // group * group
-    grouped = screened[:, :whole].reshape(len(screened), -1, group)
-    row, block = (grouped.amax(2) >= threshold).nonzero(as_tuple=True)
-    hit, inside = (grouped[row, block] >= threshold).nonzero(as_tuple=True)
-    tail_row, tail_column = (screened[:, whole:] >= threshold).nonzero(as_tuple=True)
-    return (
-        torch.cat([row[hit], tail_row]),
-        torch.cat([block[hit] * group + inside, tail_column + whole]),
-    )
-
-
-def hits(screened: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """(rows, columns) of scores that reach `threshold`, on the device they are on."""
-    on_cpu = screened.device.type == "cpu"
-    return (hits_cpu if on_cpu else hits_grouped)(screened, threshold)
-
-
-def distances(a: torch.Tensor, i: torch.Tensor, b: torch.Tensor, j: torch.Tensor) -> torch.Tensor:
-    """Cosine distances (m,) float32 of rows a[i] and b[j], as ‖a − b‖²/2.
-
-    For unit rows that is 1 − cos, without its cancellation: identical rows are at exactly 0, and
-    the last bits do not depend on which row comes first or on how the work was cut into blocks.
-    """
-    if a.device.type == "cpu":
-        return torch.from_numpy(distances_cpu(a.numpy(), i.numpy(), b.numpy(), j.numpy()))
-    return distances_torch(a, i, b, j)
-
-
-def distances_torch(
-    a: torch.Tensor, i: torch.Tensor, b: torch.Tensor, j: torch.Tensor
-) -> torch.Tensor:
-    """`distances` in torch operations, few and large, as a GPU wants them."""
-    result = torch.empty(len(i), dtype=torch.float32, device=a.device)
-    chunk = max(1, 2**27 // a.shape[1])
-    for start in range(0, len(i), chunk):
-        part = slice(start, start + chunk)
-        difference = a.index_select(0, i[part]).sub_(b.index_select(0, j[part]))
-        result[part] = torch.linalg.vector_norm(difference, dim=1)
-    return result.square_().mul_(0.5).clamp_(max=2)
-
-
-def distances_cpu(a: np.ndarray, i: np.ndarray, b: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """`distances` in plain threads over chunks that stay in a core's cache.
-
-    Thousands of small torch operations, each waiting for all OpenMP threads, took 50 times longer
-    than this as soon as another process wanted a core.
-    """
-    result = np.empty(len(i), np.float32)
-    chunk = max(1, 2**17 // a.shape[1])
-    threads = min(torch.get_num_threads(), -(-len(i) // (8 * chunk)))
-
-    def measure(first: int, last: int) -> None:
-        left = np.empty((min(chunk, last - first), a.shape[1]), np.float32)
-        right = np.empty_like(left)
-        for start in range(first, last, chunk):
-            part = slice(start, min(start + chunk, last))
-            rows = part.stop - start
-            # mode="clip" skips a copy that the bounds check would make; the indices are in range.
-            np.take(a, i[part], axis=0, out=left[:rows], mode="clip")
-            np.take(b, j[part], axis=0, out=right[:rows], mode="clip")
-            left[:rows] -= right[:rows]
-            np.einsum("ij,ij->i", left[:rows], left[:rows], out=result[part])
-
-    if threads <= 1:
-        measure(0, len(i))
-    else:
-        cuts = np.linspace(0, len(i), threads + 1).astype(int).tolist()
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(measure, cuts[:-1], cuts[1:]))
-    result *= 0.5
-    return np.minimum(result, 2, out=result)
