@@ -1,6 +1,6 @@
 """The table of annotations turned into what the page's script reads: short columns of numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,10 @@ from reid.report.data import OPTIONAL_COLUMNS, ReportData, TuningCurve
 from reid.report.projection import TSNE_LIMIT, TSNE_MINIMUM, project
 
 FIRST_IMAGES = 16  # of a cluster: shown before the reader asks for the rest
+JUDGED_BY = 4  # images of a cluster: enough to see whether it holds together
 CURVE_POINTS = 400
+
+Layout = Callable[..., np.ndarray]
 
 
 def groups(annotations: pd.DataFrame) -> pd.DataFrame:
@@ -18,7 +21,8 @@ def groups(annotations: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Indexed 0 … n − 1: `group` (int, equal for images of one cluster), `size` (of the group),
-        `rank` (place within it), `single` (noise, or a cluster of one).
+        `rank` (place within it), `single` (noise, or a cluster of one), `distance` (to the nearest
+        other image, NaN where there is none).
     """
     n = len(annotations)
     cluster = annotations["cluster"].to_numpy(np.int64)
@@ -31,34 +35,38 @@ def groups(annotations: pd.DataFrame) -> pd.DataFrame:
     frame["size"] = keys["key"].transform("size")
     frame["rank"] = keys.cumcount()
     frame["single"] = frame["size"] == 1
-    return frame[["group", "size", "rank", "single"]]
+    frame["distance"] = annotations["nearest_distance"].to_numpy(np.float64, na_value=np.nan)
+    return frame[["group", "size", "rank", "single", "distance"]]
 
 
 def by_importance(grouped: pd.DataFrame) -> np.ndarray:
     """Row numbers, (n,) int64: what the page keeps when it cannot keep everything.
 
-    The first images of every cluster, largest first; then the images that stand alone; then the
-    rest of the large clusters.
+    A few images of every cluster, largest first; then the images that stand alone, the nearest to
+    another image first; then more of every cluster; then the rest of the large ones.
     """
-    rank, single = grouped["rank"].to_numpy(), grouped["single"].to_numpy()
+    rank, single = grouped["rank"].to_numpy(), grouped["single"].to_numpy(bool)
     size, group = grouped["size"].to_numpy(), grouped["group"].to_numpy()
-    return np.lexsort((rank, group, -size, single, rank // FIRST_IMAGES))
+    tier = np.select([single, rank < JUDGED_BY, rank < FIRST_IMAGES], [1, 0, 2], 3)
+    closeness = np.where(single, grouped["distance"].to_numpy(), 0.0)  # NaN sorts last
+    return np.lexsort((rank, group, -size, closeness, tier))
 
 
-def page_data(data: ReportData, grouped: pd.DataFrame, rows: np.ndarray) -> dict[str, Any]:
+def page_data(
+    data: ReportData, grouped: pd.DataFrame, rows: np.ndarray, *, layout: Layout = project
+) -> dict[str, Any]:
     """What the script reads, for the `rows` that the page keeps (sorted row numbers)."""
     table = data.annotations.iloc[rows].reset_index(drop=True)
     kept = grouped.iloc[rows].reset_index(drop=True)
     place = {name: i for i, name in enumerate(table["annotation_id"])}
     species, species_names = _codes(table["species"])
     identity, identity_names = _codes(table["identity"])
-    distance = table["nearest_distance"].to_numpy(dtype=np.float64, na_value=np.nan)
     columns: dict[str, Any] = {
         "path": [str(path) for path in table["image_path"]],
         "species": species,
         "identity": identity,
         "nearest": [place.get(name, -1) for name in table["nearest_id"]],
-        "distance": [round(float(d), 4) if np.isfinite(d) else None for d in distance],
+        "distance": [round(float(d), 4) if np.isfinite(d) else None for d in kept["distance"]],
     }
     for name in OPTIONAL_COLUMNS:
         if name in table.columns and bool(table[name].notna().any()):
@@ -68,10 +76,15 @@ def page_data(data: ReportData, grouped: pd.DataFrame, rows: np.ndarray) -> dict
         "species": species_names,
         "identities": identity_names,
         "clusters": _clusters(table, kept),
-        "singletons": _singletons(kept, distance),
-        "maps": _maps(data, rows, table["species"]),
+        "singletons": _singletons(kept),
+        "maps": _maps(data, rows, table["species"], layout),
         "tuning": [_curve(curve) for curve in data.tuning],
     }
+
+
+def widest_layout(vectors: np.ndarray, _method: str, *, seed: int) -> np.ndarray:  # noqa: ARG001
+    """Stands in for `project` while the page is measured: no coordinate is written longer."""
+    return np.full((len(vectors), 2), -0.1234, np.float32)
 
 
 def tsne_left_out(data: ReportData, rows: np.ndarray) -> list[str]:
@@ -107,13 +120,16 @@ def _clusters(table: pd.DataFrame, kept: pd.DataFrame) -> list[dict[str, Any]]:
     return sorted(clusters, key=lambda cluster: -cluster["size"])
 
 
-def _singletons(kept: pd.DataFrame, distance: np.ndarray) -> list[int]:
+def _singletons(kept: pd.DataFrame) -> list[int]:
     """Images that stand alone, the nearest to another image first: they are worth a second look."""
-    alone = np.flatnonzero(kept["single"].to_numpy(bool))
-    return [int(i) for i in alone[np.argsort(distance[alone], kind="stable")]]  # NaN sorts last
+    alone = kept.index[kept["single"]].to_numpy()
+    distance = kept["distance"].to_numpy()[alone]
+    return [int(i) for i in alone[np.argsort(distance, kind="stable")]]  # NaN sorts last
 
 
-def _maps(data: ReportData, rows: np.ndarray, species: pd.Series) -> list[dict[str, Any]]:
+def _maps(
+    data: ReportData, rows: np.ndarray, species: pd.Series, layout: Layout
+) -> list[dict[str, Any]]:
     """One map a species; one of all of them where they share a model."""
     if data.embeddings is None:
         return []
@@ -127,19 +143,21 @@ def _maps(data: ReportData, rows: np.ndarray, species: pd.Series) -> list[dict[s
             vectors = data.embeddings[name][np.searchsorted(of_species, rows[here])]
         else:
             vectors = data.embeddings[rows[here]]
-        maps.append(_map(name, here, vectors, data.seed))
+        maps.append(_map(name, here, vectors, data.seed, layout))
     if len(names) > 1 and not isinstance(data.embeddings, Mapping):
-        maps.insert(0, _map(None, np.arange(len(rows)), data.embeddings[rows], data.seed))
+        maps.insert(0, _map(None, np.arange(len(rows)), data.embeddings[rows], data.seed, layout))
     return maps
 
 
-def _map(name: str | None, here: np.ndarray, vectors: np.ndarray, seed: int) -> dict[str, Any]:
+def _map(
+    name: str | None, here: np.ndarray, vectors: np.ndarray, seed: int, layout: Layout
+) -> dict[str, Any]:
     tsne = TSNE_MINIMUM <= len(vectors) <= TSNE_LIMIT
     return {
         "species": name,
         "rows": here.tolist(),
-        "pca": _coordinates(project(vectors, "pca", seed=seed)),
-        "tsne": _coordinates(project(vectors, "tsne", seed=seed)) if tsne else None,
+        "pca": _coordinates(layout(vectors, "pca", seed=seed)),
+        "tsne": _coordinates(layout(vectors, "tsne", seed=seed)) if tsne else None,
     }
 
 

@@ -14,7 +14,7 @@ import plotly.offline
 from markupsafe import Markup
 
 from reid.errors import InputError
-from reid.report.contents import by_importance, groups, page_data, tsne_left_out
+from reid.report.contents import by_importance, groups, page_data, tsne_left_out, widest_layout
 from reid.report.data import FAILURE_COLUMNS, ReportData, check
 from reid.report.thumbnails import MIME, Thumbnails, encode_thumbnails
 
@@ -23,7 +23,7 @@ MAX_IMAGES = 20_000  # a browser draws and searches this many without a wait
 MAX_THUMBNAILS = 4_000
 MAX_FAILURES = 500
 MAX_TEXT = 400  # characters of one error message
-SLACK_BYTES = 8_000  # what the closing sentences on left-out things may add to the page
+SLACK_BYTES = 8_000  # the sentences on thumbnails that had no room or could not be read
 
 # No user text can look like this: `<` is escaped everywhere in the page.
 THUMBNAILS_GO_HERE = "<!--thumbnails-->"
@@ -62,13 +62,12 @@ def write_report(
     kept = min(max_images, len(order))
     while True:
         rows = np.sort(order[:kept])
-        content = page_data(data, grouped, rows)
         pictured = order[: min(kept, max_thumbnails)] if data.thumbnail else order[:0]
-        # The widest number a row may get, so that the real ones cannot make the page longer.
-        content["rows"]["thumbnail"] = [max_thumbnails] * len(rows)
-        bare = len(
-            _render(data, grouped, content, Thumbnails(), []).encode(errors="backslashreplace")
-        )
+        # Measured with the widest coordinates and thumbnail numbers: the real ones fit as well.
+        content = page_data(data, grouped, rows, layout=widest_layout)
+        content["rows"]["thumbnail"] = [max(max_thumbnails, 10)] * len(rows)
+        left_out = _left_out(data, rows, len(pictured), Thumbnails())
+        bare = len(_encoded(_render(data, grouped, content, Thumbnails(), left_out)))
         room = budget_bytes - bare - SLACK_BYTES
         if room >= 0 or not kept:
             break
@@ -78,6 +77,7 @@ def write_report(
             f"report: budget of {budget_bytes:,} bytes; the page without any image takes "
             f"{bare + SLACK_BYTES:,}: allow at least that"
         )
+    content = page_data(data, grouped, rows)
     thumbnails = Thumbnails()
     if data.thumbnail is not None:
         thumbnails = encode_thumbnails(data.thumbnail, pictured.tolist(), room)
@@ -87,8 +87,7 @@ def write_report(
     page = _render(data, grouped, content, thumbnails, left_out)
     head, tail = page.split(THUMBNAILS_GO_HERE)
     pictures = json.dumps(list(thumbnails.base64_by_row.values()), separators=(",", ":"))
-    # A file name that is not valid Unicode shows its odd bytes as \udcff instead of ending the job.
-    written = (head + pictures + tail).encode(errors="backslashreplace")
+    written = _encoded(head + pictures + tail)
     _write(path, written)
     return {
         "bytes": len(written),
@@ -98,6 +97,11 @@ def write_report(
         "unreadable_thumbnails": len(thumbnails.unreadable),
         "left_out": left_out,
     }
+
+
+def _encoded(page: str) -> bytes:
+    """UTF-8; a file name that is not valid Unicode shows its odd bytes as \\udcff and ends no job."""
+    return page.encode(errors="backslashreplace")
 
 
 def _render(
@@ -170,14 +174,14 @@ def _left_out(
     total = len(data.annotations)
     if len(rows) < total:
         left_out.append(
-            f"{total - len(rows):,} of {total:,} images: the map and the sheets show the first "
-            f"images of every cluster, the largest clusters first. The tables hold all of them."
+            f"{total - len(rows):,} of {total:,} images: a few of every cluster come first, the "
+            f"largest clusters before the others. The tables hold all of them."
         )
     without = len(rows) - pictured + thumbnails.no_room if data.thumbnail else 0
     if without:
         left_out.append(
             f"The thumbnails of {without:,} of {len(rows):,} images, to keep this page small. "
-            f"The first images of every cluster have theirs."
+            f"A few images of every cluster come first, then those that stand alone."
         )
     if data.thumbnail is None and total:
         left_out.append("Thumbnails: the run gave none to this page.")

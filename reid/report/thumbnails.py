@@ -25,6 +25,8 @@ UNREADABLE = (
     RuntimeError,
     SyntaxError,
     EOFError,
+    ArithmeticError,
+    LookupError,
     struct.error,
     Image.DecompressionBombError,
 )

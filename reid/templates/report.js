@@ -7,7 +7,7 @@
   const { rows, clusters, singletons, maps, species, identities } = content;
   const byId = (id) => document.getElementById(id);
   const figure = (n) => n.toLocaleString("en");
-  const FIRST_IMAGES = 16, CLUSTERS_A_PAGE = 8, SINGLETONS_A_PAGE = 48, LEGEND = 14;
+  const FIRST_IMAGES = 16, MORE_IMAGES = 96, CLUSTERS_A_PAGE = 8, SINGLETONS_A_PAGE = 48, LEGEND = 14;
 
   const clusterOf = new Int32Array(rows.path.length).fill(-1);
   clusters.forEach((cluster, c) => {
@@ -88,16 +88,20 @@
       head.append(make("span", { class: "badge mixed" }, `${cluster.known.length} known individuals: ${names}${cluster.known.length > 4 ? ", …" : ""}`));
     }
     const block = make("article", { class: "cluster", "aria-label": cluster.label }, head, sheet);
-    const rest = cluster.rows.slice(FIRST_IMAGES);
-    if (rest.length) {
-      const more = make("button", { type: "button", onclick: () => {
-        const last = sheet.lastElementChild;
-        show(rest);
-        more.remove();
-        last.nextElementSibling.focus();
-      } }, `Show ${figure(rest.length)} more`);
-      block.append(more);
-    }
+    let shown = Math.min(FIRST_IMAGES, cluster.rows.length);
+    const more = make("button", { type: "button", onclick: () => {
+      const last = sheet.lastElementChild;
+      show(cluster.rows.slice(shown, shown + MORE_IMAGES));
+      shown = Math.min(shown + MORE_IMAGES, cluster.rows.length);
+      offer();
+      last.nextElementSibling.focus();
+    } });
+    const offer = () => {
+      more.hidden = shown === cluster.rows.length;
+      more.textContent = `Show ${figure(Math.min(MORE_IMAGES, cluster.rows.length - shown))} more`;
+    };
+    offer();
+    block.append(more);
     if (cluster.rows.length < cluster.size) {
       block.append(make("p", { class: "hint" }, `${figure(cluster.size - cluster.rows.length)} more images are left out of this page.`));
     }
@@ -215,6 +219,7 @@
     svg.append(path);
     return svg;
   }
+  const touch = matchMedia("(pointer: coarse)").matches;
   const hasWebGL = () => Boolean(document.createElement("canvas").getContext("webgl"));
 
   function mapOfLikeness() {
@@ -262,10 +267,14 @@
         font: font(), paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 12, r: 12, t: 12, b: 12 }, showlegend: false, hovermode: "closest",
         modebar: { bgcolor: "rgba(0,0,0,0)", color: paint("--soft"), activecolor: paint("--accent") },
         // A finger on the map scrolls the page; the buttons of the bar zoom.
-        dragmode: matchMedia("(pointer: coarse)").matches ? false : "pan", xaxis: axis, yaxis: { ...axis, scaleanchor: "x" }, uirevision: `${speciesSelect.value} ${Boolean(tsne)}`,
-      }, { responsive: true, displaylogo: false, displayModeBar: true, scrollZoom: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
+        dragmode: touch ? false : "pan", xaxis: axis, yaxis: { ...axis, scaleanchor: "x" }, uirevision: `${speciesSelect.value} ${Boolean(tsne)}`,
+      }, {
+        responsive: true, displaylogo: false, displayModeBar: true, scrollZoom: false,
+        // Listed one by one: the bar as it comes has a button that sends the chart to a server.
+        modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
+      });
       const count = opacity.filter((o) => o > 0.5).length;
-      byId("map-status").textContent = count === map.rows.length ? `${figure(count)} images. Hover to see one; press it for more.` : `${figure(count)} of ${figure(map.rows.length)} images brought out.`;
+      byId("map-status").textContent = count === map.rows.length ? `${figure(count)} images. ${touch ? "Press" : "Point at"} a dot to see its image${touch ? "" : ", press it for more"}.` : `${figure(count)} of ${figure(map.rows.length)} images brought out.`;
       const chip = (key, label, its) => make("button", { type: "button", "aria-pressed": String(brought !== null && brought.group === key), onclick: () => {
         brought = brought !== null && brought.group === key ? null : { group: key };
         draw();
@@ -332,7 +341,10 @@
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const current = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) if (isIntersecting) {
-      links.forEach((link, id) => (id === target.id ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current")));
+      links.forEach((link) => link.removeAttribute("aria-current"));
+      const link = links.get(target.id), bar = link.parentElement;
+      link.setAttribute("aria-current", "true");
+      bar.scrollLeft = link.offsetLeft - bar.offsetLeft - (bar.clientWidth - link.clientWidth) / 2;
     }
   }, { rootMargin: "-20% 0px -75%" });
   document.querySelectorAll("main section").forEach((section) => current.observe(section));
