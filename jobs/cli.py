@@ -175,14 +175,28 @@ def embed(
 def cluster(
     overrides: Overrides = None,
     out: Out = None,
+    embeddings: Annotated[
+        str | None,
+        typer.Option(
+            "--embeddings",
+            "-e",
+            metavar="FILE",
+            help="Anybody's embeddings instead of those in OUT: .parquet (column `embedding`, optional "
+            "`annotation_id`, `identity`, `species`) or .npy. Rows of unit length.",
+        ),
+    ] = None,
     config: ConfigFile = None,
+    species: Species = None,
+    address: Address = None,
     seed: Seed = None,
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
-    """Embeddings of an output folder to individuals: tune the threshold, cluster, write the tables."""
+    """Embeddings to individuals: tune or estimate the threshold, cluster, write the tables."""
     from jobs.run import run_cluster
 
-    run_cluster(_config(config, overrides, out=out, seed=seed))
+    run_cluster(
+        _config(config, overrides, out=out, species=species, address=address, seed=seed), embeddings
+    )
 
 
 @app.command()

@@ -2,44 +2,39 @@
 
 import csv
 import io
+import os
 import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from jobs import tables
 from jobs.console import say
+from jobs.graph import stream_distributed_edges
+from jobs.groups import Group
 from reid import cluster as clustering
-from reid import embeddings, schema, store
-from reid.config import Config
+from reid import schema, store
+from reid.config import Cluster, Config
 from reid.errors import InputError
-from reid.individuals import Individuals, Threshold, can_tune, find_individuals
+from reid.individuals import (
+    Edges,
+    EdgeSource,
+    Individuals,
+    Threshold,
+    can_tune,
+    find_individuals,
+    find_threshold,
+)
 
 MIDDLE = 0.5  # of all images in one cluster
 LONELY = 0.9  # of all images without a match
-
-
-@dataclass(frozen=True)
-class Group:
-    """The embedded annotations of one species, in the order of the annotations table."""
-
-    species: str
-    rows: pa.Table  # schema.ANNOTATIONS
-    vectors: np.ndarray  # (n, d) float32, unit rows
-    content_hashes: np.ndarray  # (n,) str
-
-    @property
-    def identities(self) -> np.ndarray:
-        """(n,) known identities, None where unknown."""
-        return np.asarray(self.rows["identity"].to_pylist(), dtype=object)
 
 
 @dataclass
@@ -52,28 +47,6 @@ class ClusterSummary:
     seconds: float = 0.0
     species: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-
-
-def read_groups(out: str) -> list[Group]:
-    """The species of an output folder, with their embeddings.
-
-    Raises:
-        InputError: nothing was embedded here, or nothing could be.
-    """
-    annotations = tables.read_stage(out, tables.ANNOTATIONS, "embed")
-    recipes = tables.read_summary(out).get("embed", {}).get("folders", {})
-    groups = []
-    for species, folder in sorted(recipes.items()):
-        rows = annotations.filter(pc.equal(annotations["species"], species))
-        stored = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
-        if len(stored.found):
-            here = rows.take(pa.array(stored.found))
-            groups.append(Group(species, here, stored.vectors, stored.content_hashes))
-    if not groups:
-        raise InputError(
-            f"{out}: no embeddings to cluster; run `reid embed` first, and see {tables.FAILURES}"
-        )
-    return groups
 
 
 def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
@@ -125,35 +98,76 @@ def _find(config: Config, group: Group, others: dict[str, Threshold]) -> Individ
     eps = settings.per_species_eps.get(
         group.species, None if settings.eps == "auto" else settings.eps
     )
-    fallback = None
-    name = settings.fallback_species
-    if eps is None and name is not None and not can_tune(group.identities):
-        if name not in others or others[name].eps is None:
-            raise InputError(
-                f"cluster.fallback_species: {name} has no threshold to lend to {group.species}; "
-                f"species with one: {', '.join(others) or 'none'}"
-            )
-        fallback = Threshold(
-            others[name].eps, "fallback", f"{group.species} has no labels; tuned on {name} instead"
-        )
+    device = _device(settings.device)
+    source = _distributed(settings) if wants_tasks(config) else None
     try:
-        return find_individuals(
+        threshold = find_threshold(
             group.vectors,
             group.identities,
-            method=settings.method,  # type: ignore[arg-type]
+            method=settings.method,
             eps=eps,
-            fallback=fallback,
+            fallback=_fallback(settings, group, others) if eps is None else None,
+            rerank=config.rerank.mode,
+            k1=config.rerank.k1,
+            jaccard_weight=config.rerank.jaccard_weight,
+            min_samples=settings.min_samples,
+            criterion=settings.criterion,
+            max_eps=None if settings.max_eps == "auto" else settings.max_eps,
+            seed=config.seed,
+            edges=source,
+            device=device,
+        )
+        return find_individuals(
+            group.vectors,
+            threshold,
             min_samples=settings.min_samples,
             n_clusters=settings.n_clusters,
-            criterion=settings.criterion,
-            max_eps=settings.max_eps,
+            jaccard_weight=config.rerank.jaccard_weight,
             seed=config.seed,
-            backend=settings.backend,
-            device=_device(settings.device),
+            edges=source,
+            device=device,
             memory_bytes=int(settings.memory_gb * 2**30),
         )
     except InputError as error:
         raise InputError(f"species {group.species}: {error}") from error
+
+
+def _fallback(settings: Cluster, group: Group, others: dict[str, Threshold]) -> Threshold | None:
+    name = settings.fallback_species
+    if name is None or name == group.species or can_tune(group.identities):
+        return None
+    if name not in others or others[name].eps is None:
+        raise InputError(
+            f"cluster.fallback_species: {name} has no threshold to lend; species with one: "
+            f"{', '.join(others) or 'none'}"
+        )
+    note = f"no labels for {group.species}; tuned on {name} instead"
+    return replace(others[name], source="fallback", note=note, warnings=(note,))
+
+
+def wants_tasks(config: Config) -> bool:
+    """True if the neighbour search shall run as Ray tasks, and so needs a Ray session."""
+    if config.cluster.distributed == "auto":
+        return bool(config.address or os.environ.get("RAY_ADDRESS"))
+    return config.cluster.distributed
+
+
+def _distributed(settings: Cluster) -> EdgeSource:
+    """Edges by Ray tasks; needs a Ray session."""
+    gpus = 1 if _device(settings.device) == "cuda" else 0
+
+    def edges(vectors: np.ndarray, radius: float) -> Iterator[Edges]:
+        # Up to min_samples 2 a block pair's forest says all that its edges do, in less to carry.
+        forest = partial(clustering.minimum_forest, len(vectors))
+        return stream_distributed_edges(
+            vectors,
+            radius,
+            backend=settings.backend,
+            num_gpus_per_task=gpus,
+            reduce=forest if settings.min_samples <= 2 else None,
+        )
+
+    return edges
 
 
 def _device(wanted: str) -> str:
@@ -266,20 +280,20 @@ def _write_tuning(config: Config, groups: Sequence[Group], found: dict[str, Indi
             "eps": one.eps,
             "source": one.source,
             "note": one.note,
+            "method": one.method,
+            "min_samples": config.cluster.min_samples,
+            "k1": one.k1,
             "criterion": one.criterion,
             "score": one.score,
-            "min_samples": config.cluster.min_samples,
-            "method": config.cluster.method,
+            "held_out_mean": one.held_out[0] if one.held_out else None,
+            "held_out_spread": one.held_out[1] if one.held_out else None,
+            "interval": one.interval,
+            "tried": list(one.tried),
+            "notes": list(one.notes),
             "warnings": list(one.warnings),
             "curve": {"thresholds": list(one.thresholds), "scores": list(one.scores)},
         }
     store.write_json(store.join(config.out, tables.TUNING), tuning)
-
-
-def read_truth(path: str) -> dict[str, str]:
-    """image_path → identity, of a truth.csv as `reid demo` writes it."""
-    frame = pd.read_csv(io.BytesIO(store.read_bytes(path)), dtype=str)
-    return dict(zip(frame["image_path"], frame["identity"], strict=True))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

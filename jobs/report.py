@@ -10,7 +10,7 @@ import pandas as pd
 from PIL import Image
 
 from jobs import tables
-from jobs.cluster import Group, read_groups
+from jobs.groups import Group, read_groups
 from reid import store
 from reid.config import Config, dump_config
 from reid.images import decode_crop

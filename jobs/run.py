@@ -3,15 +3,17 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pyarrow as pa
 from rich.table import Table
 
 from jobs import tables
-from jobs.cluster import cluster, read_groups
+from jobs.cluster import cluster, wants_tasks
 from jobs.console import console, say
 from jobs.embed import EmbedSummary, check_failures, embed
+from jobs.groups import read_embedding_file, read_groups
 from jobs.report import report
 from jobs.session import ray_session
 from reid import store
@@ -55,10 +57,21 @@ def run_embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
     return annotations, summary
 
 
-def run_cluster(config: Config) -> None:
-    """The embeddings of an output folder → clusters.parquet, identities.csv, tuning.json."""
+def run_cluster(config: Config, embeddings: str | None = None) -> None:
+    """Embeddings → clusters.parquet, identities.csv, tuning.json.
+
+    Args:
+        config: the resolved configuration.
+        embeddings: a file of anybody's; None: those of the output folder.
+    """
+    groups = (
+        read_groups(config.out)
+        if embeddings is None
+        else read_embedding_file(embeddings, config.species)
+    )
     tables.write_config(config)
-    summary = cluster(config, read_groups(config.out))
+    with ray_session(config.address) if wants_tasks(config) else nullcontext():
+        summary = cluster(config, groups)
     tables.write_summary(config, "cluster", summary)
     for warning in summary.warnings:
         say(f"warning: {warning}")

@@ -11,6 +11,9 @@ from reid.errors import InputError
 
 Auto = Literal["auto"]
 ListOfStr = Annotated[list[str], Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+# Pydantic's own words in the path of a problem, and no keys of the user's file.
+UNION_BRANCHES = ("int", "constrained-int", "float", "bool", "literal['auto']")
 
 
 class Section(BaseModel):
@@ -62,10 +65,14 @@ class Embed(Route):
     runtime: Literal["auto", "torch", "compile", "openvino"] = Field(
         "auto", description="auto: openvino on CPU where installed and checked, torch otherwise"
     )
-    batch_size: int | Auto = Field("auto", description="Images a forward pass")
-    workers: int | Auto = Field("auto", description="Most model actors at once; auto: all that fit")
-    cpus_per_worker: int | Auto = Field("auto", description="CPU cores of one model actor")
-    shard_rows: int | Auto = Field("auto", description="Images written, and resumed, as one piece")
+    batch_size: Count | Auto = Field("auto", description="Images a forward pass")
+    workers: Count | Auto = Field(
+        "auto", description="Most model actors at once; auto: all that fit"
+    )
+    cpus_per_worker: Count | Auto = Field("auto", description="CPU cores of one model actor")
+    shard_rows: Count | Auto = Field(
+        "auto", description="Images written, and resumed, as one piece"
+    )
     per_species: dict[str, Route] = Field(default_factory=dict, description="Routes by species")
 
     def route(self, species: str) -> Route:
@@ -84,22 +91,29 @@ class Cluster(Section):
     eps: float | Auto = Field(
         "auto", description="Cosine distance; auto: tuned on labels, estimated without any"
     )
-    per_species_eps: dict[str, float] = Field(default_factory=dict)
+    per_species_eps: dict[str, Annotated[float, Field(gt=0, lt=2)]] = Field(default_factory=dict)
     fallback_species: str | None = Field(
         None, description="Species whose tuned threshold serves the species without labels"
     )
     min_samples: int = Field(2, ge=1, description="Images, itself included, that make a core point")
     n_clusters: int | None = Field(None, ge=1, description="Number of individuals, for kmeans")
     criterion: Literal["ari", "ami", "pairwise_f1"] = "ari"
-    max_eps: float = Field(0.6, gt=0, lt=2, description="Ceiling of the search for a threshold")
-    backend: Literal["auto", "numpy", "torch", "triton"] = Field("auto", description="What finds the neighbours")
+    max_eps: float | Auto = Field(
+        "auto", description="End of the search for a threshold; auto: from the data"
+    )
+    backend: Literal["auto", "numpy", "torch", "triton"] = Field(
+        "auto", description="What finds the neighbours"
+    )
     device: str = Field("auto", description="auto, cpu, cuda")
     memory_gb: float = Field(2.0, gt=0, description="Budget of the blocked neighbour search")
+    distributed: bool | Auto = Field(
+        "auto", description="Neighbour search by Ray tasks; auto: on a cluster that was joined"
+    )
     near_duplicate_distance: float | None = Field(
         None, description="Collapse bursts closer than this before clustering"
     )
 
-    @field_validator("eps")
+    @field_validator("eps", "max_eps")
     @classmethod
     def _eps_in_range(cls, value: float | str) -> float | str:
         if isinstance(value, float) and not 0 < value < 2:
@@ -113,8 +127,11 @@ class Rerank(Section):
     mode: Literal["off", "on", "auto"] = Field(
         "off", description="auto: kept only if held-out gains"
     )
-    k1: int | Auto = Field("auto", description="Neighbours that may be reciprocal")
-    k2: int = Field(6, ge=1, description="Neighbours averaged by query expansion")
+    k1: int | None = Field(
+        None,
+        ge=1,
+        description="Neighbours, with a given cluster.eps; tuning takes images per individual",
+    )
     jaccard_weight: float = Field(0.7, ge=0, le=1, description="Share of the Jaccard distance")
 
 
@@ -132,29 +149,24 @@ class Config(Section):
     input: list[str] = Field(
         default_factory=list, description="Folders, globs, lists, CSV, Parquet"
     )
-    out: str = Field("results", description="Output folder or URI")
+    out: str = Field("results", min_length=1, description="Output folder or URI")
     root: str | None = Field(None, description="Folder that image paths are relative to")
     store: str | None = Field(None, description="Embedding store; default: OUT/embeddings")
     species: str | None = Field(None, description="Species of rows that name none")
     identity_from_parent: bool = Field(False, description="Read labels from folder names")
     max_failures: float = Field(0.1, ge=0, le=1, description="Share of images that may fail")
     address: str | None = Field(None, description="Ray cluster to join; default: this machine")
-    seed: int = 0
+    seed: int = Field(0, ge=0, description="Of everything random")
     images: Images = Field(default_factory=Images)
     embed: Embed = Field(default_factory=Embed)
     cluster: Cluster = Field(default_factory=Cluster)
     rerank: Rerank = Field(default_factory=Rerank)
     report: Report = Field(default_factory=Report)
 
-    @model_validator(mode="before")
+    @field_validator("input", mode="before")
     @classmethod
-    def _rerank_as_word(cls, data: Any) -> Any:
-        # `rerank=auto` reads better on a command line; YAML turns on and off into booleans.
-        words = {True: "on", False: "off"}
-        if isinstance(data, dict) and isinstance(data.get("rerank"), str | bool):
-            mode = data["rerank"]
-            data = {**data, "rerank": {"mode": words[mode] if isinstance(mode, bool) else mode}}
-        return data
+    def _one_input(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _kmeans_needs_a_number(self) -> Self:
@@ -187,10 +199,10 @@ def load_config(
     """
     data: dict[str, Any] = {}
     if file is not None:
-        data = _read_yaml(file)
+        data = _spell_out(_read_yaml(file))
     data = _merge(data, {key: value for key, value in (flags or {}).items() if value is not None})
     for override in overrides:
-        data = _merge(data, _parse_override(override))
+        data = _merge(data, _spell_out(_parse_override(override)))
     try:
         return Config.model_validate(data)
     except ValidationError as error:
@@ -208,7 +220,7 @@ def _read_yaml(file: str) -> dict[str, Any]:
             data = yaml.safe_load(stream)
     except OSError as error:
         raise InputError(f"--config {file}: {error.strerror or error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"--config {file}: not YAML: {error}") from error
     if data is None:
         return {}
@@ -235,6 +247,18 @@ def _parse_override(text: str) -> dict[str, Any]:
     return node
 
 
+def _spell_out(data: dict[str, Any]) -> dict[str, Any]:
+    """`rerank: auto` reads better than `rerank: {mode: auto}`; YAML turns on and off into booleans."""
+    if "rerank" not in data:
+        return data
+    rerank = data["rerank"]
+    if isinstance(rerank, str | bool):
+        rerank = {"mode": rerank}
+    if isinstance(rerank, dict) and isinstance(rerank.get("mode"), bool):
+        rerank = {**rerank, "mode": "on" if rerank["mode"] else "off"}
+    return {**data, "rerank": rerank}
+
+
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
@@ -250,13 +274,12 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
-        # Union branches ("int", "literal[…]") are pydantic's own words, not keys of the user's file.
-        where = [part for part in problem["loc"] if part not in ("int", "float", "literal['auto']")]
+        where = [part for part in problem["loc"] if part not in UNION_BRANCHES]
         path = ".".join(str(part) for part in where)
         if problem["type"] == "extra_forbidden":
             known = _known_keys(where[:-1])
             close = difflib.get_close_matches(str(where[-1]), known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else ""
+            hint = f"; did you mean {close[0]}?" if close else "."
             lines.append(f"{path}: unknown key{hint} Known keys here: {', '.join(known)}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
@@ -269,8 +292,8 @@ def _known_keys(path: Sequence[str | int]) -> list[str]:
     model: type[BaseModel] = Config
     for part in path:
         field = model.model_fields.get(str(part))
-        if field is None:  # a species name inside per_species
-            model = Route
-        elif isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            model = field.annotation
+        annotation = field.annotation if field else None
+        # What is no section itself, on the way to one, is per_species and then a species.
+        section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        model = annotation if section and annotation else Route
     return list(model.model_fields)

@@ -7,39 +7,57 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reid import cluster, neighbors, tune
+from reid import cluster, neighbors
 from reid.errors import InputError
+from reid.rerank import rerank as rerank_graph
+from reid.tune import Sweep, search_ceiling, tune
+from reid.tune.heldout import MIN_INDIVIDUALS
 from reid.tune.sweep import Criterion, encode_labels
+from reid.tune.unlabelled import estimate_from_forest
 
-Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans"]
+Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "auto"]
+Rerank = Literal["off", "on", "auto"]
 Edges = tuple[NDArray[np.int32], NDArray[np.float32]]
 # (vectors, radius) → edges in parts; the job puts the distributed search here.
 EdgeSource = Callable[[NDArray[np.float32], float], Iterable[Edges]]
 
 CURVE_POINTS = 400
+UNLABELLED_NEIGHBOURS = 200  # within the largest threshold that an estimate looks at, on average
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold and where it comes from.
+    """How rows become clusters, and where that was learned.
 
     Attributes:
-        eps: cosine distance.
-        source: `given`, `tuned` on labels, taken from the `fallback` species, or `none` where the
-            method has none.
+        eps: cosine distance, or re-ranked distance where `k1` is set; None where the method has none.
+        source: `given`, `tuned` on labels, lent by a `fallback` species, `estimated` from the data
+            alone, or `none`.
+        method: the clustering that `eps` belongs to.
         note: one sentence for the reader.
-        criterion, score: what was maximised, and its value.
+        k1: neighbours of re-ranking; None where it is off.
+        criterion, score: what was maximised, and its value on the labels.
+        held_out: mean and spread of the criterion on individuals that were not tuned on.
+        interval: where the threshold lies, for an estimate.
         thresholds, scores: (t,) the curve, thinned to a few hundred points.
+        tried: what tuning tried, one dict a candidate.
+        notes: what else a reader should know.
         warnings: sentences with what to try.
     """
 
     eps: float | None
-    source: Literal["given", "tuned", "fallback", "none"]
+    source: Literal["given", "tuned", "fallback", "estimated", "none"]
+    method: Method
     note: str
+    k1: int | None = None
     criterion: str | None = None
     score: float | None = None
+    held_out: tuple[float, float] | None = None
+    interval: tuple[float, float] | None = None
     thresholds: Sequence[float] = ()
     scores: Sequence[float] = ()
+    tried: Sequence[dict[str, Any]] = ()
+    notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
 
 
@@ -50,160 +68,210 @@ class Individuals:
     Attributes:
         labels: (n,) int64, −1 = noise.
         threshold: the one that was used.
-        nearest: (n,) int64, the nearest other row; −1 where there is none.
-        nearest_distance: (n,) float32; NaN where there is none.
+        nearest: (n,) int32, the nearest other row; −1 where there is none.
+        nearest_distance: (n,) float32, cosine distance; NaN where there is none.
         warnings: sentences for the reader.
     """
 
     labels: NDArray[np.int64]
     threshold: Threshold
-    nearest: NDArray[np.int64]
+    nearest: NDArray[np.int32]
     nearest_distance: NDArray[np.float32]
     warnings: list[str] = field(default_factory=list)
 
 
 def can_tune(identities: NDArray[Any]) -> bool:
-    """True if labels can tell a good threshold from a bad one: an identity twice, and another."""
+    """True if there are labels enough to tune on some individuals and judge on others."""
     codes = encode_labels(identities)
-    counts = np.bincount(codes[codes >= 0])
-    return bool(len(counts) >= 2 and counts.max() >= 2)
+    sizes = np.bincount(codes[codes >= 0])
+    return len(sizes) >= MIN_INDIVIDUALS and int(sizes.max()) >= 2
 
 
-def find_individuals(
+def find_threshold(
     vectors: NDArray[np.float32],
     identities: NDArray[Any],
     *,
     method: Method = "dbscan",
     eps: float | None = None,
     fallback: Threshold | None = None,
+    rerank: Rerank = "off",
+    k1: int | None = None,
+    jaccard_weight: float = 0.7,
     min_samples: int = 2,
-    n_clusters: int | None = None,
     criterion: Criterion = "ari",
-    max_eps: float = 0.6,
+    max_eps: float | None = None,
     seed: int = 0,
     edges: EdgeSource | None = None,
-    backend: str = "auto",
     device: str = "cpu",
-    memory_bytes: int | None = None,
-) -> Individuals:
-    """Cluster one species, at a given threshold or at the best one for its labels.
+) -> Threshold:
+    """The threshold given, or the best one for the labels, or another species', or an estimate.
 
     Args:
         vectors: (n, d) float32, unit rows.
         identities: (n,) known identities, None where unknown.
-        method: see `reid.cluster`.
-        eps: cosine distance; None: tuned on `identities`, or else taken from `fallback`.
+        method: `auto` takes DBSCAN or average linkage, the better on held-out individuals.
+        eps: a given threshold.
         fallback: another species' threshold, for a species that cannot be tuned.
-        min_samples: rows, itself included, that make a core point (dbscan).
-        n_clusters: number of individuals (kmeans).
+        rerank: `auto` keeps re-ranking where held-out individuals gain by more than the spread.
+        k1: of re-ranking, where `eps` is given on its scale.
+        jaccard_weight: of re-ranking.
+        min_samples: of DBSCAN.
         criterion: what tuning maximises.
-        max_eps: ceiling of the search.
-        seed: of kmeans.
-        edges: where edges come from; default: `neighbors.stream_edges` in this process.
-        backend, device, memory_bytes: of that search.
+        max_eps: end of the search; from the data if not given.
+        seed: of the estimate.
+        edges: where its edges come from, see `find_individuals`.
+        device: of the neighbour search.
 
     Raises:
-        InputError: rows that are not unit vectors, or no way to a threshold.
+        InputError: the settings do not fit together.
+    """
+    if method == "hdbscan" or method == "kmeans":
+        return Threshold(None, "none", method, f"{method} uses no distance threshold")
+    if eps is not None:
+        if method == "auto" or rerank == "auto" or (rerank == "on" and k1 is None):
+            raise InputError(
+                f"cluster.eps={eps:g} is a distance for one method: with it give cluster.method "
+                "(not auto), and rerank=off, or rerank.mode=on with rerank.k1"
+            )
+        on = k1 if rerank == "on" else None
+        return Threshold(eps, "given", method, "given in the configuration", k1=on)
+    if can_tune(identities):
+        tuned = tune(
+            vectors,
+            identities,
+            method=method,
+            rerank=rerank,
+            criterion=criterion,
+            min_samples=min_samples,
+            jaccard_weight=jaccard_weight,
+            ceiling=max_eps,
+            device=device,
+        )
+        scores = getattr(tuned.curve, criterion)
+        keep = _thinned(tuned.curve, scores)
+        return Threshold(
+            eps=tuned.eps,
+            source="tuned",
+            method=tuned.method,
+            note=f"best {criterion} over every threshold, on {tuned.curve.n_labelled} labelled images; "
+            f"on individuals held out {tuned.held_out_mean:.2f} ± {tuned.held_out_spread:.2f}",
+            k1=tuned.k1,
+            criterion=criterion,
+            score=float(scores.max()),
+            held_out=(tuned.held_out_mean, tuned.held_out_spread),
+            thresholds=[float(value) for value in tuned.curve.thresholds[keep]],
+            scores=[float(value) for value in scores[keep]],
+            tried=tuned.tried,
+            notes=tuned.notes,
+            # The note on an optimum at the edge of the range is the last one.
+            warnings=tuned.notes[-1:] if tuned.at_edge else (),
+        )
+    if fallback is not None:
+        return fallback
+    return _estimated(vectors, method, rerank, min_samples, max_eps, seed, edges)
+
+
+def _estimated(
+    vectors: NDArray[np.float32],
+    method: Literal["dbscan", "average", "complete", "auto"],
+    rerank: Rerank,
+    min_samples: int,
+    max_eps: float | None,
+    seed: int,
+    edges: EdgeSource | None,
+) -> Threshold:
+    if rerank == "on":
+        raise InputError(
+            "rerank.mode=on without labels: the re-ranked scale needs a threshold of its own; give "
+            "cluster.eps and rerank.k1, or label some images"
+        )
+    chosen: Method = "dbscan" if method == "auto" else method
+    if len(vectors) < 2:
+        return Threshold(None, "none", "dbscan", "one image: nothing to compare it with")
+    ceiling = max_eps or search_ceiling(vectors, UNLABELLED_NEIGHBOURS, seed=seed)
+    forest = cluster.streamed_forest(
+        (edges or neighbors.stream_edges)(vectors, ceiling), len(vectors), max(2, min_samples)
+    )
+    guess = estimate_from_forest(forest, ceiling)
+    return Threshold(
+        eps=guess.eps,
+        source="estimated",
+        method=chosen,
+        note=guess.statement,
+        interval=(guess.low, guess.high),
+        warnings=[guess.statement],
+    )
+
+
+def find_individuals(
+    vectors: NDArray[np.float32],
+    threshold: Threshold,
+    *,
+    min_samples: int = 2,
+    n_clusters: int | None = None,
+    jaccard_weight: float = 0.7,
+    seed: int = 0,
+    edges: EdgeSource | None = None,
+    device: str = "cpu",
+    memory_bytes: int | None = None,
+) -> Individuals:
+    """Cluster the rows of one species.
+
+    Args:
+        vectors: (n, d) float32, unit rows.
+        threshold: of `find_threshold`.
+        min_samples: rows, itself included, that make a core point (dbscan).
+        n_clusters: number of individuals (kmeans).
+        jaccard_weight: of re-ranking.
+        seed: of kmeans.
+        edges: where edges come from; default: `neighbors.stream_edges` in this process.
+        device, memory_bytes: of the neighbour search.
+
+    Raises:
+        InputError: rows that are not unit vectors, or a component too large for linkage.
     """
     neighbors.check_unit_rows(vectors)
     nearest, distance = neighbors.nearest(vectors, device=device)
-    if method in ("hdbscan", "kmeans"):
-        labels = _without_threshold(vectors, method, min_samples, n_clusters, seed)
-        threshold = Threshold(None, "none", f"{method} uses no distance threshold")
-        return Individuals(labels, threshold, nearest, distance)
-    known = eps is not None or not can_tune(identities)
-    if known and eps is None and fallback is None:
-        raise InputError(
-            "no labels to tune a threshold on (an identity with two images, and another one, are the "
-            "least): give cluster.eps, cluster.per_species_eps, or cluster.fallback_species"
-        )
-    given = eps if eps is not None else (fallback.eps if known and fallback else None)
-    ceiling = max_eps if given is None else given
-    if edges is None:
-
-        def edges(rows: NDArray[np.float32], radius: float) -> Iterable[Edges]:
-            return neighbors.stream_edges(
-                rows, radius, backend=backend, device=device, memory_bytes=memory_bytes
-            )
-
-    forest = _forest(edges(vectors, ceiling), vectors, ceiling, method, min_samples)
-    if given is None:
-        threshold = _tuned(forest, identities, criterion, ceiling)
-    elif eps is not None:
-        threshold = Threshold(eps, "given", "given in the configuration")
+    eps = threshold.eps
+    if threshold.method == "hdbscan":
+        labels = cluster.hdbscan(vectors, max(2, min_samples))
+    elif threshold.method == "kmeans":
+        if n_clusters is None:
+            raise InputError("kmeans needs cluster.n_clusters, the number of individuals")
+        labels = cluster.kmeans(vectors, n_clusters, seed)
+    elif eps is None:
+        labels = np.full(len(vectors), -1, dtype=np.int64)  # a row that is alone
+    elif threshold.k1 is not None:
+        k2 = max(1, round(0.3 * threshold.k1))
+        graph = rerank_graph(vectors, threshold.k1, k2, jaccard_weight, device=device)
+        labels = cluster.dbscan(graph, eps, min_samples)
     else:
-        assert fallback is not None
-        threshold = fallback
-    assert threshold.eps is not None
-    return Individuals(
-        cluster.labels_at(forest, threshold.eps),
-        threshold,
-        nearest,
-        distance,
-        list(threshold.warnings),
-    )
+        if edges is None:
+            parts: Iterable[Edges] = neighbors.stream_edges(
+                vectors, eps, device=device, memory_bytes=memory_bytes
+            )
+        else:
+            parts = edges(vectors, eps)
+        labels = _from_edges(parts, vectors, eps, threshold.method, min_samples)
+    return Individuals(labels, threshold, nearest, distance, list(threshold.warnings))
 
 
-def _without_threshold(
-    vectors: NDArray[np.float32], method: str, min_samples: int, n_clusters: int | None, seed: int
+def _from_edges(
+    parts: Iterable[Edges], vectors: NDArray[np.float32], eps: float, method: str, min_samples: int
 ) -> NDArray[np.int64]:
-    if method == "hdbscan":
-        return cluster.hdbscan(vectors, max(2, min_samples))
-    if n_clusters is None:
-        raise InputError("kmeans needs cluster.n_clusters, the number of individuals")
-    return cluster.kmeans(vectors, n_clusters, seed)
-
-
-def _forest(
-    parts: Iterable[Edges],
-    vectors: NDArray[np.float32],
-    ceiling: float,
-    method: str,
-    min_samples: int,
-) -> cluster.Forest:
     n = len(vectors)
     if method == "dbscan":
-        return cluster.streamed_forest(parts, n, min_samples)
+        return cluster.labels_at(cluster.streamed_forest(parts, n, min_samples), eps)
     # Linkage only needs to know which rows are connected, and the forest says that.
     connected = cluster.streamed_forest(parts, n, 1)
     graph = neighbors.Graph(n, connected.merges, connected.weights)
-    return cluster.linkage_forest(
-        graph, vectors, ceiling, "average" if method == "average" else "complete"
+    return cluster.linkage_labels(
+        graph, vectors, eps, "average" if method == "average" else "complete"
     )
 
 
-def _tuned(
-    forest: cluster.Forest, identities: NDArray[Any], criterion: Criterion, ceiling: float
-) -> Threshold:
-    curve = tune.sweep_forest(forest, identities, ceiling)
-    top = tune.best(curve, criterion)
-    scores = getattr(curve, criterion)
-    keep = _thinned(curve.thresholds, scores)
-    warnings = []
-    if top.at_edge == "low":
-        warnings.append(
-            f"The best threshold for {criterion} merges nothing: these embeddings do not bring images "
-            "of one individual together. Try another model, or fine-tune one."
-        )
-    elif top.at_edge == "high":
-        warnings.append(
-            f"The best threshold, {top.eps:.3f}, lies at the end of the range searched ({ceiling:g}): "
-            "raise cluster.max_eps."
-        )
-    return Threshold(
-        eps=top.eps,
-        source="tuned",
-        note=f"best {criterion} on {curve.n_labelled} labelled images, over every threshold up to {ceiling:g}",
-        criterion=criterion,
-        score=top.score,
-        thresholds=[float(value) for value in curve.thresholds[keep]],
-        scores=[float(value) for value in scores[keep]],
-        warnings=warnings,
-    )
-
-
-def _thinned(thresholds: NDArray[np.float64], scores: NDArray[np.float64]) -> NDArray[np.int64]:
+def _thinned(curve: Sweep, scores: NDArray[np.float64]) -> NDArray[np.int64]:
     """Indices of a few hundred points that draw the same curve, its maximum among them."""
-    cells = np.linspace(thresholds[0], thresholds[-1], CURVE_POINTS)
-    keep = np.searchsorted(thresholds, cells, side="right") - 1
+    cells = np.linspace(curve.thresholds[0], curve.thresholds[-1], CURVE_POINTS)
+    keep = np.searchsorted(curve.thresholds, cells, side="right") - 1
     return np.unique(np.append(keep, int(scores.argmax())))
