@@ -293,7 +293,8 @@ def _known_keys(path: Sequence[str | int]) -> list[str]:
     for part in path:
         field = model.model_fields.get(str(part))
         annotation = field.annotation if field else None
-        # What is no section itself, on the way to one, is per_species and then a species.
-        section = isinstance(annotation, type) and issubclass(annotation, BaseModel)
-        model = annotation if section and annotation else Route
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+        else:  # per_species, and then a species
+            model = Route
     return list(model.model_fields)

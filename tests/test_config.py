@@ -1,0 +1,213 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reid.config import Config, dump_config, load_config
+from reid.errors import InputError
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def text_to_file(text: str | bytes) -> str:
+        path = tmp_path / "config.yaml"
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return str(path)
+
+    return text_to_file
+
+
+def test_each_source_overrules_the_one_before(write: Any) -> None:
+    file = write("seed: 1\nout: from-file\nmax_failures: 0.5\ncluster: {min_samples: 3}\n")
+    assert load_config().seed == 0
+    config = load_config(file, ["seed=3"], {"seed": 2, "out": "from-flag", "max_failures": None})
+    assert (config.seed, config.out, config.max_failures) == (3, "from-flag", 0.5)
+    assert config.cluster.min_samples == 3
+    assert config.cluster.criterion == "ari", "one key of a section leaves its others alone"
+    assert config.embed == load_config().embed
+
+
+def test_overrides_reach_into_sections_and_species() -> None:
+    config = load_config(
+        None,
+        [
+            "embed.per_species.lynx.tta=identity",
+            "embed.per_species.lynx.model=[efficientnet-lite1, efficientnet-lite2]",
+            "cluster.per_species_eps.lynx=0.25",
+            "cluster.eps=1e-3",
+            "embed.tta=identity, hflip,rot90",
+            "report.tsne=false",
+        ],
+        {"embed": {"model": "efficientnet-lite2"}},
+    )
+    assert config.embed.model == ["efficientnet-lite2"]
+    assert config.embed.tta == ["identity", "hflip", "rot90"]
+    lynx = config.embed.route("lynx")
+    assert (lynx.model, lynx.tta) == (["efficientnet-lite1", "efficientnet-lite2"], ["identity"])
+    assert config.embed.route("nyala").model == ["efficientnet-lite2"]
+    assert (config.cluster.eps, config.cluster.per_species_eps) == (0.001, {"lynx": 0.25})
+    assert config.report.tsne is False
+
+
+def test_a_route_takes_what_it_lacks_from_embed() -> None:
+    config = load_config(
+        None,
+        [
+            "embed.model=a,b",
+            "embed.model_weights=[1, 2]",
+            "embed.per_species.lynx.tta=identity",
+            "embed.per_species.ibex.model=c",
+        ],
+    )
+    assert config.embed.route("lynx").model_weights == [1, 2]
+    assert config.embed.route("lynx").model == ["a", "b"]
+    assert config.embed.route("ibex").model_weights is None, "weights belong to their models"
+    assert config.embed.route("ibex").tta == ["identity", "hflip"]
+
+
+def test_one_input_needs_no_brackets(write: Any) -> None:
+    assert load_config(write("input: photos, the second box")).input == ["photos, the second box"]
+    assert load_config(None, ["input=[a, b]"]).input == ["a", "b"]
+
+
+@pytest.mark.parametrize("file", ["rerank: auto", "rerank: {mode: auto}"])
+@pytest.mark.parametrize("override", ["rerank.jaccard_weight=0.4", "rerank={jaccard_weight: 0.4}"])
+def test_the_short_form_of_rerank_mixes_with_the_long_one(
+    write: Any, file: str, override: str
+) -> None:
+    rerank = load_config(write(file), [override]).rerank
+    assert (rerank.mode, rerank.jaccard_weight) == ("auto", 0.4)
+
+
+@pytest.mark.parametrize("mode", ["on", "off", "auto"])
+@pytest.mark.parametrize("key", ["rerank", "rerank.mode"])
+def test_yaml_makes_booleans_of_on_and_off(key: str, mode: str) -> None:
+    long = load_config(None, ["rerank.jaccard_weight=0.4", f"{key}={mode}"]).rerank
+    assert (long.mode, long.jaccard_weight) == (mode, 0.4)
+
+
+def test_the_store_is_below_the_output_unless_given() -> None:
+    assert load_config(None, ["out=s3://bucket/run/"]).store_path == "s3://bucket/run/embeddings"
+    assert load_config(None, ["store=shared"]).store_path == "shared"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("cluser.eps=0.3", r"^configuration: cluser: unknown key; did you mean cluster\? Known.*"),
+        ("embed.modle=x", r"embed\.modle: .* mean model\? Known keys here: model, model_weights,"),
+        ("zebra=1", r"zebra: unknown key\. Known keys here: input, out, root, store, species,"),
+        ("embed.per_species.lynx.views=x", r"lynx\.views: .*: model, model_weights, tta$"),
+        # A species may have the name of a key.
+        ("embed.per_species.model.views=x", r"model\.views: .*: model, model_weights, tta$"),
+        ("cluster.eps=2.5", r"cluster\.eps: 2\.5 is not a usable .* 0 < eps < 2, or auto"),
+        ("cluster.eps=.nan", r"cluster\.eps: nan is not a usable"),
+        ("cluster.per_species_eps.lynx=5", r"per_species_eps\.lynx: .*less than 2 \(given: 5\)"),
+        ("cluster.method=kmeans", r"kmeans needs cluster\.n_clusters, the number of individuals"),
+        ("embed.batch_size=0", r"embed\.batch_size: .*greater than or equal to 1 \(given: 0\)"),
+        ("embed.workers=-1", r"embed\.workers: .*greater than or equal to 1"),
+        ("embed.cpus_per_worker=0", r"embed\.cpus_per_worker: .*greater than or equal to 1"),
+        ("embed.shard_rows=0", r"embed\.shard_rows: .*greater than or equal to 1"),
+        ("embed.batch_size=many", r"embed\.batch_size: .*'auto' \(given: 'many'\)"),
+        ("max_failures=10", r"max_failures: .*less than or equal to 1 \(given: 10\)"),
+        ("images.max_megapixels=.nan", r"images\.max_megapixels: .*greater than 0"),
+        ("out=", r"out: .*valid string"),
+        ("out=''", r"out: .*at least 1 character"),
+        ("seed=-1", r"seed: .*greater than or equal to 0"),
+        ("embed=3", r"embed: .*\(given: 3\)"),
+        ("seed", r"'seed' is not an override; write key=value"),
+        ("=3", r"'=3' is not an override"),
+        ("out=[a", r"'out=\[a': the value is not YAML"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_what_is_right(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_config(None, [override])
+
+
+def test_all_mistakes_are_listed_at_once() -> None:
+    with pytest.raises(InputError, match=r"(?s)seed: .*\n.*max_failures: |max_failures.*\n.*seed"):
+        load_config(None, ["seed=x", "max_failures=2"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- a\n- b", "expected `key: value` lines, found a list"),
+        ("a: [", "not YAML"),
+        (b"seed: 1 # \xff", "not YAML.*decode"),
+        ("1: 2", "Keys should be strings"),
+        ("!!python/object/apply:os.system ['true']", "not YAML"),
+    ],
+)
+def test_a_file_that_is_no_configuration(write: Any, text: str | bytes, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_config(write(text))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing\.yaml: No such file"):
+        load_config(str(tmp_path / "nothing.yaml"))
+    with pytest.raises(InputError, match="Is a directory"):
+        load_config(str(tmp_path))
+
+
+def test_an_empty_file_is_the_defaults(write: Any) -> None:
+    assert load_config(write("# nothing yet\n")) == Config()
+
+
+def test_a_configuration_cannot_be_changed_on_the_way() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Config().seed = 3  # type: ignore[misc]
+
+
+# Words that YAML would read as something else, unless they are quoted.
+WORDS = st.text(min_size=1, max_size=12) | st.sampled_from(
+    ["on", "no", "null", "1e3", "0x1f", "2024-01-01", "~", "a: b", "- a", "#", "é", " x ", "'"]
+)
+ROUTES = st.fixed_dictionaries({"tta": st.lists(WORDS, min_size=1, max_size=3)})
+
+
+@given(
+    data=st.fixed_dictionaries(
+        {},
+        optional={
+            "input": st.lists(WORDS, max_size=3),
+            "out": WORDS,
+            "species": st.none() | WORDS,
+            "seed": st.integers(0, 2**63),
+            "max_failures": st.floats(0, 1),
+            "embed": st.fixed_dictionaries(
+                {},
+                optional={
+                    "model": st.lists(WORDS, min_size=1, max_size=2),
+                    "batch_size": st.just("auto") | st.integers(1, 4096),
+                    "per_species": st.dictionaries(WORDS, ROUTES, max_size=2),
+                },
+            ),
+            "cluster": st.fixed_dictionaries(
+                {
+                    "eps": st.just("auto") | st.floats(0, 2, exclude_min=True, exclude_max=True),
+                }
+            ),
+            "rerank": st.sampled_from([{"mode": "on"}, {"mode": "off"}, {"mode": "auto"}]),
+        },
+    )
+)
+def test_what_is_written_beside_the_outputs_is_read_back_the_same(
+    tmp_path_factory: pytest.TempPathFactory, data: dict[str, Any]
+) -> None:
+    config = Config.model_validate(data)
+    file = tmp_path_factory.getbasetemp() / "resolved.yaml"
+    file.write_text(dump_config(config), encoding="utf-8")
+    assert load_config(str(file)) == config
+
+
+def test_the_dump_holds_every_key() -> None:
+    dumped = yaml.safe_load(dump_config(Config()))
+    assert set(dumped) == set(Config.model_fields)
+    assert dumped["embed"]["tta"] == ["identity", "hflip"]
+    assert dumped["rerank"]["mode"] == "off"
