@@ -4,15 +4,20 @@ Leiden is left out: the libraries that bring it (leidenalg, igraph) are under th
 """
 
 from reid.cluster.dbscan import check_eps, dbscan, noise_to_singletons
+from reid.cluster.duplicates import Collapsed, collapse, expand, expand_forest
 from reid.cluster.forest import Forest, labels_at, minimum_forest, spanning_forest
 from reid.cluster.linkage import linkage_forest, linkage_labels
 from reid.cluster.partition import hdbscan, kmeans
 from reid.cluster.streamed import streamed_forest
 
 __all__ = [
+    "Collapsed",
     "Forest",
     "check_eps",
+    "collapse",
     "dbscan",
+    "expand",
+    "expand_forest",
     "hdbscan",
     "kmeans",
     "labels_at",

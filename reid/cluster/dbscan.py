@@ -11,7 +11,13 @@ from reid.neighbors import Graph
 NOISE = -1
 
 
-def dbscan(graph: Graph, eps: float, min_samples: int = 2) -> NDArray[np.int64]:
+def dbscan(
+    graph: Graph,
+    eps: float,
+    min_samples: int = 2,
+    *,
+    weights: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
     """DBSCAN labels, the same numbers that scikit-learn's DBSCAN(metric="precomputed") gives.
 
     A row with at least `min_samples` rows within `eps`, itself included, is a core point. Core
@@ -26,6 +32,8 @@ def dbscan(graph: Graph, eps: float, min_samples: int = 2) -> NDArray[np.int64]:
         eps: largest cosine distance of two neighbours, 0 < eps < 2; compared in float32, the
             precision of the graph.
         min_samples: rows, itself included, that make a core point; at least 1.
+        weights: (n,) int64, how many images each row stands for (see `collapse`); 1 each if not
+            given. `min_samples` counts images (scikit-learn's `sample_weight`).
 
     Returns:
         (n,) int64, -1 for noise.
@@ -42,7 +50,13 @@ def dbscan(graph: Graph, eps: float, min_samples: int = 2) -> NDArray[np.int64]:
     check_eps(eps)
     check_min_samples(min_samples)
     edges = graph.edges[graph.distances <= np.float32(eps)]
-    core = np.bincount(edges.ravel(), minlength=graph.n) + 1 >= min_samples
+    if weights is None:
+        images = np.bincount(edges.ravel(), minlength=graph.n) + 1
+    else:
+        images = weights.copy()
+        np.add.at(images, edges[:, 0], weights[edges[:, 1]])
+        np.add.at(images, edges[:, 1], weights[edges[:, 0]])
+    core = images >= min_samples
     left, right = core[edges[:, 0]], core[edges[:, 1]]
     if min_samples <= 2:  # both ends of any edge are core: there are no border points
         return label_components(core, edges, edges[:0])

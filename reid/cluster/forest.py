@@ -38,7 +38,9 @@ class Forest:
     border_weights: NDArray[np.float32]
 
 
-def spanning_forest(graph: Graph, min_samples: int = 2) -> Forest:
+def spanning_forest(
+    graph: Graph, min_samples: int = 2, *, weights: NDArray[np.int64] | None = None
+) -> Forest:
     """The minimum spanning forest of mutual reachability: DBSCAN at every threshold in one pass.
 
     Two rows become connected in DBSCAN when both are core points and within eps of each other,
@@ -48,6 +50,7 @@ def spanning_forest(graph: Graph, min_samples: int = 2) -> Forest:
     Args:
         graph: every pair within the largest threshold of interest.
         min_samples: as in `dbscan`, at least 1.
+        weights: as in `dbscan`.
 
     Returns:
         Forest whose `labels_at(forest, eps)` equals `dbscan(graph, eps, min_samples)` for every
@@ -60,27 +63,32 @@ def spanning_forest(graph: Graph, min_samples: int = 2) -> Forest:
         Campello, Moulavi & Sander 2013 (mutual reachability); border rows as in `dbscan`.
     """
     check_min_samples(min_samples)
-    core = core_distances(graph, min_samples)
+    core = core_distances(graph, min_samples, weights)
     low, high, distances = graph.edges[:, 0], graph.edges[:, 1], graph.distances
     borders, border_weights = graph.edges[:0], distances[:0]
-    weights = distances
+    reachability = distances
     if min_samples > 2:  # up to 2 the nearest neighbour decides, and no edge is shorter than that
-        weights = np.maximum(distances, np.maximum(core[low], core[high]))
+        reachability = np.maximum(distances, np.maximum(core[low], core[high]))
         borders, border_weights = _borders(graph, core)
-    merges, merge_weights = minimum_forest(graph.n, graph.edges, weights)
+    merges, merge_weights = minimum_forest(graph.n, graph.edges, reachability)
     return Forest(graph.n, merges, merge_weights, core, borders, border_weights)
 
 
-def core_distances(graph: Graph, min_samples: int) -> NDArray[np.float32]:
+def core_distances(
+    graph: Graph, min_samples: int, weights: NDArray[np.int64] | None = None
+) -> NDArray[np.float32]:
     """The distance from which each row is a core point: to its (min_samples - 1)-th neighbour.
 
     Args:
         graph: neighbours within a radius.
         min_samples: at least 1; the row itself counts as one.
+        weights: as in `dbscan`.
 
     Returns:
         (n,) float32; 0 when min_samples is 1, inf for a row with too few neighbours.
     """
+    if weights is not None:
+        return _weighted_core_distances(graph, min_samples, weights)
     core = np.full(graph.n, np.inf if min_samples > 1 else 0.0, dtype=np.float32)
     if min_samples == 2:
         np.minimum.at(core, graph.edges[:, 0], graph.distances)
@@ -95,6 +103,25 @@ def core_distances(graph: Graph, min_samples: int) -> NDArray[np.float32]:
         start = np.cumsum(degree) - degree
         enough = degree >= min_samples - 1
         core[enough] = keys[start[enough] + min_samples - 2].astype(np.uint32).view(np.float32)
+    return core
+
+
+def _weighted_core_distances(
+    graph: Graph, min_samples: int, weights: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    core = np.where(weights >= min_samples, 0, np.inf).astype(np.float32)
+    rows = np.concatenate([graph.edges[:, 0], graph.edges[:, 1]])
+    others = np.concatenate([graph.edges[:, 1], graph.edges[:, 0]])
+    distances = np.concatenate([graph.distances, graph.distances])
+    order = np.lexsort((distances, rows))
+    rows, distances = rows[order], distances[order]
+    # Images within reach: the row's own, and those of the neighbours up to this one.
+    total = np.cumsum(weights[others[order]])
+    is_first = np.append(True, rows[1:] != rows[:-1])[: len(rows)]
+    before = np.append(0, total[:-1])[: len(rows)]
+    start = np.maximum.accumulate(np.where(is_first, before, 0))
+    enough = total - start + weights[rows] >= min_samples
+    np.minimum.at(core, rows[enough], distances[enough])
     return core
 
 
