@@ -113,6 +113,7 @@ def _find(config: Config, group: Group, others: dict[str, Threshold]) -> Individ
             min_samples=settings.min_samples,
             criterion=settings.criterion,
             max_eps=None if settings.max_eps == "auto" else settings.max_eps,
+            images_per_individual=settings.images_per_individual,
             seed=config.seed,
             edges=source,
             device=device,

@@ -101,6 +101,9 @@ class Cluster(Section):
     max_eps: float | Auto = Field(
         "auto", description="End of the search for a threshold; auto: from the data"
     )
+    images_per_individual: float | None = Field(
+        None, ge=1, description="Tune for data of this density, not for the images given"
+    )
     backend: Literal["auto", "numpy", "torch", "triton"] = Field(
         "auto", description="What finds the neighbours"
     )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from reid import cluster, neighbors
 from reid.errors import InputError
 from reid.rerank import rerank as rerank_graph
-from reid.tune import Sweep, search_ceiling, tune
+from reid.tune import Sweep, Tuning, best, search_ceiling, sweep, sweep_forest, tune
 from reid.tune.heldout import MIN_INDIVIDUALS
 from reid.tune.sweep import Criterion, encode_labels
 from reid.tune.unlabelled import estimate_from_forest
@@ -100,6 +100,7 @@ def find_threshold(
     min_samples: int = 2,
     criterion: Criterion = "ari",
     max_eps: float | None = None,
+    images_per_individual: float | None = None,
     seed: int = 0,
     edges: EdgeSource | None = None,
     device: str = "cpu",
@@ -118,6 +119,8 @@ def find_threshold(
         min_samples: of DBSCAN.
         criterion: what tuning maximises.
         max_eps: end of the search; from the data if not given.
+        images_per_individual: fit the threshold to data of this density instead of to these rows, by
+            thinning the labelled ones; for a threshold that shall serve sparser uploads.
         seed: of the estimate.
         edges: where its edges come from, see `find_individuals`.
         device: of the neighbour search.
@@ -136,39 +139,85 @@ def find_threshold(
         on = k1 if rerank == "on" else None
         return Threshold(eps, "given", method, "given in the configuration", k1=on)
     if can_tune(identities):
+        known = np.asarray(encode_labels(identities) >= 0)
         tuned = tune(
-            vectors,
-            identities,
+            vectors[known],
+            identities[known],
             method=method,
             rerank=rerank,
             criterion=criterion,
             min_samples=min_samples,
             jaccard_weight=jaccard_weight,
+            images_per_individual=images_per_individual,
             ceiling=max_eps,
             device=device,
         )
-        scores = getattr(tuned.curve, criterion)
-        keep = _thinned(tuned.curve, scores)
-        return Threshold(
-            eps=tuned.eps,
-            source="tuned",
-            method=tuned.method,
-            note=f"best {criterion} over every threshold, on {tuned.curve.n_labelled} labelled images; "
-            f"on individuals held out {tuned.held_out_mean:.2f} ± {tuned.held_out_spread:.2f}",
-            k1=tuned.k1,
-            criterion=criterion,
-            score=float(scores.max()),
-            held_out=(tuned.held_out_mean, tuned.held_out_spread),
-            thresholds=[float(value) for value in tuned.curve.thresholds[keep]],
-            scores=[float(value) for value in scores[keep]],
-            tried=tuned.tried,
-            notes=tuned.notes,
-            # The note on an optimum at the edge of the range is the last one.
-            warnings=tuned.notes[-1:] if tuned.at_edge else (),
-        )
+        curve = tuned.curve
+        if images_per_individual is None and not known.all():
+            # Unlabelled rows chain labelled ones together, so the threshold is fitted among them:
+            # on the built-in herd that lost nothing against the truth, where labelled rows alone did.
+            source = edges or neighbors.stream_edges
+            curve = _joint_curve(vectors, identities, tuned, min_samples, jaccard_weight, source)
+        return _from_curve(tuned, curve, criterion)
     if fallback is not None:
         return fallback
     return _estimated(vectors, method, rerank, min_samples, max_eps, seed, edges)
+
+
+def _joint_curve(
+    vectors: NDArray[np.float32],
+    identities: NDArray[Any],
+    tuned: Tuning,
+    min_samples: int,
+    jaccard_weight: float,
+    edges: EdgeSource,
+) -> Sweep:
+    """Scores of the labelled rows at every threshold, with all rows taking part in the merging."""
+    ceiling = tuned.curve.ceiling
+    if tuned.k1 is not None:
+        graph = _reranked(vectors, tuned.k1, jaccard_weight)
+        return sweep(graph, identities, min_samples, ceiling=ceiling)
+    parts = edges(vectors, ceiling)
+    if tuned.method == "dbscan":
+        forest = cluster.streamed_forest(parts, len(vectors), min_samples)
+    else:
+        forest = cluster.linkage_forest(
+            _connected(parts, len(vectors)), vectors, ceiling, tuned.method
+        )
+    return sweep_forest(forest, identities, ceiling)
+
+
+def _from_curve(tuned: Tuning, curve: Sweep, criterion: Criterion) -> Threshold:
+    found = best(curve, criterion)
+    scores = getattr(curve, criterion)
+    keep = _thinned(curve, scores)
+    warnings = []
+    if found.at_edge == "low":
+        warnings.append(
+            "the best threshold merges nothing: these embeddings do not tell the labelled individuals "
+            "apart. Try another model, fine-tune one, or check the labels"
+        )
+    elif found.at_edge == "high":
+        warnings.append(
+            f"the best threshold, {found.eps:.3f}, lies at the end of the range searched, so a better one "
+            "may lie beyond: give a larger cluster.max_eps, and check that the labels belong to these images"
+        )
+    return Threshold(
+        eps=found.eps,
+        source="tuned",
+        method=tuned.method,
+        note=f"best {criterion} over every threshold, on {curve.n_labelled} labelled images; on "
+        f"individuals held out {tuned.held_out_mean:.2f} ± {tuned.held_out_spread:.2f}",
+        k1=tuned.k1,
+        criterion=criterion,
+        score=found.score,
+        held_out=(tuned.held_out_mean, tuned.held_out_spread),
+        thresholds=[float(value) for value in curve.thresholds[keep]],
+        scores=[float(value) for value in scores[keep]],
+        tried=tuned.tried,
+        notes=[note for note in tuned.notes if not tuned.at_edge or note != tuned.notes[-1]],
+        warnings=warnings,
+    )
 
 
 def _estimated(
@@ -242,9 +291,7 @@ def find_individuals(
     elif eps is None:
         labels = np.full(len(vectors), -1, dtype=np.int64)  # a row that is alone
     elif threshold.k1 is not None:
-        k2 = max(1, round(0.3 * threshold.k1))
-        graph = rerank_graph(vectors, threshold.k1, k2, jaccard_weight, device=device)
-        labels = cluster.dbscan(graph, eps, min_samples)
+        labels = cluster.dbscan(_reranked(vectors, threshold.k1, jaccard_weight), eps, min_samples)
     else:
         if edges is None:
             parts: Iterable[Edges] = neighbors.stream_edges(
@@ -262,12 +309,19 @@ def _from_edges(
     n = len(vectors)
     if method == "dbscan":
         return cluster.labels_at(cluster.streamed_forest(parts, n, min_samples), eps)
-    # Linkage only needs to know which rows are connected, and the forest says that.
-    connected = cluster.streamed_forest(parts, n, 1)
-    graph = neighbors.Graph(n, connected.merges, connected.weights)
     return cluster.linkage_labels(
-        graph, vectors, eps, "average" if method == "average" else "complete"
+        _connected(parts, n), vectors, eps, "average" if method == "average" else "complete"
     )
+
+
+def _connected(parts: Iterable[Edges], n: int) -> neighbors.Graph:
+    """A graph with the components of the whole one: all that linkage needs to know of it."""
+    forest = cluster.streamed_forest(parts, n, 1)
+    return neighbors.Graph(n, forest.merges, forest.weights)
+
+
+def _reranked(vectors: NDArray[np.float32], k1: int, jaccard_weight: float) -> neighbors.Graph:
+    return rerank_graph(vectors, k1, max(1, round(0.3 * k1)), jaccard_weight)
 
 
 def _thinned(curve: Sweep, scores: NDArray[np.float64]) -> NDArray[np.int64]:
