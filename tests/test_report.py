@@ -112,7 +112,9 @@ def full_data(n: int = 30) -> ReportData:
         counts={"images": n + 1, "share": 0.12345, "camera": "north"},
         stage_seconds={"embed": 12.3, "cluster": 0.0},
         tuning=[
-            TuningCurve("lynx", 0.2, "ari", np.array([0.1, 0.2, 0.3]), np.array([0.4, 0.9, 0.5])),
+            TuningCurve(
+                "lynx", 0.2, "ari", np.array([0.1, 0.2, 0.3]), np.array([0.4, 0.9, 0.5]), "Steady."
+            ),
             TuningCurve("otter", 0.3, note="No label; the threshold of lynx is used."),
         ],
         scores={"lynx": {"ARI": 1.0, "AMI": 0.5}, "otter": {"ARI": 0.25}},
@@ -137,7 +139,7 @@ def test_page_holds_every_part() -> None:
         "3 stand alone",
         "1 could not be used",
         "The best threshold lies at the edge.",
-        "3 thresholds were tried on the labelled images, and ε = 0.200 gave the best agreement (ARI 0.900)",
+        "3 thresholds were tried where identities are known, and ε = 0.200 was chosen: ARI 0.900 there.",
         "ε = 0.300 , not tuned on this species. No label; the threshold of lynx is used.",
         "lynx 1.000 0.500",
         "otter 0.250 –",
@@ -479,6 +481,13 @@ def test_file_is_replaced_in_one_step(tmp_path: Path) -> None:
 
 def test_same_seed_same_page() -> None:
     assert written(full_data())[2] == written(full_data())[2]
+
+
+def test_a_threshold_that_is_not_the_best_of_its_curve_is_not_called_the_best() -> None:
+    curve = TuningCurve("lynx", 0.29, "ami", [0.1, 0.2, 0.3], [0.4, 0.9, 0.5], note="held out")
+    _, page, _ = written(ReportData("t", herd(4), tuning=[curve]))
+    assert "ε = 0.290 was chosen: AMI 0.500 there, the highest of all being 0.900." in page.text
+    assert "Held out" in page.text
 
 
 def test_long_curve_keeps_its_best_point_and_its_ends() -> None:

@@ -166,15 +166,20 @@ def _coordinates(plane: np.ndarray) -> list[list[float]]:
 
 
 def _curve(curve: TuningCurve) -> dict[str, Any]:
-    """The curve with at most CURVE_POINTS points, the best one and both ends among them."""
+    """The curve with at most CURVE_POINTS points, the best, the chosen and both ends among them."""
     thresholds = np.asarray(curve.thresholds, np.float64)
     scores = np.asarray(curve.scores, np.float64)
     keep = np.flatnonzero(np.isfinite(scores))
-    if len(keep) > CURVE_POINTS:
-        even = np.linspace(0, len(keep) - 1, CURVE_POINTS - 1).round().astype(np.int64)
-        keep = keep[np.union1d(even, [int(np.argmax(scores[keep]))])]
+    chosen = None
+    if len(keep):
+        nearest = int(np.argmin(np.abs(thresholds[keep] - curve.eps)))
+        chosen = float(scores[keep[nearest]])
+        if len(keep) > CURVE_POINTS:
+            even = np.linspace(0, len(keep) - 1, CURVE_POINTS - 2).round().astype(np.int64)
+            keep = keep[np.union1d(even, [nearest, int(np.argmax(scores[keep]))])]
     return {
         "eps": float(curve.eps),
+        "chosen": chosen,
         "criterion": curve.criterion,
         "thresholds": [round(float(t), 5) for t in thresholds[keep]],
         "scores": [round(float(s), 5) for s in scores[keep]],

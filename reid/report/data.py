@@ -32,11 +32,11 @@ class TuningCurve:
     Attributes:
         species: the species it is used for.
         eps: chosen threshold, cosine distance in [0, 2].
-        criterion: the score that was maximised ("ari", "ami", "pairwise_f1"); None where `eps`
-            was given and not tuned.
+        criterion: the score of the curve ("ari", "ami", "pairwise_f1"); None where there is no
+            curve because `eps` was given.
         thresholds: (t,) rising cosine distances that were tried.
         scores: (t,) score at each threshold.
-        note: one sentence on where `eps` comes from, for a species that was not tuned.
+        note: a sentence on where `eps` comes from; shown after the figures.
     """
 
     species: str

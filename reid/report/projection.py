@@ -43,16 +43,16 @@ def project(embeddings: np.ndarray, method: Literal["pca", "tsne"], *, seed: int
     spread = bool(n) and float(np.ptp(embeddings, axis=0).max(initial=0)) > 0
     if not spread:
         return np.zeros((n, 2), np.float32)
-    rows = PCA(components, random_state=seed).fit_transform(embeddings.astype(np.float32))
-    if method == "tsne":
-        # The start is PCA's plane at a tiny scale: same seed, same picture, and groups of groups
-        # keep their places better than from a random start.
-        start = _two_columns(rows) / max(float(rows[:, 0].std()), 1e-12) * 1e-4
-        tsne = TSNE(perplexity=min(30.0, (n - 1) / 3), init=start, random_state=seed, n_jobs=1)
-        # Its thousand small parallel loops wait for each other by spinning: on two cores a second
-        # thread gains nothing, and where another process wants the core it costs sevenfold.
-        with threadpool_limits(1):
-            rows = tsne.fit_transform(rows)
+    # Their thousands of small parallel loops wait for each other by spinning: on two cores a second
+    # thread gains next to nothing, and where another process wants the core it costs manyfold.
+    with threadpool_limits(1):
+        rows = PCA(components, random_state=seed).fit_transform(embeddings.astype(np.float32))
+        if method == "tsne":
+            # The start is PCA's plane at a tiny scale: same seed, same picture, and groups of
+            # groups keep their places better than from a random start.
+            start = _two_columns(rows) / max(float(rows[:, 0].std()), 1e-12) * 1e-4
+            perplexity = min(30.0, (n - 1) / 3)
+            rows = TSNE(perplexity=perplexity, init=start, random_state=seed).fit_transform(rows)
     plane = _two_columns(rows)
     plane = plane - plane.mean(axis=0)
     return np.asarray(plane / max(float(np.abs(plane).max()), 1e-12), np.float32)
