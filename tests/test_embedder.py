@@ -29,7 +29,7 @@ def tiny_model(
         torch.nn.Linear(dimension * ((size - 3) // 2) ** 2, dimension),
     ).eval().requires_grad_(False)  # fmt: skip
     return LoadedModel(
-        name=name, module=network, input_size=size, dimension=dimension,
+        name=name, module=network, architecture="tiny", input_size=size, dimension=dimension,
         mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3), interpolation="bicubic", digest=f"{seed:016x}",
     )  # fmt: skip
 
