@@ -9,7 +9,7 @@ from scipy.sparse import csr_array, eye_array
 from reid.errors import InputError
 from reid.neighbors import Graph, check_unit_rows, knn
 
-GATHER_BYTES = 64 * 2**20
+GATHER_BYTES = 16 * 2**20
 
 
 def rerank(
@@ -21,7 +21,7 @@ def rerank(
     radius: float | None = None,
     backend: str = "auto",
     device: str = "cpu",
-    memory_bytes: int = 256 * 2**20,
+    memory_bytes: int = 64 * 2**20,
 ) -> Graph:
     """The neighbour graph on the scale of k-reciprocal re-ranking.
 
