@@ -33,9 +33,6 @@ from reid.individuals import (
     find_threshold,
 )
 
-MIDDLE = 0.5  # of all images in one cluster
-LONELY = 0.9  # of all images without a match
-
 
 @dataclass
 class ClusterSummary:
@@ -67,7 +64,7 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
         labels.append(cluster_labels(group.species, one.labels))
         sizes = Counter(labels[-1])
         single = sum(1 for size in sizes.values() if size == 1)
-        warnings = [f"{group.species}: {text}" for text in [*one.warnings, *_guards(one.labels)]]
+        warnings = [f"{group.species}: {text}" for text in one.warnings]
         summary.images += len(group.rows)
         summary.individuals += len(sizes)
         summary.singletons += single
@@ -100,6 +97,15 @@ def _find(config: Config, group: Group, others: dict[str, Threshold]) -> Individ
     )
     device = _device(settings.device)
     source = _distributed(settings) if wants_tasks(config) else None
+    collapsed = None
+    if settings.collapse_duplicates or settings.near_duplicate_distance is not None:
+        hashes = group.content_hashes if settings.collapse_duplicates else None
+        collapsed = clustering.collapse(
+            group.vectors,
+            None if hashes is None else list(hashes),
+            settings.near_duplicate_distance,
+            device=device,
+        )
     try:
         threshold = find_threshold(
             group.vectors,
@@ -116,6 +122,7 @@ def _find(config: Config, group: Group, others: dict[str, Threshold]) -> Individ
             images_per_individual=settings.images_per_individual,
             seed=config.seed,
             edges=source,
+            collapsed=collapsed,
             device=device,
         )
         return find_individuals(
@@ -126,6 +133,9 @@ def _find(config: Config, group: Group, others: dict[str, Threshold]) -> Individ
             jaccard_weight=config.rerank.jaccard_weight,
             seed=config.seed,
             edges=source,
+            collapsed=collapsed,
+            near_duplicates=settings.near_duplicate_distance is not None,
+            backend=settings.backend,
             device=device,
             memory_bytes=int(settings.memory_gb * 2**30),
         )
@@ -143,7 +153,7 @@ def _fallback(settings: Cluster, group: Group, others: dict[str, Threshold]) -> 
             f"{', '.join(others) or 'none'}"
         )
     note = f"no labels for {group.species}; tuned on {name} instead"
-    return replace(others[name], source="fallback", note=note, warnings=(note,))
+    return replace(others[name], source="fallback", note=note, at_edge=None)
 
 
 def wants_tasks(config: Config) -> bool:
@@ -189,25 +199,6 @@ def _say_found(group: Group, one: Individuals, seconds: float) -> None:
     say(
         f"cluster: {group.species}: {len(group.rows):,} images, {count:,} individuals ({seconds:.1f} s); {eps}"
     )
-
-
-def _guards(labels: np.ndarray) -> list[str]:
-    """What a partition should not look like."""
-    n = len(labels)
-    sizes = np.bincount(labels[labels >= 0]) if (labels >= 0).any() else np.zeros(1, int)
-    warnings = []
-    if n >= 10 and sizes.max() > MIDDLE * n:
-        warnings.append(
-            f"one cluster holds {sizes.max()} of {n} images; the threshold is probably too large. "
-            "Try a smaller cluster.eps, or cluster.method=average."
-        )
-    alone = int((labels < 0).sum() + (sizes == 1).sum())
-    if n >= 10 and alone > LONELY * n:
-        warnings.append(
-            f"{alone} of {n} images match no other; the threshold is probably too small, or the model "
-            "does not know these animals. Try a larger cluster.eps, another model, or fine-tuning."
-        )
-    return warnings
 
 
 def _scores(identities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -290,8 +281,9 @@ def _write_tuning(config: Config, groups: Sequence[Group], found: dict[str, Indi
             "held_out_spread": one.held_out[1] if one.held_out else None,
             "interval": one.interval,
             "tried": list(one.tried),
-            "notes": list(one.notes),
-            "warnings": list(one.warnings),
+            "notes": found[group.species].notes,
+            "warnings": found[group.species].warnings,
+            "backend": found[group.species].backend,
             "curve": {"thresholds": list(one.thresholds), "scores": list(one.scores)},
         }
     store.write_json(store.join(config.out, tables.TUNING), tuning)

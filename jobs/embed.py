@@ -6,6 +6,7 @@ with the number of images, and a shard that is repeated after a crash replaces i
 """
 
 import logging
+import os
 import sys
 import time
 import uuid
@@ -25,7 +26,7 @@ from jobs.embed_worker import EmbedTask, EmbedWorker
 from reid import embeddings, schema, store
 from reid.config import Config, Route
 from reid.embedder import Embedder, Recipe
-from reid.errors import ReidError, StorageError, TooManyFailuresError
+from reid.errors import InputError, ReidError, StorageError, TooManyFailuresError
 from reid.models import load_model
 
 MOST_CPUS_PER_WORKER = 4  # beyond a few cores two actors do more than one
@@ -196,6 +197,27 @@ def _uses_gpu(config: Config) -> bool:
     return config.embed.device.startswith("cuda")
 
 
+def _check_fits(config: Config, task: EmbedTask, gpu: bool) -> None:
+    """Refuse what Ray would wait for without end. A cluster that was joined may still grow.
+
+    Raises:
+        InputError: this machine has no room for a single model actor.
+    """
+    if config.address or os.environ.get("RAY_ADDRESS"):
+        return
+    resources = ray.cluster_resources()
+    if gpu and not resources.get("GPU"):
+        raise InputError(
+            f"embed.device: {config.embed.device}, but Ray finds no GPU here; take cpu or auto, or "
+            "see `reid doctor`"
+        )
+    cpus = int(resources.get("CPU", 0))
+    if not gpu and task.threads > cpus:
+        raise InputError(
+            f"embed.cpus_per_worker: {task.threads} is more than this machine's {cpus} CPUs"
+        )
+
+
 def _forget_old_work(task: EmbedTask) -> None:
     """Remove what a killed run left behind, and the failures of the last one: they are tried again."""
     for path in embeddings.parts(task.folder, "failed"):
@@ -212,6 +234,7 @@ def _forget_old_work(task: EmbedTask) -> None:
 def _run(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
     """Embed the pending rows; the runtimes that the workers used."""
     gpu = _uses_gpu(config)
+    _check_fits(config, task, gpu)
     fitting = int(
         ray.cluster_resources().get("GPU", 0)
         if gpu

@@ -83,6 +83,8 @@ class EmbedWorker:
 
     def _shard(self, shard: int) -> tuple[int, int]:
         rows = _read_shard(store.join(self.task.work, "pending.parquet"), shard)
+        # Of all rows, the deadly included: shards of which nothing is left still differ in name.
+        digest = embeddings.part_digest(rows["annotation_id"].to_pylist())
         attempt = _count_attempt(self.task.work, shard)
         failures = [schema.FAILURES.empty_table()]
         if attempt >= GIVE_UP_AT_ATTEMPT:
@@ -93,7 +95,6 @@ class EmbedWorker:
         elif attempt >= ISOLATE_AT_ATTEMPT:
             rows, deadly = _without_deadly(rows, self.task.images, self.embedder.largest_input)
             failures.append(deadly)
-        digest = embeddings.part_digest(rows["annotation_id"].to_pylist())
         images = self.task.images
         table, failed = embed_annotations(
             self.embedder,

@@ -22,6 +22,7 @@ class Group:
     rows: pa.Table  # schema.ANNOTATIONS
     vectors: np.ndarray  # (n, d) float32, unit rows
     content_hashes: np.ndarray | None  # (n,) str; None where the files are not known
+    folder: str  # where the embeddings come from
 
     @property
     def identities(self) -> np.ndarray:
@@ -43,7 +44,7 @@ def read_groups(out: str) -> list[Group]:
         stored = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
         if len(stored.found):
             here = rows.take(pa.array(stored.found))
-            groups.append(Group(species, here, stored.vectors, stored.content_hashes))
+            groups.append(Group(species, here, stored.vectors, stored.content_hashes, folder))
     if not groups:
         raise InputError(
             f"{out}: no embeddings to cluster; run `reid embed` first, and see {tables.FAILURES}"
@@ -79,7 +80,7 @@ def read_embedding_file(path: str, species: str | None = None) -> list[Group]:
     groups = []
     for kind in sorted(set(kinds)):
         here = np.flatnonzero(kinds == kind)
-        groups.append(Group(kind, rows.take(pa.array(here)), vectors[here], None))
+        groups.append(Group(kind, rows.take(pa.array(here)), vectors[here], None, path))
     return groups
 
 

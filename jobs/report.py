@@ -43,9 +43,7 @@ def report(config: Config, groups: Sequence[Group] | None = None) -> dict[str, A
     data = ReportData(
         title="Which images show the same individual?",
         annotations=annotations,
-        embeddings={group.species: group.vectors for group in groups}
-        if config.report.tsne
-        else None,
+        embeddings=_vectors(groups) if config.report.map else None,
         thumbnail=_thumbnails(config, rows),
         counts=_counts(summary),
         stage_seconds={
@@ -62,6 +60,13 @@ def report(config: Config, groups: Sequence[Group] | None = None) -> dict[str, A
     written = write_report(stream, data, budget_bytes=int(config.report.max_megabytes * 1e6))
     store.write_bytes(store.join(config.out, tables.REPORT), stream.getvalue())
     return dict(written)
+
+
+def _vectors(groups: Sequence[Group]) -> np.ndarray | dict[str, np.ndarray]:
+    """One array where all species have the same recipe, so that one map can show them together."""
+    if len({group.folder for group in groups}) == 1:
+        return np.concatenate([group.vectors for group in groups])
+    return {group.species: group.vectors for group in groups}
 
 
 def _counts(summary: Mapping[str, Any]) -> dict[str, int | float | str]:

@@ -104,7 +104,7 @@ class Cluster(Section):
     images_per_individual: float | None = Field(
         None, ge=1, description="Tune for data of this density, not for the images given"
     )
-    backend: Literal["auto", "numpy", "torch", "triton"] = Field(
+    backend: Literal["auto", "numpy", "torch", "triton", "cuml"] = Field(
         "auto", description="What finds the neighbours"
     )
     device: str = Field("auto", description="auto, cpu, cuda")
@@ -112,8 +112,9 @@ class Cluster(Section):
     distributed: bool | Auto = Field(
         "auto", description="Neighbour search by Ray tasks; auto: on a cluster that was joined"
     )
+    collapse_duplicates: bool = Field(False, description="Cluster copies of one file as one image")
     near_duplicate_distance: float | None = Field(
-        None, description="Collapse bursts closer than this before clustering"
+        None, gt=0, lt=2, description="Cluster bursts closer than this as one image"
     )
 
     @field_validator("eps", "max_eps")
@@ -143,7 +144,7 @@ class Report(Section):
 
     enabled: bool = True
     max_megabytes: float = Field(30, gt=1)
-    tsne: bool = Field(True, description="t-SNE map, up to 5,000 images")
+    map: bool = Field(True, description="Draw the map of embeddings")
 
 
 class Config(Section):

@@ -7,7 +7,7 @@ from reid.cluster.dbscan import check_eps, dbscan, noise_to_singletons
 from reid.cluster.duplicates import Collapsed, collapse, expand, expand_forest
 from reid.cluster.forest import Forest, labels_at, minimum_forest, spanning_forest
 from reid.cluster.linkage import linkage_forest, linkage_labels
-from reid.cluster.partition import hdbscan, kmeans
+from reid.cluster.partition import cuml_dbscan, hdbscan, kmeans
 from reid.cluster.streamed import streamed_forest
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Forest",
     "check_eps",
     "collapse",
+    "cuml_dbscan",
     "dbscan",
     "expand",
     "expand_forest",

@@ -1,9 +1,10 @@
-"""Clusterings that other libraries bring: k-means (faiss) and HDBSCAN (scikit-learn)."""
+"""Clusterings that other libraries bring: k-means (faiss), HDBSCAN (scikit-learn), DBSCAN (cuML)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reid import optional
+from reid.cluster.dbscan import check_eps, check_min_samples
 from reid.errors import InputError
 from reid.neighbors import check_unit_rows
 
@@ -84,3 +85,38 @@ def hdbscan(
 
     model = HDBSCAN(min_cluster_size=min_cluster_size, min_samples=min_samples, copy=True)
     return np.asarray(model.fit_predict(embeddings), dtype=np.int64)
+
+
+def cuml_dbscan(
+    embeddings: NDArray[np.float32], eps: float, min_samples: int = 2
+) -> NDArray[np.int64]:
+    """cuML's own GPU DBSCAN, for those who want it; `dbscan` needs no GPU and gives the same.
+
+    cuML's cosine metric writes into its input for a while, so the euclidean one is used: of unit rows
+    at most sqrt(2 eps) apart. cuML rounds that to float32, so a pair within about 1e-6 of eps may
+    fall either way. Memory grows with the rows, not with their pairs.
+
+    Args:
+        embeddings: (n, d) float32, unit rows.
+        eps: cosine distance, 0 < eps < 2.
+        min_samples: as in `dbscan`.
+
+    Returns:
+        (n,) int64, clusters numbered by their smallest core row as in `dbscan`, -1 for noise.
+
+    Raises:
+        InputError: an argument out of range.
+        MissingPackageError: cuML is not installed.
+    """
+    check_eps(eps)
+    check_min_samples(min_samples)
+    model = optional.cuml().DBSCAN(
+        eps=float(np.sqrt(2 * eps)), min_samples=min_samples, metric="euclidean"
+    )
+    found = np.asarray(model.fit_predict(embeddings, out_dtype="int64"))
+    cores = np.asarray(model.core_sample_indices_)
+    # Numbers follow the smallest core row of a cluster, whatever order cuML found them in.
+    _, first = np.unique(found[np.sort(cores)], return_index=True)
+    order = found[np.sort(cores)][np.sort(first)]
+    number = {int(label): k for k, label in enumerate(order)}
+    return np.asarray([number.get(int(label), -1) for label in found], dtype=np.int64)

@@ -14,7 +14,13 @@ Edges = tuple[NDArray[np.int32], NDArray[np.float32]]
 EDGES_AT_ONCE = 4_000_000
 
 
-def streamed_forest(parts: Iterable[Edges], n: int, min_samples: int = 2) -> Forest:
+def streamed_forest(
+    parts: Iterable[Edges],
+    n: int,
+    min_samples: int = 2,
+    *,
+    weights: NDArray[np.int64] | None = None,
+) -> Forest:
     """`spanning_forest` of a graph that is never held as a whole.
 
     Up to `min_samples` = 2 an edge's weight is its distance, and the forest of a union is the forest
@@ -24,7 +30,7 @@ def streamed_forest(parts: Iterable[Edges], n: int, min_samples: int = 2) -> For
     Args:
         parts: (edges, distances), each pair of rows in one part only.
         n: rows.
-        min_samples: as in `dbscan`.
+        min_samples, weights: as in `dbscan`.
 
     Raises:
         InputError: `min_samples` below 1.
@@ -34,10 +40,11 @@ def streamed_forest(parts: Iterable[Edges], n: int, min_samples: int = 2) -> For
     if min_samples > 2:
         collected = [none, *parts]
         edges = np.concatenate([edges for edges, _ in collected])
-        return spanning_forest(
-            Graph(n, edges, np.concatenate([distances for _, distances in collected])), min_samples
-        )
+        graph = Graph(n, edges, np.concatenate([distances for _, distances in collected]))
+        return spanning_forest(graph, min_samples, weights=weights)
     core = np.full(n, np.inf if min_samples == 2 else 0.0, np.float32)
+    if weights is not None:
+        core[weights >= min_samples] = 0  # its own duplicates suffice
     forest, waiting, count = none, [], 0
     for edges, distances in parts:
         if min_samples == 2:  # a row is core from its nearest neighbour on

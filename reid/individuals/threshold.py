@@ -1,26 +1,24 @@
-"""One species: unit vectors and whatever labels there are → a threshold, and clusters."""
+"""How alike is alike enough? A threshold from labels, from another species, or from the data alone."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reid import cluster, neighbors
+from reid.cluster import Collapsed
 from reid.errors import InputError
-from reid.rerank import rerank as rerank_graph
-from reid.tune import Sweep, Tuning, best, search_ceiling, sweep, sweep_forest, tune
+from reid.individuals.graphs import EdgeSource, connected, reranked
+from reid.tune import Sweep, Tuning, best, search_ceiling, sweep_forest, tune
 from reid.tune.heldout import MIN_INDIVIDUALS
 from reid.tune.sweep import Criterion, encode_labels
 from reid.tune.unlabelled import estimate_from_forest
 
 Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "auto"]
 Rerank = Literal["off", "on", "auto"]
-Edges = tuple[NDArray[np.int32], NDArray[np.float32]]
-# (vectors, radius) → edges in parts; the job puts the distributed search here.
-EdgeSource = Callable[[NDArray[np.float32], float], Iterable[Edges]]
-
 CURVE_POINTS = 400
 UNLABELLED_NEIGHBOURS = 200  # within the largest threshold that an estimate looks at, on average
 
@@ -42,7 +40,7 @@ class Threshold:
         thresholds, scores: (t,) the curve, thinned to a few hundred points.
         tried: what tuning tried, one dict a candidate.
         notes: what else a reader should know.
-        warnings: sentences with what to try.
+        at_edge, ceiling: see `reid.tune.best`: an optimum at the end of the range is none.
     """
 
     eps: float | None
@@ -58,26 +56,8 @@ class Threshold:
     scores: Sequence[float] = ()
     tried: Sequence[dict[str, Any]] = ()
     notes: Sequence[str] = ()
-    warnings: Sequence[str] = ()
-
-
-@dataclass(frozen=True)
-class Individuals:
-    """The clusters of one species.
-
-    Attributes:
-        labels: (n,) int64, −1 = noise.
-        threshold: the one that was used.
-        nearest: (n,) int32, the nearest other row; −1 where there is none.
-        nearest_distance: (n,) float32, cosine distance; NaN where there is none.
-        warnings: sentences for the reader.
-    """
-
-    labels: NDArray[np.int64]
-    threshold: Threshold
-    nearest: NDArray[np.int32]
-    nearest_distance: NDArray[np.float32]
-    warnings: list[str] = field(default_factory=list)
+    at_edge: Literal["low", "high"] | None = None
+    ceiling: float | None = None
 
 
 def can_tune(identities: NDArray[Any]) -> bool:
@@ -103,6 +83,7 @@ def find_threshold(
     images_per_individual: float | None = None,
     seed: int = 0,
     edges: EdgeSource | None = None,
+    collapsed: Collapsed | None = None,
     device: str = "cpu",
 ) -> Threshold:
     """The threshold given, or the best one for the labels, or another species', or an estimate.
@@ -122,7 +103,8 @@ def find_threshold(
         images_per_individual: fit the threshold to data of this density instead of to these rows, by
             thinning the labelled ones; for a threshold that shall serve sparser uploads.
         seed: of the estimate.
-        edges: where its edges come from, see `find_individuals`.
+        edges: where edges come from, see `find_individuals`.
+        collapsed: duplicates that will be clustered as one.
         device: of the neighbour search.
 
     Raises:
@@ -153,15 +135,18 @@ def find_threshold(
             device=device,
         )
         curve = tuned.curve
-        if images_per_individual is None and not known.all():
+        if images_per_individual is None and (collapsed is not None or not known.all()):
             # Unlabelled rows chain labelled ones together, so the threshold is fitted among them:
             # on the built-in herd that lost nothing against the truth, where labelled rows alone did.
-            source = edges or neighbors.stream_edges
-            curve = _joint_curve(vectors, identities, tuned, min_samples, jaccard_weight, source)
+            source = edges or partial(neighbors.stream_edges, device=device)
+            curve = _joint_curve(
+                vectors, identities, tuned, min_samples, jaccard_weight, source, collapsed
+            )
         return _from_curve(tuned, curve, criterion)
     if fallback is not None:
         return fallback
-    return _estimated(vectors, method, rerank, min_samples, max_eps, seed, edges)
+    source = edges or partial(neighbors.stream_edges, device=device)
+    return _estimated(vectors, method, rerank, min_samples, max_eps, seed, source)
 
 
 def _joint_curve(
@@ -171,19 +156,23 @@ def _joint_curve(
     min_samples: int,
     jaccard_weight: float,
     edges: EdgeSource,
+    collapsed: Collapsed | None,
 ) -> Sweep:
     """Scores of the labelled rows at every threshold, with all rows taking part in the merging."""
     ceiling = tuned.curve.ceiling
+    rows = vectors if collapsed is None else vectors[collapsed.representatives]
+    weights = None if collapsed is None else collapsed.weights
     if tuned.k1 is not None:
-        graph = _reranked(vectors, tuned.k1, jaccard_weight)
-        return sweep(graph, identities, min_samples, ceiling=ceiling)
-    parts = edges(vectors, ceiling)
-    if tuned.method == "dbscan":
-        forest = cluster.streamed_forest(parts, len(vectors), min_samples)
+        graph = reranked(rows, tuned.k1, jaccard_weight)
+        forest = cluster.spanning_forest(graph, min_samples, weights=weights)
+    elif tuned.method == "dbscan":
+        parts = edges(rows, ceiling)
+        forest = cluster.streamed_forest(parts, len(rows), min_samples, weights=weights)
     else:
-        forest = cluster.linkage_forest(
-            _connected(parts, len(vectors)), vectors, ceiling, tuned.method
-        )
+        graph = connected(edges(rows, ceiling), len(rows))
+        forest = cluster.linkage_forest(graph, rows, ceiling, tuned.method)
+    if collapsed is not None:
+        forest = cluster.expand_forest(forest, collapsed)
     return sweep_forest(forest, identities, ceiling)
 
 
@@ -191,17 +180,6 @@ def _from_curve(tuned: Tuning, curve: Sweep, criterion: Criterion) -> Threshold:
     found = best(curve, criterion)
     scores = getattr(curve, criterion)
     keep = _thinned(curve, scores)
-    warnings = []
-    if found.at_edge == "low":
-        warnings.append(
-            "the best threshold merges nothing: these embeddings do not tell the labelled individuals "
-            "apart. Try another model, fine-tune one, or check the labels"
-        )
-    elif found.at_edge == "high":
-        warnings.append(
-            f"the best threshold, {found.eps:.3f}, lies at the end of the range searched, so a better one "
-            "may lie beyond: give a larger cluster.max_eps, and check that the labels belong to these images"
-        )
     return Threshold(
         eps=found.eps,
         source="tuned",
@@ -216,7 +194,8 @@ def _from_curve(tuned: Tuning, curve: Sweep, criterion: Criterion) -> Threshold:
         scores=[float(value) for value in scores[keep]],
         tried=tuned.tried,
         notes=[note for note in tuned.notes if not tuned.at_edge or note != tuned.notes[-1]],
-        warnings=warnings,
+        at_edge=found.at_edge,
+        ceiling=curve.ceiling,
     )
 
 
@@ -227,7 +206,7 @@ def _estimated(
     min_samples: int,
     max_eps: float | None,
     seed: int,
-    edges: EdgeSource | None,
+    edges: EdgeSource,
 ) -> Threshold:
     if rerank == "on":
         raise InputError(
@@ -238,9 +217,7 @@ def _estimated(
     if len(vectors) < 2:
         return Threshold(None, "none", "dbscan", "one image: nothing to compare it with")
     ceiling = max_eps or search_ceiling(vectors, UNLABELLED_NEIGHBOURS, seed=seed)
-    forest = cluster.streamed_forest(
-        (edges or neighbors.stream_edges)(vectors, ceiling), len(vectors), max(2, min_samples)
-    )
+    forest = cluster.streamed_forest(edges(vectors, ceiling), len(vectors), max(2, min_samples))
     guess = estimate_from_forest(forest, ceiling)
     return Threshold(
         eps=guess.eps,
@@ -248,80 +225,7 @@ def _estimated(
         method=chosen,
         note=guess.statement,
         interval=(guess.low, guess.high),
-        warnings=[guess.statement],
     )
-
-
-def find_individuals(
-    vectors: NDArray[np.float32],
-    threshold: Threshold,
-    *,
-    min_samples: int = 2,
-    n_clusters: int | None = None,
-    jaccard_weight: float = 0.7,
-    seed: int = 0,
-    edges: EdgeSource | None = None,
-    device: str = "cpu",
-    memory_bytes: int | None = None,
-) -> Individuals:
-    """Cluster the rows of one species.
-
-    Args:
-        vectors: (n, d) float32, unit rows.
-        threshold: of `find_threshold`.
-        min_samples: rows, itself included, that make a core point (dbscan).
-        n_clusters: number of individuals (kmeans).
-        jaccard_weight: of re-ranking.
-        seed: of kmeans.
-        edges: where edges come from; default: `neighbors.stream_edges` in this process.
-        device, memory_bytes: of the neighbour search.
-
-    Raises:
-        InputError: rows that are not unit vectors, or a component too large for linkage.
-    """
-    neighbors.check_unit_rows(vectors)
-    nearest, distance = neighbors.nearest(vectors, device=device)
-    eps = threshold.eps
-    if threshold.method == "hdbscan":
-        labels = cluster.hdbscan(vectors, max(2, min_samples))
-    elif threshold.method == "kmeans":
-        if n_clusters is None:
-            raise InputError("kmeans needs cluster.n_clusters, the number of individuals")
-        labels = cluster.kmeans(vectors, n_clusters, seed)
-    elif eps is None:
-        labels = np.full(len(vectors), -1, dtype=np.int64)  # a row that is alone
-    elif threshold.k1 is not None:
-        labels = cluster.dbscan(_reranked(vectors, threshold.k1, jaccard_weight), eps, min_samples)
-    else:
-        if edges is None:
-            parts: Iterable[Edges] = neighbors.stream_edges(
-                vectors, eps, device=device, memory_bytes=memory_bytes
-            )
-        else:
-            parts = edges(vectors, eps)
-        labels = _from_edges(parts, vectors, eps, threshold.method, min_samples)
-    return Individuals(labels, threshold, nearest, distance, list(threshold.warnings))
-
-
-def _from_edges(
-    parts: Iterable[Edges], vectors: NDArray[np.float32], eps: float, method: str, min_samples: int
-) -> NDArray[np.int64]:
-    n = len(vectors)
-    if method == "dbscan":
-        return cluster.labels_at(cluster.streamed_forest(parts, n, min_samples), eps)
-    return cluster.linkage_labels(
-        _connected(parts, n), vectors, eps, "average" if method == "average" else "complete"
-    )
-
-
-def _connected(parts: Iterable[Edges], n: int) -> neighbors.Graph:
-    """A graph with the components of the whole one: all that linkage needs to know of it."""
-    forest = cluster.streamed_forest(parts, n, 1)
-    return neighbors.Graph(n, forest.merges, forest.weights)
-
-
-def _reranked(vectors: NDArray[np.float32], k1: int, jaccard_weight: float) -> neighbors.Graph:
-    return rerank_graph(vectors, k1, max(1, round(0.3 * k1)), jaccard_weight)
 
 
 def _thinned(curve: Sweep, scores: NDArray[np.float64]) -> NDArray[np.int64]:

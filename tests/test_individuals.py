@@ -1,0 +1,167 @@
+"""A species' threshold and clusters, by every way there is to them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from reid import cluster, neighbors
+from reid.errors import InputError
+from reid.individuals import Threshold, can_tune, find_individuals, find_threshold
+
+
+def population(
+    individuals: int = 12, images: int = 6, spread: float = 0.25, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Unit rows around random directions, and who they are."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(individuals, 16))
+    who = np.repeat(np.arange(individuals), images)
+    rows = centres[who] + spread * random.normal(size=(len(who), 16))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(np.float32), np.asarray([f"animal {k}" for k in who], dtype=object)
+
+
+VECTORS, NAMES = population()
+HALF = np.where(np.arange(len(NAMES)) % 2 == 0, NAMES, None)
+NOBODY = np.full(len(NAMES), None, dtype=object)
+
+
+def ari(labels: np.ndarray) -> float:
+    return float(adjusted_rand_score(NAMES, cluster.noise_to_singletons(labels)))
+
+
+@pytest.mark.parametrize("method", ["dbscan", "average", "complete", "auto"])
+def test_labels_of_half_of_the_images_find_all_individuals(method: str) -> None:
+    threshold = find_threshold(VECTORS, HALF, method=method)  # type: ignore[arg-type]
+    assert threshold.source == "tuned"
+    assert threshold.method in ("dbscan", "average", "complete")
+    assert threshold.score == pytest.approx(1)
+    assert len(threshold.thresholds) == len(threshold.scores) > 2
+    assert ari(find_individuals(VECTORS, threshold).labels) == pytest.approx(1)
+
+
+def test_the_threshold_is_fitted_among_all_rows() -> None:
+    """Unlabelled rows halfway between two individuals chain them, and tuning must see that."""
+    random = np.random.default_rng(1)
+    vectors, names = population(individuals=8, images=4, spread=0.05, seed=2)
+    halfway = vectors[:28] + vectors[4:]
+    halfway /= np.linalg.norm(halfway, axis=1, keepdims=True)
+    rows = np.concatenate([vectors, halfway.astype(np.float32)])
+    labels = np.concatenate([names, np.full(28, None)])
+    order = random.permutation(len(rows))
+    alone = find_threshold(vectors, names).eps
+    among = find_threshold(rows[order], labels[order])
+    assert alone is not None
+    assert among.eps is not None
+    assert among.eps < alone
+    found = find_individuals(rows[order], among).labels
+    known = np.flatnonzero(np.asarray([label is not None for label in labels[order]]))
+    singles = cluster.noise_to_singletons(found)
+    assert adjusted_rand_score(labels[order][known], singles[known]) > 0.99
+
+
+def test_a_given_threshold_is_used_as_it_is() -> None:
+    threshold = find_threshold(VECTORS, HALF, eps=0.123)
+    assert (threshold.eps, threshold.source) == (0.123, "given")
+    expected = cluster.dbscan(neighbors.radius_graph(VECTORS, 0.123), 0.123, 2)
+    np.testing.assert_array_equal(find_individuals(VECTORS, threshold).labels, expected)
+    with pytest.raises(InputError, match=r"cluster\.eps=0\.1 is a distance for one method"):
+        find_threshold(VECTORS, HALF, eps=0.1, method="auto")
+
+
+def test_without_labels_another_species_lends_or_the_data_tell() -> None:
+    lender = Threshold(0.2, "tuned", "dbscan", "tuned elsewhere")
+    assert find_threshold(VECTORS, NOBODY, fallback=lender) is lender
+    assert find_threshold(VECTORS, HALF, fallback=lender).source == "tuned"
+    guess = find_threshold(VECTORS, NOBODY)
+    assert guess.source == "estimated"
+    assert guess.interval is not None
+    assert guess.eps is not None
+    assert guess.interval[0] <= guess.eps <= guess.interval[1]
+    assert ari(find_individuals(VECTORS, guess).labels) > 0.9
+
+
+def test_few_labels_are_as_good_as_none() -> None:
+    three = np.where(np.isin(NAMES, ["animal 0", "animal 1", "animal 2"]), NAMES, None)
+    assert not can_tune(three)
+    assert not can_tune(NOBODY)
+    assert can_tune(HALF)
+    assert find_threshold(VECTORS, three).source == "estimated"
+
+
+@pytest.mark.parametrize("rerank", ["on", "auto"])
+def test_reranking_is_tuned_on_its_own_scale(rerank: str) -> None:
+    threshold = find_threshold(VECTORS, HALF, rerank=rerank)  # type: ignore[arg-type]
+    if rerank == "on":
+        assert threshold.k1 is not None
+    assert ari(find_individuals(VECTORS, threshold).labels) > 0.9
+
+
+@pytest.mark.parametrize("method", ["hdbscan", "kmeans"])
+def test_methods_without_a_threshold(method: str) -> None:
+    threshold = find_threshold(VECTORS, HALF, method=method)  # type: ignore[arg-type]
+    assert threshold.eps is None
+    assert ari(find_individuals(VECTORS, threshold, n_clusters=12).labels) > 0.8
+
+
+def test_kmeans_needs_a_number() -> None:
+    with pytest.raises(InputError, match="kmeans needs"):
+        find_individuals(VECTORS, Threshold(None, "none", "kmeans", ""))
+
+
+@pytest.mark.parametrize("min_samples", [1, 2, 3])
+def test_collapsing_exact_duplicates_changes_nothing(min_samples: int) -> None:
+    random = np.random.default_rng(3)
+    copies = random.integers(0, len(VECTORS), 60)
+    rows = np.concatenate([VECTORS, VECTORS[copies]])
+    names = np.concatenate([HALF, HALF[copies]])
+    hashes = [str(k) for k in [*range(len(VECTORS)), *copies]]
+    collapsed = cluster.collapse(rows, hashes)
+    assert len(collapsed.representatives) == len(VECTORS)
+    plain = find_threshold(rows, names, min_samples=min_samples)
+    fewer = find_threshold(rows, names, min_samples=min_samples, collapsed=collapsed)
+    assert fewer.eps == pytest.approx(plain.eps)
+    expected = find_individuals(rows, plain, min_samples=min_samples)
+    found = find_individuals(rows, fewer, min_samples=min_samples, collapsed=collapsed)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    assert "60 duplicates collapsed" in found.notes[-1]
+
+
+def test_what_near_duplicates_change_is_said() -> None:
+    collapsed = cluster.collapse(VECTORS, None, 0.02)
+    threshold = find_threshold(VECTORS, HALF, collapsed=collapsed)
+    found = find_individuals(VECTORS, threshold, collapsed=collapsed, near_duplicates=True)
+    assert "against those without it" in found.notes[-1]
+
+
+def test_guards_speak() -> None:
+    threshold = Threshold(1.9, "given", "dbscan", "")
+    assert "one cluster holds" in find_individuals(VECTORS, threshold).warnings[0]
+    assert "stand alone" in find_individuals(VECTORS, replace(threshold, eps=1e-6)).warnings[0]
+
+
+def test_one_row_no_neighbour_and_rows_that_are_all_the_same() -> None:
+    one = find_individuals(VECTORS[:1], find_threshold(VECTORS[:1], NOBODY[:1]))
+    assert (one.labels.tolist(), one.nearest.tolist()) == ([-1], [-1])
+    assert np.isnan(one.nearest_distance[0])
+    same = np.repeat(VECTORS[:1], 5, axis=0)
+    found = find_individuals(same, Threshold(0.1, "given", "dbscan", ""))
+    assert found.labels.tolist() == [0] * 5
+    assert found.nearest_distance == pytest.approx(np.zeros(5), abs=1e-6)
+
+
+def test_rows_that_are_not_unit_are_refused() -> None:
+    with pytest.raises(InputError, match="unit"):
+        find_individuals(2 * VECTORS, Threshold(0.1, "given", "dbscan", ""))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("min_samples", [1, 2, 5])
+def test_cuml_gives_the_same_labels(min_samples: int) -> None:
+    pytest.importorskip("cuml", reason="cuML is not installed")
+    threshold = Threshold(0.1, "given", "dbscan", "")
+    ours = find_individuals(VECTORS, threshold, min_samples=min_samples)
+    theirs = find_individuals(VECTORS, threshold, min_samples=min_samples, backend="cuml")
+    np.testing.assert_array_equal(theirs.labels, ours.labels)
