@@ -1,14 +1,50 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 import ray
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
-def local_ray() -> Iterator[None]:
-    """One real Ray for all tests of the jobs; four logical CPUs, however many there are."""
+def local_ray(s3: str) -> Iterator[None]:
+    """One real Ray for all tests of the jobs; four logical CPUs, however many there are.
+
+    It starts after the object storage, whose address its workers find in their environment.
+    """
     ray.init(
         num_cpus=4, include_dashboard=False, object_store_memory=200 * 2**20, log_to_driver=False
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def make_photos() -> Callable[..., list[Path]]:
+    """Writes small pictures of coloured tiles, each another; the number in the name is its seed."""
+
+    def make(folder: Path, numbers: range) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for number in numbers:
+            tiles = np.random.default_rng(number).integers(0, 256, (5, 6, 3), dtype=np.uint8)
+            picture = Image.fromarray(np.kron(tiles, np.ones((16, 16, 1), np.uint8)))
+            paths.append(folder / f"{number:03d}.{('jpg', 'png')[number % 2]}")
+            picture.save(paths[-1])
+        return paths
+
+    return make
+
+
+@pytest.fixture
+def reid() -> Callable[..., int]:
+    """Runs a `reid` command line in this process, on the Ray that is there; its exit code."""
+    from jobs.cli import run_command
+
+    def command(*arguments: object) -> int:
+        with pytest.raises(SystemExit) as ended:
+            run_command(None, [str(argument) for argument in arguments])
+        return int(ended.value.code or 0)
+
+    return command
