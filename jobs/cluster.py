@@ -20,7 +20,7 @@ from jobs.console import say
 from jobs.graph import stream_distributed_edges
 from jobs.groups import Group
 from reid import cluster as clustering
-from reid import schema, store
+from reid import metrics, schema, store
 from reid.config import Cluster, Config
 from reid.errors import InputError
 from reid.individuals import (
@@ -32,6 +32,8 @@ from reid.individuals import (
     find_individuals,
     find_threshold,
 )
+
+RETRIEVAL_ROWS = 10_000  # each is compared with all; beyond it takes longer than the clustering
 
 
 @dataclass
@@ -76,7 +78,7 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
             "largest": max(sizes.values()),
             "eps": one.threshold.eps,
             "eps_source": one.threshold.source,
-            "scores": _scores(group.identities, one.labels),
+            "scores": _scores(group, one.labels),
         }
     _write_clusters(config, groups, found, labels)
     _write_tuning(config, groups, found)
@@ -201,19 +203,16 @@ def _say_found(group: Group, one: Individuals, seconds: float) -> None:
     )
 
 
-def _scores(identities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Agreement with the known identities, on the rows that have one; empty where none has."""
-    known = np.asarray([identity is not None for identity in identities])
-    if not can_tune(identities):
+def _scores(group: Group, labels: np.ndarray) -> dict[str, float]:
+    """Agreement with the known identities, on the rows that have one; empty where they say little."""
+    if not can_tune(group.identities):
         return {}
-    from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
-
-    truth, found = identities[known].astype(str), clustering.noise_to_singletons(labels)[known]
-    return {
-        "ari": float(adjusted_rand_score(truth, found)),
-        "ami": float(adjusted_mutual_info_score(truth, found)),
-        "labelled": int(known.sum()),
-    }
+    agreed = metrics.agreement(labels, group.identities)
+    scores = {"ari": agreed.ari, "ami": agreed.ami, "pairwise_f1": agreed.pairwise_f1}
+    if len(labels) <= RETRIEVAL_ROWS:
+        found = metrics.retrieval(group.vectors, group.identities)
+        scores |= {"map": found.mean_average_precision, "top_1": found.top_1}
+    return scores
 
 
 def _write_clusters(

@@ -11,6 +11,7 @@ from jobs.console import progress, say
 from jobs.run import run
 from reid import store
 from reid.config import Config
+from reid.metrics import agreement
 from reid.synthetic import make_herd
 
 
@@ -48,8 +49,6 @@ def demo(config: Config, *, individuals: int, images_per_individual: int, specie
 
 def score_against_truth(config: Config, truth: Path) -> dict[str, Any]:
     """ARI and AMI of the individuals found: all images, and the unlabelled ones alone."""
-    from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
-
     annotations = tables.read_stage(config.out, tables.ANNOTATIONS, "embed").to_pandas()
     clusters = tables.read_stage(config.out, tables.CLUSTERS, "cluster").to_pandas()
     known = pd.read_csv(truth, dtype=str).rename(columns={"identity": "truth"})
@@ -58,13 +57,15 @@ def score_against_truth(config: Config, truth: Path) -> dict[str, Any]:
     )
     scores: dict[str, dict[str, float]] = {}
     for species, found in rows.groupby("species"):
-        unlabelled = found[found["identity"].isna()]
+        new = found[found["identity"].isna()]
+        everyone, unlabelled = (
+            agreement(part["cluster_label"].factorize()[0], part["truth"].to_numpy())
+            for part in (found, new)
+        )
         scores[str(species)] = {
-            "ari": float(adjusted_rand_score(found["truth"], found["cluster_label"])),
-            "ari_unlabelled": float(
-                adjusted_rand_score(unlabelled["truth"], unlabelled["cluster_label"])
-            ),
-            "ami": float(adjusted_mutual_info_score(found["truth"], found["cluster_label"])),
-            "individuals": int(found["truth"].nunique()),
+            "ari": everyone.ari,
+            "ari_unlabelled": unlabelled.ari,
+            "ami": everyone.ami,
+            "pairwise_f1": everyone.pairwise_f1,
         }
     return {"species": scores, "from": store.join(config.out, "herd/truth.csv")}
