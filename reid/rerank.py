@@ -15,7 +15,7 @@ GATHER_BYTES = 16 * 2**20
 def rerank(
     embeddings: NDArray[np.float32],
     k1: int = 20,
-    k2: int = 6,
+    k2: int | None = None,
     jaccard_weight: float = 0.7,
     *,
     radius: float | None = None,
@@ -45,7 +45,8 @@ def rerank(
     Args:
         embeddings: (n, d) float32, unit rows.
         k1: neighbours of a row, about the images of an individual; at least 1; n - 1 at most counts.
-        k2: rows averaged, the row itself included, 1 <= k2 <= k1 + 1; 1 averages nothing.
+        k2: rows averaged, the row itself included, 1 <= k2 <= k1 + 1. 1 averages nothing, and can
+            lose a lot; if not given it is 0.3 k1 (the paper's 6 for 20), and at least 2.
         jaccard_weight: share of the Jaccard distance, 0 < jaccard_weight <= 1. (Zhong et al. call
             1 - jaccard_weight lambda and use 0.3; other papers swap the two.)
         radius: largest distance kept, 0 < radius < jaccard_weight; 0.95 x jaccard_weight if not
@@ -68,6 +69,7 @@ def rerank(
     """
     check_unit_rows(embeddings)
     n = len(embeddings)
+    k2 = max(2, round(0.3 * k1)) if k2 is None else k2
     radius = 0.95 * jaccard_weight if radius is None else radius
     _check(k1, k2, jaccard_weight, radius)
     if n < 2:

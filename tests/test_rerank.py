@@ -130,6 +130,12 @@ def test_more_neighbours_than_rows_means_all_rows():
     np.testing.assert_array_equal(few.edges, many.edges)
 
 
+@pytest.mark.parametrize(("k1", "k2"), [(1, 2), (5, 2), (10, 3), (20, 6)])
+def test_k2_follows_from_k1(k1, k2):
+    embeddings, _ = clumps(0)
+    np.testing.assert_array_equal(rerank(embeddings, k1).edges, rerank(embeddings, k1, k2).edges)
+
+
 def test_identical_rows_are_at_distance_zero():
     graph = rerank(np.repeat(clumps(0)[0][:1], 5, axis=0), k1=4, k2=2)
     assert len(graph.edges) == 10

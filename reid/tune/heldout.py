@@ -16,6 +16,7 @@ from reid.tune.sweep import Best, Criterion, Sweep, best, encode_labels, score_a
 
 Method = Literal["dbscan", "average", "complete"]
 MIN_INDIVIDUALS = 4
+K1_RANGE = (5, 30)  # fewer neighbours than 5 say too little, more cost much and gained nothing
 RERANK_CEILING = 0.95  # x jaccard_weight: pairs are stored up to there
 
 
@@ -95,7 +96,8 @@ def tune(
         labels: (n,) identities: strings, objects or integers; None, NaN or -1 is unlabelled.
         method: "auto" tries DBSCAN and average linkage.
         rerank: "on" re-ranks; "auto" does where it betters the held-out score by more than the
-            spread over the seeds. k1 is the images per individual. DBSCAN only.
+            spread over the seeds. k1 is the images per individual,
+            between 5 and 30, k2 follows from it. DBSCAN only.
         criterion: "ari", "ami" or "pairwise_f1".
         min_samples: of DBSCAN.
         jaccard_weight: of re-ranking.
@@ -147,11 +149,12 @@ def tune(
         return _Candidate(kind, None, ceiling, forest_of)
 
     def reranked() -> _Candidate:
-        k1 = int(np.clip(round(wanted), 3, 30))
+        k1 = int(np.clip(round(wanted), *K1_RANGE))
 
         def forest_of(rows: Rows) -> Forest:
-            k2 = max(1, round(0.3 * k1))
-            part = rerank_graph(known[rows], k1, k2, jaccard_weight, backend=backend, device=device)
+            part = rerank_graph(
+                known[rows], k1, jaccard_weight=jaccard_weight, backend=backend, device=device
+            )
             return spanning_forest(part, min_samples)
 
         return _Candidate("dbscan", k1, RERANK_CEILING * jaccard_weight, forest_of)
