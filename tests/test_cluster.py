@@ -113,6 +113,14 @@ def test_identical_rows_are_one_cluster(min_samples):
     np.testing.assert_array_equal(labels_at(spanning_forest(graph, 13), 1e-6), np.full(12, -1))
 
 
+@pytest.mark.parametrize("method", ["average", "complete"])
+def test_identical_rows_are_one_cluster_of_linkage_and_kmeans(method):
+    rows = np.repeat(clumps(0)[0][:1], 12, axis=0)
+    graph = graph_of(np.zeros((12, 12), dtype=np.float32))
+    np.testing.assert_array_equal(linkage_labels(graph, rows, 1e-4, method), np.zeros(12))
+    assert len(set(kmeans(rows, 1, seed=0).tolist())) == 1
+
+
 @pytest.mark.parametrize("eps", [0, -0.1, 2, 3.5, float("nan")])
 def test_eps_out_of_range_is_refused(eps):
     graph = graph_from_pairs(2, {(0, 1): 0.3})

@@ -63,9 +63,10 @@ def subgraph(graph: Graph, rows: Rows) -> Graph:
     """The graph of some rows alone, numbered in their order (`rows` rises)."""
     number = np.full(graph.n, -1, dtype=np.int32)
     number[rows] = np.arange(len(rows), dtype=np.int32)
-    edges = number[graph.edges]
-    inside = (edges >= 0).all(axis=1)
-    return Graph(len(rows), edges[inside], graph.distances[inside])
+    low, high = number[graph.edges[:, 0]], number[graph.edges[:, 1]]
+    inside = np.flatnonzero((low >= 0) & (high >= 0))
+    edges = np.stack([low[inside], high[inside]], axis=1)
+    return Graph(len(rows), edges, graph.distances[inside])
 
 
 def search_ceiling(
