@@ -26,6 +26,7 @@ from jobs.embed_worker import EmbedTask, EmbedWorker
 from reid import embeddings, schema, store
 from reid.config import Config, Route
 from reid.embedder import Embedder, Recipe
+from reid.embedder.device_decode import check_device
 from reid.errors import InputError, ReidError, StorageError, TooManyFailuresError
 from reid.models import load_model
 
@@ -125,6 +126,8 @@ def _routes(config: Config, annotations: pa.Table) -> list[tuple[Route, list[str
 
 def _plan(config: Config, route: Route) -> EmbedTask:
     """Load the models once here: to know their digests, and to fail before anything is started."""
+    if config.images.decode == "nvjpeg" and not _uses_gpu(config):
+        check_device("cpu")
     names = tuple(route.model or ())
     options = {
         "trust_remote_code": config.embed.trust_remote_code,
@@ -187,8 +190,13 @@ def _describe(task: EmbedTask) -> dict[str, Any]:
 def _cpus_per_worker(config: Config) -> int:
     if config.embed.cpus_per_worker != "auto":
         return config.embed.cpus_per_worker
-    nodes = [node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]]
-    return int(max(1, min(MOST_CPUS_PER_WORKER, max(nodes, default=1))))
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if _uses_gpu(config):
+        # A GPU is fed by every core that there is for it: decoding bounds all but large models.
+        shares = [node.get("CPU", 0) // node["GPU"] for node in nodes if node.get("GPU")]
+        return int(max(1, min(shares, default=MOST_CPUS_PER_WORKER)))
+    largest = max((node.get("CPU", 0) for node in nodes), default=1)
+    return int(max(1, min(MOST_CPUS_PER_WORKER, largest)))
 
 
 def _uses_gpu(config: Config) -> bool:
@@ -244,6 +252,9 @@ def _run(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
     rows = config.embed.shard_rows
     if rows == "auto":
         rows = int(np.clip(len(pending) // (workers * SHARDS_PER_WORKER), *SHARD_ROWS_RANGE))
+        rows -= (
+            rows % SHARD_ROWS_RANGE[0]
+        )  # whole batches: the rest of one costs as much as all of it
     store.write_table(store.join(task.work, "pending.parquet"), pending, row_group_rows=rows)
     shards = -(-len(pending) // rows)
     _quiet_ray_data()

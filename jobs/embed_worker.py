@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from reid import embeddings, schema, store
 from reid.config import Images
 from reid.embedder import Embedder, Recipe, embed_annotations
+from reid.embedder.device_decode import check_device
 from reid.images import ImageError, decode_crop
 from reid.models import load_model
 
@@ -54,6 +55,8 @@ class EmbedWorker:
         device = task.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        if task.images.decode == "nvjpeg":
+            check_device(device)
         self.task = task
         self.embedder = Embedder(
             [
@@ -170,7 +173,7 @@ def _decode_once(row: dict[str, Any], images: Images, target: int) -> None:
             store.read_bytes(store.join(row["root"], row["image_path"])),
             row["bbox"],
             target=target,
-            decode=images.decode,
+            decode="full" if images.decode == "nvjpeg" else images.decode,
             bbox_margin=images.bbox_margin,
             max_megapixels=images.max_megapixels,
         )

@@ -7,12 +7,16 @@ size. Everything else goes through Pillow.
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+if TYPE_CHECKING:
+    import torch
 
 # A reduced-size decode keeps at least this many pixels for one of the model's input. At 2 the
 # embedding's cosine with a full decode is 0.996 in the worst twentieth of 2-megapixel images.
@@ -21,6 +25,7 @@ SCALED_DECODE_FACTOR = 2
 ORIENTATION = 0x0112  # EXIF tag
 
 Decode = Literal["scaled", "full"]
+Box = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels of the upright image
 
 
 class ImageError(ValueError):
@@ -64,26 +69,37 @@ def decode_crop(
     Raises:
         ImageError: there is no usable image in `data`; the message says why.
     """
+    with open_image(data) as image:
+        layout = lay_out(image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels)
+        pixels = None
+        if image.format == "JPEG" and image.mode in ("RGB", "L"):
+            least = _reduced_size(image.size, layout.box, target, decode)
+            pixels = _decode_jpeg(data, layout.orientation, least)
+        if pixels is None:
+            pixels = _to_rgb(ImageOps.exif_transpose(image))
+    scale_x, scale_y = pixels.shape[1] / layout.width, pixels.shape[0] / layout.height
+    left, top, right, bottom = layout.box
+    cropped = pixels[
+        math.floor(top * scale_y) : max(math.ceil(bottom * scale_y), math.floor(top * scale_y) + 1),
+        math.floor(left * scale_x) : max(
+            math.ceil(right * scale_x), math.floor(left * scale_x) + 1
+        ),
+    ]
+    return Crop(cropped, right - left, bottom - top)
+
+
+@contextmanager
+def open_image(data: bytes) -> Iterator[Image.Image]:
+    """Pillow's view of a file, of which only the header is read so far.
+
+    Raises:
+        ImageError: the file is not an image, or what the caller does with it fails.
+    """
     if not data:
         raise ImageError("empty file (0 bytes)")
     try:
         with Image.open(io.BytesIO(data)) as image:
-            megapixels = image.width * image.height / 1e6
-            if megapixels > max_megapixels:
-                raise ImageError(
-                    f"{image.width} × {image.height} is {megapixels:.0f} megapixels, over the limit of "
-                    f"{max_megapixels:g} (images.max_megapixels)"
-                )
-            orientation = image.getexif().get(ORIENTATION, 1)
-            upright = image.size if orientation < 5 else image.size[::-1]
-            box = _pixel_box(bbox, upright, bbox_margin)
-            pixels = None
-            if image.format == "JPEG" and image.mode in ("RGB", "L"):
-                pixels = _decode_jpeg(
-                    data, orientation, _reduced_size(image.size, box, target, decode)
-                )
-            if pixels is None:
-                pixels = _to_rgb(ImageOps.exif_transpose(image))
+            yield image
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else "far too large"
         raise ImageError(f"{reason}: {error}") from error
@@ -92,15 +108,49 @@ def decode_crop(
         if isinstance(error, ImageError):
             raise
         raise ImageError(f"cannot be decoded: {type(error).__name__}: {error}") from error
-    scale_x, scale_y = pixels.shape[1] / upright[0], pixels.shape[0] / upright[1]
-    left, top, right, bottom = box
-    cropped = pixels[
-        math.floor(top * scale_y) : max(math.ceil(bottom * scale_y), math.floor(top * scale_y) + 1),
-        math.floor(left * scale_x) : max(
-            math.ceil(right * scale_x), math.floor(left * scale_x) + 1
-        ),
-    ]
-    return Crop(cropped, right - left, bottom - top)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where an annotation lies in its file.
+
+    Attributes:
+        orientation: EXIF's, 1 … 8; 1 is stored upright.
+        width, height: of the upright image in pixels.
+        box: the annotation, inside of the upright image.
+    """
+
+    orientation: int
+    width: int
+    height: int
+    box: Box
+
+
+def lay_out(
+    image: Image.Image,
+    bbox: Sequence[float] | None,
+    *,
+    bbox_margin: float,
+    max_megapixels: float,
+) -> Layout:
+    """Read size and orientation from the header, and place the box; arguments as in `decode_crop`.
+
+    Raises:
+        ImageError: the image is too large, or the box has no area in it.
+    """
+    megapixels = image.width * image.height / 1e6
+    if megapixels > max_megapixels:
+        raise ImageError(
+            f"{image.width} × {image.height} is {megapixels:.0f} megapixels, over the limit of "
+            f"{max_megapixels:g} (images.max_megapixels)"
+        )
+    orientation = image.getexif().get(ORIENTATION, 1)
+    if orientation not in range(
+        1, 9
+    ):  # written by a broken camera; Pillow leaves such images alone
+        orientation = 1
+    upright = image.size if orientation < 5 else image.size[::-1]
+    return Layout(orientation, *upright, _pixel_box(bbox, upright, bbox_margin))
 
 
 def resize(pixels: np.ndarray, size: int, interpolation: str = "bicubic") -> np.ndarray:
@@ -115,19 +165,24 @@ def resize(pixels: np.ndarray, size: int, interpolation: str = "bicubic") -> np.
         (size, size, 3) uint8, contiguous.
     """
     import torch
+
+    # A permuted view of (h, w, 3) is torch's channels_last, which has the fast uint8 kernel.
+    planes = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)
+    return np.ascontiguousarray(resize_planes(planes, size, interpolation).numpy())
+
+
+def resize_planes(planes: "torch.Tensor", size: int, interpolation: str) -> "torch.Tensor":
+    """`resize` on any device: (3, h, w) uint8 to (size, size, 3) uint8."""
     from torchvision.transforms.v2 import InterpolationMode
     from torchvision.transforms.v2 import functional as F
 
-    # A permuted view of (h, w, 3) is torch's channels_last, which has the fast uint8 kernel.
-    image = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)
-    resized = F.resize(image, [size, size], InterpolationMode(interpolation), antialias=True)
-    return np.ascontiguousarray(resized.permute(1, 2, 0).numpy())
+    resized = F.resize(planes, [size, size], InterpolationMode(interpolation), antialias=True)
+    pixels: torch.Tensor = resized.permute(1, 2, 0)
+    return pixels
 
 
-def _pixel_box(
-    bbox: Sequence[float] | None, size: tuple[int, int], margin: float
-) -> tuple[int, int, int, int]:
-    """left, top, right, bottom in whole pixels of the upright image, inside of it."""
+def _pixel_box(bbox: Sequence[float] | None, size: tuple[int, int], margin: float) -> Box:
+    """The annotation's box inside of an upright image of width and height `size`."""
     width, height = size
     if bbox is None:
         return 0, 0, width, height
@@ -145,7 +200,7 @@ def _pixel_box(
 
 def _reduced_size(
     stored: tuple[int, int],
-    box: tuple[int, int, int, int],
+    box: Box,
     target: int,
     decode: Decode,
 ) -> tuple[int, int]:

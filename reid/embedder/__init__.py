@@ -5,6 +5,7 @@
 | `views.py` | test-time augmentation: the named views of a batch |
 | `runtime.py` | one network on one device: torch, torch.compile or OpenVINO, checked against torch |
 | `embed.py` | `Embedder`: views × models → unit rows; `Recipe`: what the numbers depend on |
+| `device_decode.py` | JPEGs decoded in batches on the model's device (nvJPEG) |
 | `stream.py` | annotations → embeddings and failures, decoding ahead of the model |
 """
 

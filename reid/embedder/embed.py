@@ -130,11 +130,11 @@ class Embedder:
         """Resize one crop, (h, w, 3) uint8, for every distinct input of the models."""
         return [resize(pixels, size, interpolation) for size, interpolation in self.inputs]
 
-    def embed(self, prepared: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+    def embed(self, prepared: "Sequence[Sequence[np.ndarray | torch.Tensor]]") -> np.ndarray:
         """Embed a batch.
 
         Args:
-            prepared: for each image what `prepare` returned.
+            prepared: for each image what `prepare` returned, or the same as tensors on any device.
 
         Returns:
             (b, dimension) float32, unit rows; a row of NaN where a network gave no usable features.
@@ -142,8 +142,7 @@ class Embedder:
         import torch
 
         stacks = [
-            torch.from_numpy(np.stack([image[i] for image in prepared])).to(self.device)
-            for i in range(len(self.inputs))
+            _stack([image[i] for image in prepared], self.device) for i in range(len(self.inputs))
         ]
         parts = []
         for model, runner, factor in zip(self.models, self._runners, self._factors, strict=True):
@@ -188,6 +187,16 @@ class Embedder:
         free, _ = torch.cuda.mem_get_info(self.device)
         fitting = int(free * GPU_MEMORY_SHARE / max(1, used / trial))
         return max(1, min(LARGEST_GPU_BATCH, 1 << max(0, fitting.bit_length() - 1)))
+
+
+def _stack(images: "Sequence[np.ndarray | torch.Tensor]", device: str) -> "torch.Tensor":
+    """(b, s, s, 3) on the device; arrays travel there in one piece."""
+    import torch
+
+    arrays = [image for image in images if isinstance(image, np.ndarray)]
+    if len(arrays) == len(images):
+        return torch.from_numpy(np.stack(arrays)).to(device)
+    return torch.stack([torch.as_tensor(image, device=device) for image in images])
 
 
 def _unit(rows: "torch.Tensor") -> "torch.Tensor":

@@ -1,22 +1,30 @@
 """Annotations to embeddings: files are read and decoded in threads, ahead of the model."""
 
 import hashlib
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from reid import schema, store
+from reid.embedder.device_decode import PlainJpeg, decode_on_device, plain_jpeg
 from reid.embedder.embed import Embedder
-from reid.images import Crop, Decode, ImageError, decode_crop
+from reid.images import ImageError, decode_crop
+
+if TYPE_CHECKING:
+    import torch
 
 # Batches decoded ahead of the one in the model: enough to hide a slow file, little enough to bound
 # memory at a few hundred crops of the model's input size.
 BATCHES_AHEAD = 2
+# Whole files that wait for the device's decoder, and that it is given at once: enough to fill it, and
+# little memory even for files of some megabytes.
+FILES_AHEAD, FILES_AT_ONCE = 128, 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +33,16 @@ class _Decoded:
     content_hash: str
     width: int
     height: int
-    inputs: list[np.ndarray]
+    inputs: "list[np.ndarray] | list[torch.Tensor]"
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Read, and to be decoded on the device."""
+
+    row: Mapping[str, Any]
+    content_hash: str
+    jpeg: PlainJpeg
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +50,9 @@ class _Failed:
     row: Mapping[str, Any]
     stage: str
     error: str
+
+
+_Loaded = _Decoded | _Waiting | _Failed
 
 
 def content_hash(data: bytes, bbox: Sequence[float] | None) -> str:
@@ -47,7 +67,7 @@ def embed_annotations(
     annotations: pa.Table,
     *,
     threads: int = 2,
-    decode: Decode = "scaled",
+    decode: Literal["scaled", "full", "nvjpeg"] = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
     read: Callable[[str], bytes] = store.read_bytes,
@@ -58,7 +78,9 @@ def embed_annotations(
         embedder: the loaded models.
         annotations: columns annotation_id, root, image_path, bbox, species.
         threads: decoding threads.
-        decode, bbox_margin, max_megapixels: see `reid.images.decode_crop`.
+        decode: `scaled` and `full` as in `reid.images.decode_crop`; `nvjpeg` decodes plain JPEGs on the
+            embedder's device (see `device_decode.py`), and every other file in `full`.
+        bbox_margin, max_megapixels: see `reid.images.decode_crop`.
         read: gives a file's bytes.
 
     Returns:
@@ -66,7 +88,7 @@ def embed_annotations(
         annotation, embeddings in the order of the annotations.
     """
 
-    def load(row: Mapping[str, Any]) -> _Decoded | _Failed:
+    def load(row: Mapping[str, Any]) -> _Decoded | _Waiting | _Failed:
         path = store.join(row["root"], row["image_path"])
         try:
             data = read(path)
@@ -74,12 +96,24 @@ def embed_annotations(
             return _Failed(row, "read", f"missing: {path}")
         except OSError as error:
             return _Failed(row, "read", f"cannot be read: {error}")
+        if decode == "nvjpeg":
+            try:
+                jpeg = plain_jpeg(
+                    data, row["bbox"], bbox_margin=bbox_margin, max_megapixels=max_megapixels
+                )
+            except ImageError as error:
+                return _Failed(row, "decode", str(error))
+            if jpeg is not None:
+                return _Waiting(row, content_hash(data, row["bbox"]), jpeg)
+        return decode_here(row, data)
+
+    def decode_here(row: Mapping[str, Any], data: bytes) -> _Decoded | _Failed:
         try:
-            crop: Crop = decode_crop(
+            crop = decode_crop(
                 data,
                 row["bbox"],
                 target=embedder.largest_input,
-                decode=decode,
+                decode="full" if decode == "nvjpeg" else decode,
                 bbox_margin=bbox_margin,
                 max_megapixels=max_megapixels,
             )
@@ -94,7 +128,9 @@ def embed_annotations(
     failed: list[_Failed] = []
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         batch: list[_Decoded] = []
-        for item in _ahead(pool, load, rows, BATCHES_AHEAD * embedder.batch_size):
+        ahead = BATCHES_AHEAD * embedder.batch_size
+        loaded = _ahead(pool, load, rows, FILES_AHEAD if decode == "nvjpeg" else ahead)
+        for item in _decoded_on_device(loaded, embedder, decode_here):
             if isinstance(item, _Failed):
                 failed.append(item)
                 continue
@@ -109,18 +145,38 @@ def embed_annotations(
 
 def _ahead(
     pool: ThreadPoolExecutor,
-    load: Callable[[Mapping[str, Any]], _Decoded | _Failed],
+    load: Callable[[Mapping[str, Any]], _Loaded],
     rows: Sequence[Mapping[str, Any]],
     window: int,
-) -> Iterator[_Decoded | _Failed]:
+) -> Iterator[_Loaded]:
     """Results in order, with at most `window` of them decoded or under way."""
-    waiting: deque[Future[_Decoded | _Failed]] = deque()
+    waiting: deque[Future[_Loaded]] = deque()
     for row in rows:
         if len(waiting) >= window:
             yield waiting.popleft().result()
         waiting.append(pool.submit(load, row))
     while waiting:
         yield waiting.popleft().result()
+
+
+def _decoded_on_device(
+    items: Iterator[_Loaded],
+    embedder: Embedder,
+    decode_here: Callable[[Mapping[str, Any], bytes], _Decoded | _Failed],
+) -> Iterator[_Decoded | _Failed]:
+    """Decode what waits for the device, in groups; the order stays."""
+    while group := list(itertools.islice(items, FILES_AT_ONCE)):
+        jpegs = [item.jpeg for item in group if isinstance(item, _Waiting)]
+        decoded = iter(decode_on_device(jpegs, embedder.inputs, embedder.device))
+        for item in group:
+            if not isinstance(item, _Waiting):
+                yield item
+            elif (inputs := next(decoded)) is None:
+                # The device refuses the file; the CPU's decoders say why, or read it after all.
+                yield decode_here(item.row, item.jpeg.data)
+            else:
+                left, top, right, bottom = item.jpeg.box
+                yield _Decoded(item.row, item.content_hash, right - left, bottom - top, inputs)
 
 
 def _embed_batch(

@@ -1,0 +1,150 @@
+"""JPEGs decoded in batches on the model's device: nvJPEG, through torchvision, on a GPU.
+
+Threads read files and headers and say which files are plain; those are decoded, cropped and resized
+on the device. Every other file, and one that the device's decoder refuses, goes the CPU's way.
+"""
+
+import io
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from reid.errors import InputError
+from reid.images import Box, lay_out, open_image, resize_planes
+
+if TYPE_CHECKING:
+    import torch
+
+# Pixels decoded at once; at three bytes each they take 0.75 GiB of the device's memory.
+PIXELS_AT_ONCE = 1 << 28
+# A whole JPEG ends with this; behind it some cameras leave a little padding.
+END_OF_IMAGE, PADDING_BYTES = b"\xff\xd9", 64
+
+
+@dataclass(frozen=True, slots=True)
+class PlainJpeg:
+    """A file that any JPEG decoder turns into the same pixels.
+
+    Attributes:
+        data: the file.
+        box: the annotation in it.
+        pixels: of the whole image.
+    """
+
+    data: bytes
+    box: Box
+    pixels: int
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that cannot decode JPEGs.
+
+    Raises:
+        InputError: it is not a CUDA device, or torchvision has no nvJPEG.
+    """
+    if not device.startswith("cuda"):
+        raise InputError(
+            f"images.decode: nvjpeg decodes on a CUDA device, and embedding runs on {device} (embed.device); "
+            "use images.decode=scaled or full"
+        )
+    stream = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(stream, "JPEG")
+    try:
+        _decode([stream.getvalue()], device)
+    except (RuntimeError, AttributeError) as error:
+        raise InputError(
+            f"images.decode: nvjpeg does not work on {device} with this torchvision "
+            f"({str(error).partition(chr(10))[0]}); use images.decode=scaled or full"
+        ) from error
+
+
+def plain_jpeg(
+    data: bytes, bbox: Sequence[float] | None, *, bbox_margin: float, max_megapixels: float
+) -> PlainJpeg | None:
+    """The file, if the device may decode it; arguments as in `reid.images.decode_crop`.
+
+    Returns:
+        None for other formats, CMYK, RGB that was stored without a colour transform, an EXIF
+        orientation other than upright, and a file without its end.
+
+    Raises:
+        ImageError: there is no usable image in `data`; the message says why.
+    """
+    with open_image(data) as image:
+        layout = lay_out(image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels)
+        plain = (
+            image.format == "JPEG"
+            and image.mode in ("RGB", "L")
+            and image.info.get("adobe_transform", 1) == 1
+            and layout.orientation == 1
+            # Decoders differ in what they do with half a file: some fill it up with grey.
+            and END_OF_IMAGE in data[-PADDING_BYTES:]
+        )
+    return PlainJpeg(data, layout.box, layout.width * layout.height) if plain else None
+
+
+def decode_on_device(
+    jpegs: Sequence[PlainJpeg], inputs: Sequence[tuple[int, str]], device: str
+) -> "list[list[torch.Tensor] | None]":
+    """Decode, crop and resize.
+
+    Args:
+        jpegs: of any sizes.
+        inputs: side in pixels and interpolation of each result, as `Embedder.inputs`.
+        device: `cuda`, `cuda:<n>`; or `cpu`, where torchvision decodes with libjpeg-turbo.
+
+    Returns:
+        For each file one (size, size, 3) uint8 tensor on the device for each input; None where the
+        decoder refuses the file.
+    """
+    results: list[list[torch.Tensor] | None] = []
+    start = 0
+    while start < len(jpegs):
+        end, pixels = start + 1, jpegs[start].pixels
+        while end < len(jpegs) and pixels + jpegs[end].pixels <= PIXELS_AT_ONCE:
+            pixels += jpegs[end].pixels
+            end += 1
+        group = jpegs[start:end]
+        for jpeg, planes in zip(group, _decode_each([j.data for j in group], device), strict=True):
+            if planes is None:
+                results.append(None)
+                continue
+            left, top, right, bottom = jpeg.box
+            crop = planes[:, top:bottom, left:right]
+            results.append([resize_planes(crop, size, kind) for size, kind in inputs])
+        start = end
+    return results
+
+
+def _decode_each(files: Sequence[bytes], device: str) -> "list[torch.Tensor | None]":
+    """One refused file fails torchvision's whole batch: then they are decoded one by one."""
+    import torch
+
+    try:
+        return list(_decode(files, device))
+    except RuntimeError as error:
+        if isinstance(error, torch.cuda.OutOfMemoryError):
+            raise
+        if len(files) == 1:
+            return [None]
+    return [planes for data in files for planes in _decode_each([data], device)]
+
+
+def _decode(files: Sequence[bytes], device: str) -> "list[torch.Tensor]":
+    """(3, h, w) uint8 on the device for each file; RuntimeError where one cannot be decoded."""
+    import torch
+    import torchvision
+
+    # A copy, because torch warns of arrays that may not be written, as bytes may not.
+    tensors = [torch.from_numpy(np.frombuffer(data, np.uint8).copy()) for data in files]
+    with warnings.catch_warnings():
+        # Its successor, torchcodec, is not there for every torch that this package supports.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        decoded: list[torch.Tensor] = torchvision.io.decode_jpeg(
+            tensors, mode=torchvision.io.ImageReadMode.RGB, device=device
+        )
+    return decoded
