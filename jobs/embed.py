@@ -252,9 +252,8 @@ def _run(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
     rows = config.embed.shard_rows
     if rows == "auto":
         rows = int(np.clip(len(pending) // (workers * SHARDS_PER_WORKER), *SHARD_ROWS_RANGE))
-        rows -= (
-            rows % SHARD_ROWS_RANGE[0]
-        )  # whole batches: the rest of one costs as much as all of it
+        # Whole batches: the rest of one costs as much as all of it.
+        rows = -(-rows // SHARD_ROWS_RANGE[0]) * SHARD_ROWS_RANGE[0]
     store.write_table(store.join(task.work, "pending.parquet"), pending, row_group_rows=rows)
     shards = -(-len(pending) // rows)
     _quiet_ray_data()
