@@ -118,34 +118,45 @@ def _enlarge(plane: Floats) -> Floats:
     return fine
 
 
-TRAITS = (
-    "wavelength",
-    "coverage",
-    "roundness",
-    "directed",
-    "slant_rad",
-    "hollow",
-    "fade",
-    "limbs",
-    "ground",
-    "marks",
-)
+# Each trait, and how much it catches the eye when all else is equal.
+TRAITS = {
+    "wavelength": 2.0,
+    "coverage": 1.5,
+    "roundness": 1.0,
+    "directed": 0.5,
+    "slant_rad": 1.0,
+    "hollow": 1.0,
+    "fade": 1.2,
+    "limbs": 1.2,
+    "ground": 2.0,
+    "marks": 1.0,
+}
 
 
-def draw_traits(individuals: int, rng: np.random.Generator, *, candidates: int = 24) -> Floats:
+def draw_traits(
+    style: CoatStyle, individuals: int, rng: np.random.Generator, *, candidates: int = 64
+) -> Floats:
     """Traits of a population, (individuals, len(TRAITS)) float32 in [0, 1], spread apart.
 
     Of `candidates` random newcomers, the one farthest from all who are already there is born. A
-    population drawn at random would hold near-twins, whom no general model can tell apart.
+    population drawn at random would hold near-twins, whom no general model can tell apart. Traits
+    count by their weight in `TRAITS`, and not at all where the species does not vary.
 
     Source: Mitchell, Spectrally optimal sampling, SIGGRAPH 1991: best-candidate sampling.
     """
+    weights = np.array(
+        [
+            weight if getattr(style, name)[0] != getattr(style, name)[1] else 0.0
+            for name, weight in TRAITS.items()
+        ],
+        dtype=np.float32,
+    )
     traits = np.empty((individuals, len(TRAITS)), dtype=np.float32)
     for member in range(individuals):
         offers = rng.random((candidates, len(TRAITS)), dtype=np.float32)
         if member:
-            known = traits[:member]
-            squares = (offers**2).sum(1)[:, None] + (known**2).sum(1) - 2 * offers @ known.T
+            new, known = offers * weights, traits[:member] * weights
+            squares = (new**2).sum(1)[:, None] + (known**2).sum(1) - 2 * new @ known.T
             offers = offers[np.argmax(squares.min(axis=1))][None, :]
         traits[member] = offers[0]
     return traits

@@ -96,7 +96,9 @@ def make_herd(
         table.unlink(missing_ok=True)
 
     traits = [
-        draw_traits(individuals, np.random.default_rng([seed, _TRAITS, index]))
+        draw_traits(
+            SPECIES[index].style, individuals, np.random.default_rng([seed, _TRAITS, index])
+        )
         for index in range(species)
     ]
     pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)

@@ -80,7 +80,8 @@ def _burst_sizes(images: int, rng: np.random.Generator) -> list[int]:
     left = images
     while left:
         most = min(_LONGEST_BURST, left if sizes or images == 1 else left - 1)
-        sizes.append(int(rng.integers(1, most + 1)))
+        # Mostly two or three: traps fire in bursts, though animals often walk off.
+        sizes.append(min(most, int(rng.choice([1, 2, 3], p=[0.2, 0.4, 0.4]))))
         left -= sizes[-1]
     return sizes
 
@@ -97,6 +98,6 @@ def _daylight(when: datetime, rng: np.random.Generator) -> tuple[float, float, f
     overcast = rng.uniform(0, 1)
     return (
         float(np.pi * np.clip(share, 0.1, 0.9)),
-        float(rng.uniform(0.85, 1.3) * (1 - 0.25 * low)),
+        float(rng.uniform(0.9, 1.25) * (1 - 0.2 * low)),
         float(0.14 * low * (1 - overcast) - 0.05 * overcast * rng.uniform(0, 1)),
     )
