@@ -12,8 +12,6 @@ Edges = tuple[NDArray[np.int32], NDArray[np.float32]]
 # (vectors, radius) → edges in parts; the job puts the distributed search here.
 EdgeSource = Callable[[NDArray[np.float32], float], Iterable[Edges]]
 
-K2_SHARE = 0.3  # of k1, as in Zhong et al.'s 20 and 6
-
 
 def connected(parts: Iterable[Edges], n: int) -> neighbors.Graph:
     """A graph with the components of the whole one: all that linkage needs to know of it."""
@@ -22,5 +20,5 @@ def connected(parts: Iterable[Edges], n: int) -> neighbors.Graph:
 
 
 def reranked(vectors: NDArray[np.float32], k1: int, jaccard_weight: float) -> neighbors.Graph:
-    """The graph on the scale of k-reciprocal re-ranking, k2 in proportion to k1."""
-    return rerank(vectors, k1, max(1, round(K2_SHARE * k1)), jaccard_weight)
+    """The graph on the scale of k-reciprocal re-ranking; k2 follows from k1."""
+    return rerank(vectors, k1, jaccard_weight=jaccard_weight)
