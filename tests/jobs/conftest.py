@@ -37,7 +37,7 @@ def make_photos() -> Callable[..., list[Path]]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def reid() -> Callable[..., int]:
     """Runs a `reid` command line in this process, on the Ray that is there; its exit code."""
     from jobs.cli import run_command

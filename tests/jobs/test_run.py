@@ -1,0 +1,311 @@
+"""`reid run` from pictures to a report, on a real Ray."""
+
+import csv
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from jobs import tables
+from reid import embeddings, schema, store
+from reid.metrics import agreement, retrieval
+from reid.synthetic import Herd, make_herd
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+NYALA = Path(
+    os.environ.get("REID_NYALA", Path(__file__).parents[2].parent / "shared" / "data" / "nyala")
+)
+OUTPUTS = {
+    tables.ANNOTATIONS,
+    tables.FAILURES,
+    tables.CLUSTERS,
+    tables.IDENTITIES,
+    tables.TUNING,
+    tables.SUMMARY,
+    tables.CONFIG,
+    tables.REPORT,
+}
+# As many workers as fit four logical CPUs would only be in each other's way here.
+QUICK = ("embed.cpus_per_worker=2", "embed.workers=1")
+
+Reid = Callable[..., int]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A folder of outputs, and its tables."""
+
+    out: Path
+
+    @property
+    def annotations(self) -> pd.DataFrame:
+        return store.read_table(str(self.out / tables.ANNOTATIONS)).to_pandas()
+
+    @property
+    def clusters(self) -> pd.DataFrame:
+        return store.read_table(str(self.out / tables.CLUSTERS)).to_pandas()
+
+    @property
+    def identities(self) -> list[dict[str, str]]:
+        with (self.out / tables.IDENTITIES).open(encoding="utf-8", newline="") as stream:
+            return list(csv.DictReader(stream))
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return tables.read_summary(str(self.out))
+
+    @property
+    def tuning(self) -> dict[str, Any]:
+        return dict(store.read_json(str(self.out / tables.TUNING)))
+
+    def vectors(self, species: str) -> embeddings.Embeddings:
+        """Of the species' annotations that have one, in the order of the annotations table."""
+        rows = self.annotations
+        ids = rows.loc[rows["species"] == species, "annotation_id"].tolist()
+        return embeddings.read_embeddings(self.summary["embed"]["folders"][species], ids)
+
+
+@pytest.fixture(scope="module")
+def herd(tmp_path_factory: pytest.TempPathFactory) -> Herd:
+    """Two species, eight individuals each, and one file that is broken."""
+    made = make_herd(
+        tmp_path_factory.mktemp("herd"), individuals=8, images_per_individual=4, species=2, seed=3
+    )
+    first = pd.read_csv(made.annotations)["image_path"][0]
+    (made.folder / first).write_bytes(b"no picture")
+    return made
+
+
+@pytest.fixture(scope="module")
+def ran(local_ray: None, herd: Herd, reid: Reid) -> Run:
+    out = herd.folder / "out"
+    overrides = [*QUICK, f"embed.per_species.{herd.species[0]}.tta=identity"]
+    assert reid("run", "-i", herd.annotations, "-o", out, *overrides) == 0
+    return Run(out)
+
+
+@pytest.fixture
+def rerun(ran: Run, reid: Reid, tmp_path: Path) -> Callable[..., Run]:
+    """Another run over the same embeddings, with another table or other settings."""
+
+    def command(table: Path, *arguments: object) -> Run:
+        shared = ran.out / "embeddings"
+        options = ("--store", shared, "report.enabled=false", *QUICK)
+        config = ("-c", ran.out / tables.CONFIG)
+        assert reid("run", *config, "-i", table, "-o", tmp_path / "out", *options, *arguments) == 0
+        return Run(tmp_path / "out")
+
+    return command
+
+
+def without_labels(herd: Herd, name: str, species: tuple[str, ...]) -> Path:
+    """The herd's table without its broken file, and without the identities of some species."""
+    frame = pd.read_csv(herd.annotations, dtype=str)[1:]
+    frame.loc[frame["species"].isin(species), "identity"] = None
+    frame.to_csv(herd.folder / name, index=False)
+    return herd.folder / name
+
+
+# ── The herd ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_output_is_there(ran: Run) -> None:
+    assert {path.name for path in ran.out.iterdir()} == OUTPUTS | {"embeddings"}
+    assert 0 < (ran.out / tables.REPORT).stat().st_size < 30e6
+
+
+def test_every_annotation_is_accounted_for_once(ran: Run, herd: Herd) -> None:
+    annotations, clusters = ran.annotations, ran.clusters
+    failures = store.read_table(str(ran.out / tables.FAILURES)).to_pandas()
+    assert len(annotations) == herd.images == 64
+    assert len(failures) == 1
+    assert sorted([*clusters["annotation_id"], *failures["annotation_id"]]) == sorted(
+        annotations["annotation_id"]
+    )
+    assert [row["annotation_id"] for row in ran.identities] == clusters["annotation_id"].tolist()
+
+
+def test_the_tables_have_their_schemas(ran: Run) -> None:
+    assert store.read_table(str(ran.out / tables.ANNOTATIONS)).schema.equals(schema.ANNOTATIONS)
+    assert store.read_table(str(ran.out / tables.FAILURES)).schema.equals(schema.FAILURES)
+    assert store.read_table(str(ran.out / tables.CLUSTERS)).schema.equals(schema.CLUSTERS)
+
+
+def test_polars_and_duckdb_read_the_clusters(ran: Run) -> None:
+    path = ran.out / tables.CLUSTERS
+    frame = pl.read_parquet(path)
+    assert frame.schema["cluster"] == pl.Int64
+    assert frame.schema["nearest_distance"] == pl.Float32
+    asked = duckdb.sql(f"select count(*), count(distinct cluster_label) from '{path}'").fetchall()
+    assert asked[0] == (63, frame["cluster_label"].n_unique())
+
+
+def test_labels_name_the_species_and_noise_stands_alone(ran: Run) -> None:
+    clusters = ran.clusters
+    for row in clusters.itertuples():
+        assert re.fullmatch(rf"cluster_{re.escape(row.species)}_\d+", row.cluster_label)
+    sizes = clusters["cluster_label"].value_counts()
+    noise = clusters["cluster"] == -1
+    assert (clusters.loc[noise, "cluster_label"].map(sizes) == 1).all()
+    together = clusters[~noise].groupby(["species", "cluster"])["cluster_label"].nunique()
+    assert (together == 1).all()
+    assert clusters[~noise].groupby("cluster_label")["cluster"].nunique().max() == 1
+
+
+def test_identities_say_what_the_clusters_say(ran: Run) -> None:
+    annotations = ran.annotations.set_index("annotation_id")
+    clusters = ran.clusters.set_index("annotation_id")
+    for row in ran.identities:
+        source, found = annotations.loc[row["annotation_id"]], clusters.loc[row["annotation_id"]]
+        assert row["image_path"] == source["image_path"]
+        assert row["species"] == source["species"]
+        assert row["cluster_label"] == found["cluster_label"]
+        assert row["identity"] == ("" if pd.isna(source["identity"]) else source["identity"])
+        assert row["nearest_image"] == annotations.loc[found["nearest_id"], "image_path"]
+        assert float(row["nearest_distance"]) == pytest.approx(found["nearest_distance"], abs=1e-6)
+
+
+def test_the_nearest_other_is_the_nearest_other(ran: Run, herd: Herd) -> None:
+    clusters = ran.clusters
+    for species in herd.species:
+        vectors = ran.vectors(species).vectors
+        distances = 1 - vectors @ vectors.T
+        np.fill_diagonal(distances, np.inf)
+        rows = clusters[clusters["species"] == species]
+        np.testing.assert_allclose(rows["nearest_distance"], distances.min(1), atol=1e-5)
+        at = {name: i for i, name in enumerate(rows["annotation_id"])}
+        named = distances[np.arange(len(rows)), [at[name] for name in rows["nearest_id"]]]
+        np.testing.assert_allclose(named, distances.min(1), atol=1e-5)
+
+
+def test_the_summary_counts_what_the_tables_hold(ran: Run, herd: Herd) -> None:
+    summary, clusters = ran.summary, ran.clusters
+    assert summary["embed"]["annotations"] == 64
+    assert (summary["embed"]["embedded"], summary["embed"]["failed"]) == (63, 1)
+    found = summary["cluster"]
+    assert found["images"] == 63
+    assert found["individuals"] == clusters["cluster_label"].nunique()
+    assert set(found["species"]) == set(herd.species)
+    for species, one in found["species"].items():
+        sizes = clusters.loc[clusters["species"] == species, "cluster_label"].value_counts()
+        assert one["images"] == sizes.sum()
+        assert one["individuals"] == len(sizes)
+        assert one["singletons"] == (sizes == 1).sum()
+        assert one["largest"] == sizes.max()
+        assert one["eps"] == ran.tuning[species]["eps"]
+
+
+def test_thresholds_are_tuned_on_the_labels(ran: Run, herd: Herd) -> None:
+    annotations, clusters = ran.annotations, ran.clusters
+    rows = annotations.merge(clusters.drop(columns="species"), on="annotation_id")
+    for species in herd.species:
+        tuned = ran.tuning[species]
+        assert tuned["source"] == "tuned"
+        assert 0 < tuned["eps"] < 2
+        curve = tuned["curve"]
+        assert len(curve["thresholds"]) == len(curve["scores"]) > 1
+        # What the summary says about the labels is so.
+        part = rows[rows["species"] == species]
+        scored = agreement(
+            part["cluster_label"].factorize()[0], part["identity"].to_numpy(dtype=object)
+        )
+        said = ran.summary["cluster"]["species"][species]["scores"]
+        assert said["ari"] == pytest.approx(scored.ari)
+
+
+def test_species_with_their_own_views_have_their_own_folder(ran: Run, herd: Herd) -> None:
+    folders = ran.summary["embed"]["folders"]
+    views = {name: store.read_json(f"{folders[name]}/recipe.json")["views"] for name in folders}
+    assert views == {herd.species[0]: ["identity"], herd.species[1]: ["identity", "hflip"]}
+    assert len(list((ran.out / "embeddings").iterdir())) == 2
+
+
+def test_clustering_again_gives_the_same_files(ran: Run, reid: Reid, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(ran.out, out)
+    assert reid("cluster", "-o", out) == 0
+    for name in (tables.CLUSTERS, tables.IDENTITIES):
+        assert (out / name).read_bytes() == (ran.out / name).read_bytes()
+    before = (out / tables.REPORT).stat().st_mtime_ns
+    assert reid("report", "-o", out) == 0
+    assert (out / tables.REPORT).stat().st_mtime_ns > before
+
+
+def test_a_species_without_labels_borrows_a_threshold(
+    rerun: Callable[..., Run], herd: Herd
+) -> None:
+    labelled, other = herd.species
+    table = without_labels(herd, "one-species.csv", (other,))
+    run = rerun(table, f"cluster.fallback_species={labelled}")
+    assert (run.summary["embed"]["embedded"], run.summary["embed"]["reused"]) == (0, 63)
+    tuning = run.tuning
+    assert tuning[labelled]["source"] == "tuned"
+    assert tuning[other]["source"] == "fallback"
+    assert tuning[other]["eps"] == tuning[labelled]["eps"]
+    assert labelled in tuning[other]["note"]
+    assert run.summary["cluster"]["species"][other]["scores"] == {}
+    assert not (run.out / tables.REPORT).exists(), "report.enabled=false"
+
+
+def test_given_thresholds_are_used_as_they_are(rerun: Callable[..., Run], herd: Herd) -> None:
+    one, other = herd.species
+    table = without_labels(herd, "no-labels.csv", herd.species)
+    run = rerun(table, "cluster.eps=0.2", f"cluster.per_species_eps.{one}=1e-6")
+    assert {name: found["eps"] for name, found in run.tuning.items()} == {one: 1e-6, other: 0.2}
+    assert {found["source"] for found in run.tuning.values()} == {"given"}
+    counts = run.summary["cluster"]["species"]
+    assert counts[one]["individuals"] == counts[one]["images"], "nothing is that near"
+    vectors = run.vectors(other).vectors
+    near = (1 - vectors @ vectors.T <= 0.2).sum(1) > 1
+    rows = run.clusters[run.clusters["species"] == other]
+    np.testing.assert_array_equal(rows["cluster"].to_numpy() >= 0, near)
+
+
+def test_a_fallback_that_has_no_threshold_is_an_error(
+    ran: Run, herd: Herd, reid: Reid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ran.out, tmp_path / "out")
+    frame = store.read_table(str(ran.out / tables.ANNOTATIONS)).to_pandas()
+    frame["identity"] = None
+    store.write_table(
+        str(tmp_path / "out" / tables.ANNOTATIONS),
+        pa.Table.from_pandas(frame, schema=schema.ANNOTATIONS, preserve_index=False),
+    )
+    assert reid("cluster", "-o", tmp_path / "out", "cluster.fallback_species=okapi") == 1
+    assert "cluster.fallback_species: okapi has no threshold to lend" in capsys.readouterr().err
+
+
+# ── Real photographs ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.nyala
+@pytest.mark.skipif(
+    not (NYALA / "annotations.csv").exists(), reason=f"no nyala photographs at {NYALA} (REID_NYALA)"
+)
+def test_nyala_from_photographs_to_report(reid: Reid, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert reid("run", "-i", NYALA / "annotations.csv", "-o", out) == 0
+    run = Run(out)
+    assert {path.name for path in out.iterdir()} == OUTPUTS | {"embeddings"}
+    assert (out / tables.REPORT).stat().st_size < 30e6
+    embed = run.summary["embed"]
+    assert embed["annotations"] == embed["embedded"] + embed["failed"] == 1213
+    assert len(run.identities) == len(run.clusters) == embed["embedded"]
+
+    rows = run.annotations
+    stored = run.vectors("nyala")
+    scores = retrieval(stored.vectors, rows["identity"].to_numpy(dtype=object)[stored.found])
+    # The same weights and views in plain code: mAP 0.066, top-1 0.10.
+    assert 0.062 < scores.mean_average_precision < 0.070
+    assert 0.09 < scores.top_1 < 0.11
