@@ -97,7 +97,7 @@ def measure_workers(path: Path, workers: int, runs: int) -> dict[str, Any]:
     from jobs.graph import distributed_radius_graph
 
     rows = np.load(path)
-    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False)
+    ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
     blocks = [ray.put(rows[start : start + 8192]) for start in range(0, len(rows), 8192)]
     seconds, edges = [], 0
     for _ in range(runs + 1):

@@ -14,7 +14,11 @@ def local_ray(s3: str) -> Iterator[None]:
     It starts after the object storage, whose address its workers find in their environment.
     """
     ray.init(
-        num_cpus=4, include_dashboard=False, object_store_memory=200 * 2**20, log_to_driver=False
+        address="local",  # also where some other Ray runs on this machine
+        num_cpus=4,
+        include_dashboard=False,
+        object_store_memory=200 * 2**20,
+        log_to_driver=False,
     )
     yield
     ray.shutdown()
