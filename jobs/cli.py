@@ -133,15 +133,14 @@ def run(
     Run it again to go on after an interruption, or to add new images: what is embedded already is
     not embedded again.
     """
+    settings = _config(
+        config, overrides, model=model, input=input, out=out, root=root, species=species,
+        identity_from_parent=identity_from_parent, store=store, max_failures=max_failures,
+        address=address, seed=seed,
+    )  # fmt: skip
     from jobs.run import run as everything
 
-    everything(
-        _config(
-            config, overrides, model=model, input=input, out=out, root=root, species=species,
-            identity_from_parent=identity_from_parent, store=store, max_failures=max_failures,
-            address=address, seed=seed,
-        )
-    )  # fmt: skip
+    everything(settings)
 
 
 @app.command()
@@ -160,15 +159,14 @@ def embed(
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Images to embeddings in Parquet; nothing is clustered."""
+    settings = _config(
+        config, overrides, model=model, input=input, out=out, root=root, species=species,
+        identity_from_parent=identity_from_parent, store=store, max_failures=max_failures,
+        address=address,
+    )  # fmt: skip
     from jobs.run import run_embed
 
-    run_embed(
-        _config(
-            config, overrides, model=model, input=input, out=out, root=root, species=species,
-            identity_from_parent=identity_from_parent, store=store, max_failures=max_failures,
-            address=address,
-        )
-    )  # fmt: skip
+    run_embed(settings)
 
 
 @app.command()
@@ -192,11 +190,10 @@ def cluster(
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Embeddings to individuals: tune or estimate the threshold, cluster, write the tables."""
+    settings = _config(config, overrides, out=out, species=species, address=address, seed=seed)
     from jobs.run import run_cluster
 
-    run_cluster(
-        _config(config, overrides, out=out, species=species, address=address, seed=seed), embeddings
-    )
+    run_cluster(settings, embeddings)
 
 
 @app.command()
@@ -208,9 +205,10 @@ def report(
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Write report.html of an output folder again."""
+    settings = _config(config, overrides, out=out, seed=seed)
     from jobs.run import run_report
 
-    run_report(_config(config, overrides, out=out, seed=seed))
+    run_report(settings)
 
 
 @app.command()
@@ -227,10 +225,11 @@ def demo(
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """The main job on an invented herd, scored against its truth. Needs no images and no network."""
+    settings = _config(config, overrides, out=out, seed=seed)
     from jobs.demo import demo as run_demo
 
     run_demo(
-        _config(config, overrides, out=out, seed=seed),
+        settings,
         individuals=individuals,
         images_per_individual=images_per_individual,
         species=species,
@@ -241,11 +240,12 @@ def demo(
 def models(debug: Debug = False) -> None:  # noqa: ARG001
     """List the models that have a name: input size, dimension, licence, and what is available here."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from reid.models import availability, known_models
 
-    table = Table("name", "input", "dimension", "licence", "here", "note")
+    name = Column("name", no_wrap=True)  # to be copied, so never cut
+    table = Table(name, "input", "dimension", "licence", "here", "note")
     for spec in known_models():
         table.add_row(
             spec.name,
