@@ -35,6 +35,9 @@ def ray_session(address: str | None) -> Iterator[None]:
         if joining:
             ray.init(address=joining, log_to_driver=False, logging_level=logging.WARNING)
         else:
+            # Ray warns, as an error, of how Ray Data starts its actors (ray issue 53727); what goes
+            # wrong reaches us as exceptions.
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
             ray.init(
                 address="local",
                 include_dashboard=False,
