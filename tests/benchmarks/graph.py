@@ -33,15 +33,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.benchmarks.data import bench_rows
+from tests.benchmarks.versus import peak_bytes
 
 EPS = 0.4  # near the best ARI of the bench data, about 0.9
 Labels = np.ndarray
-
-
-def peak_bytes() -> int:
-    """The largest resident set of this process so far; ru_maxrss would start from the parent's."""
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(next(x for x in status.splitlines() if x.startswith("VmHWM")).split()[1])
 
 
 def engine(rows: np.ndarray) -> Labels:

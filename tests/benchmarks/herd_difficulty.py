@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--individuals", type=int, default=30)
     parser.add_argument("--images-per-individual", type=int, default=8)
     parser.add_argument("--species", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--out", type=Path, help="also write the figures here")
     arguments = parser.parse_args()
     model = load_model()
     results = []

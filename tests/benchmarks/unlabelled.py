@@ -1,9 +1,10 @@
 """What a threshold estimated without labels costs: ARI lost against the one tuned on the labels.
 
     python tests/benchmarks/unlabelled.py --out unlabelled.json
+    python tests/benchmarks/unlabelled.py --results demo results/nyala
     python tests/benchmarks/unlabelled.py --parquet herd.parquet --npy nyala.npy nyala.identities.csv
 
-A parquet file has the columns `embedding`, `identity` and, if it likes, `species`; an .npy file of
+--results takes output folders of `reid run` and `reid demo` (with the herd's truth). A parquet file has the columns `embedding`, `identity` and, if it likes, `species`; an .npy file of
 unit rows comes with a text file of one identity a line. Every species is measured as it is, and
 thinned to two images an individual, as new uploads may be. Made-up rows are always measured too.
 """
@@ -15,11 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 
 # Run as a script, so that its own folder and the repository can be imported, installed or not.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from jobs.groups import read_groups
 from reid.neighbors import radius_graph
 from reid.tune import (
     best,
@@ -45,6 +48,18 @@ def made_up() -> Iterator[Set]:
         rows = rng.normal(size=(400, 64))[identity] + spread * rng.normal(size=(len(identity), 64))
         rows /= np.linalg.norm(rows, axis=1, keepdims=True)
         yield f"round clouds, spread {spread}", rows.astype(np.float32), identity
+
+
+def from_results(folders: list[Path]) -> Iterator[Set]:
+    for folder in folders:
+        truth: dict[str, str] = {}
+        if (folder / "herd" / "truth.csv").exists():
+            table = pd.read_csv(folder / "herd" / "truth.csv", dtype=str)
+            truth = dict(zip(table["image_path"], table["identity"], strict=True))
+        for group in read_groups(str(folder)):
+            paths = group.rows["image_path"].to_pylist()
+            known = [truth.get(p, i) for p, i in zip(paths, group.identities, strict=True)]
+            yield f"{folder.name} {group.species}", group.vectors, np.asarray(known, dtype=object)
 
 
 def from_files(args: argparse.Namespace) -> Iterator[Set]:
@@ -92,11 +107,12 @@ def measure(name: str, rows: np.ndarray, identity: np.ndarray) -> dict[str, obje
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--results", type=Path, nargs="*", default=[])
     parser.add_argument("--parquet", type=Path, nargs="*", default=[])
     parser.add_argument("--npy", type=Path, nargs=2, metavar=("ROWS", "IDENTITIES"))
     args = parser.parse_args()
     found = []
-    for name, rows, identity in [*from_files(args), *made_up()]:
+    for name, rows, identity in [*from_results(args.results), *from_files(args), *made_up()]:
         codes = encode_labels(identity)
         known = codes >= 0
         rows, codes = rows[known], codes[known]
