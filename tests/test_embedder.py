@@ -1,6 +1,8 @@
 """Views, ensembles, recipes and the stream, on small networks whose answer can be worked out."""
 
 import io
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from reid import schema
+from reid import optional, schema
 from reid.embedder import Embedder, Recipe, device_decode, embed_annotations
 from reid.embedder.device_decode import (
     check_device,
@@ -118,14 +120,111 @@ def test_auto_takes_openvino_only_where_it_agrees() -> None:
         _check_agreement(tiny_model(seed=2), runner, "fp32")
 
 
-def test_bf16_is_near_and_not_equal() -> None:
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_bf16_is_near_and_not_equal(runtime: str) -> None:
     model = load_model("efficientnet-lite0")
-    exact, rough = (Embedder([model], precision=p, runtime="torch") for p in ("fp32", "bf16"))  # type: ignore[arg-type]
+    exact = Embedder([model], runtime="torch")
+    rough = Embedder([model], precision="bf16", runtime=runtime)  # type: ignore[arg-type]
+    assert rough.runtime == runtime
     prepared = [exact.prepare(image) for image in crops(2)]
     a, b = exact.embed(prepared), rough.embed(prepared)
     cosine = (a * b).sum(1)
     assert (cosine > 0.99).all()
-    assert not np.array_equal(a, b)
+    assert not np.allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vit_tiny_patch16_224", {"img_size": 64, "depth": 2}),
+        ("vit_small_patch14_reg4_dinov2", {"img_size": 56, "depth": 2, "init_values": 1.0}),
+        ("swin_tiny_patch4_window7_224", {"img_size": 56, "depths": (2, 1), "num_heads": (2, 4), "embed_dim": 24}),
+        ("convnext_atto", {"depths": (1, 1, 1, 1)}),
+    ],
+)  # fmt: skip
+def test_openvino_agrees_on_the_kinds_of_networks_that_people_use(
+    name: str, options: dict[str, object]
+) -> None:
+    torch.manual_seed(0)
+    network = optional.timm().create_model(name, num_classes=0, **options).eval()
+    size = int(options.get("img_size", 64))  # type: ignore[call-overload]
+    model = replace(
+        tiny_model(),
+        module=network.requires_grad_(False),
+        input_size=size,
+        dimension=network.num_features,
+    )
+    plain, fast = (Embedder([model], runtime=runtime) for runtime in ("torch", "auto"))  # type: ignore[arg-type]
+    assert fast.runtime == "openvino"
+    prepared = [plain.prepare(image) for image in crops(11)]
+    np.testing.assert_allclose(fast.embed(prepared), plain.embed(prepared), atol=1e-4)
+
+
+class Wrapped(torch.nn.Module):
+    """The tiny network with something behind it that OpenVINO cannot do, or does otherwise."""
+
+    def __init__(self, behind: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.network, self.behind = tiny_model().module, behind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.behind(self.network(x))
+
+
+def not_traceable(x: torch.Tensor) -> torch.Tensor:
+    if torch.jit.is_tracing():
+        raise TypeError("not while tracing")
+    return x
+
+
+@pytest.mark.parametrize(
+    ("behind", "reason"),
+    [
+        (torch.special.airy_ai, "No conversion rule found for operations: aten::special_airy_ai"),
+        (not_traceable, "not while tracing"),
+        (lambda x: x.reshape(int(x.shape[0]), -1), "features have shape"),
+        (lambda x: x + len(x), "features differ from torch's: cosine 0"),
+    ],
+    ids=["operation", "trace", "shape", "batch"],
+)
+def test_what_openvino_does_otherwise_runs_in_torch_with_the_reason(
+    behind: Callable[[torch.Tensor], torch.Tensor], reason: str
+) -> None:
+    model = replace(tiny_model(), module=Wrapped(behind).eval())
+    embedder = Embedder([model], runtime="auto")
+    assert embedder.runtime.startswith("torch (openvino not used: ")
+    assert reason in embedder.runtime
+    with pytest.raises(InputError, match=r"openvino cannot run tiny: .*; use auto or torch"):
+        Embedder([model], runtime="openvino")
+
+
+@pytest.fixture
+def fresh_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """torch.compile without what it remembers of other tests and other days."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs g++")
+def test_compiled_network_agrees() -> None:
+    model = tiny_model()
+    plain, fast = (Embedder([model], runtime=runtime) for runtime in ("torch", "compile"))  # type: ignore[arg-type]
+    assert fast.runtime == "compile"
+    prepared = [plain.prepare(image) for image in crops(5)]
+    np.testing.assert_allclose(fast.embed(prepared), plain.embed(prepared), atol=1e-5)
+    np.testing.assert_allclose(fast.embed(prepared[:3]), plain.embed(prepared[:3]), atol=1e-5)
+
+
+@pytest.mark.usefixtures("fresh_compiler")
+def test_compile_without_a_compiler_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/nowhere/g++"))
+    with pytest.raises(
+        InputError, match=r"No working C\+\+ compiler.*needs a C\+\+ compiler.*torch"
+    ):
+        Embedder([tiny_model()], runtime="compile")
 
 
 def test_views_by_hand() -> None:
