@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from reid import __version__
-from reid.errors import ReidError
+from reid.errors import InputError, ReidError
 
 if TYPE_CHECKING:
     from reid.config import Config
+
+USAGE_ERROR = 2
 
 app = typer.Typer(
     help="Which images show the same individual? Re-identification of animals, from a folder of "
@@ -103,6 +105,20 @@ def _config(
     return load_config(file, overrides or (), flags)
 
 
+def _later_config(
+    file: str | None, overrides: Sequence[str] | None, *, out: str | None, **flags: Any
+) -> "Config":
+    """Settings of a stage that goes on from an output folder: those of its earlier stages hold."""
+    from jobs.tables import CONFIG
+    from reid import store
+
+    base = _config(file, overrides, out=out, **flags)
+    earlier = store.join(base.out, CONFIG)
+    if file is not None or not store.exists(earlier):
+        return base
+    return _config(earlier, overrides, out=base.out, **flags)
+
+
 @app.callback(invoke_without_command=True)
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
@@ -190,7 +206,9 @@ def cluster(
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Embeddings to individuals: tune or estimate the threshold, cluster, write the tables."""
-    settings = _config(config, overrides, out=out, species=species, address=address, seed=seed)
+    settings = _later_config(
+        config, overrides, out=out, species=species, address=address, seed=seed
+    )
     from jobs.run import run_cluster
 
     run_cluster(settings, embeddings)
@@ -205,7 +223,7 @@ def report(
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Write report.html of an output folder again."""
-    settings = _config(config, overrides, out=out, seed=seed)
+    settings = _later_config(config, overrides, out=out, seed=seed)
     from jobs.run import run_report
 
     run_report(settings)
@@ -289,6 +307,9 @@ def run_command(name: str | None, argv: Sequence[str]) -> None:
     arguments = [*([name] if name else []), *argv]
     try:
         app(arguments, prog_name="reid")
+    except SystemExit as done:
+        # The parser's own exit code for a wrong flag is 2, which here means too many failed images.
+        sys.exit(InputError.exit_code if done.code == USAGE_ERROR else done.code)
     except ReidError as error:
         if "--debug" in arguments:
             raise

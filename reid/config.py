@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from reid import store
 from reid.errors import InputError
 
 Auto = Literal["auto"]
@@ -220,8 +221,7 @@ def dump_config(config: Config) -> str:
 
 def _read_yaml(file: str) -> dict[str, Any]:
     try:
-        with open(file, encoding="utf-8") as stream:  # noqa: PTH123
-            data = yaml.safe_load(stream)
+        data = yaml.safe_load(store.read_bytes(file).decode("utf-8"))
     except OSError as error:
         raise InputError(f"--config {file}: {error.strerror or error}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
