@@ -490,3 +490,13 @@ def test_a_stream_decoded_on_the_device_accounts_for_every_file(
     assert {"j5.jpg", "j6.jpg"} < set(there_failed["image_path"].to_pylist())
     a, b = (np.array(rows["embedding"].to_pylist()) for rows in (here, there))
     assert (a * b).sum(1).min() > 0.999
+
+
+def test_a_path_of_unknown_storage_is_a_failure_of_its_row(
+    collection: pa.Table, tmp_path: Path
+) -> None:
+    (tmp_path / "web.csv").write_text("path\n0.png\nftp://somewhere/1.png\n")
+    table, _ = read_annotations([str(tmp_path / "web.csv")])
+    embeddings, failures = embed_annotations(Embedder([tiny_model()], runtime="torch"), table)
+    assert len(embeddings) == 1
+    assert [row["stage"] for row in failures.to_pylist()] == ["read"]

@@ -14,6 +14,7 @@ import pyarrow as pa
 from reid import schema, store
 from reid.embedder.device_decode import PlainJpeg, decode_on_device, plain_jpeg
 from reid.embedder.embed import Embedder
+from reid.errors import ReidError
 from reid.images import ImageError, decode_crop
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def embed_annotations(
             data = read(path)
         except FileNotFoundError:
             return _Failed(row, "read", f"missing: {path}")
-        except OSError as error:
+        except (OSError, ReidError) as error:  # the latter: no such kind of storage
             return _Failed(row, "read", f"cannot be read: {error}")
         if decode == "nvjpeg":
             try:
