@@ -71,6 +71,9 @@ class EmbedWorker:
             threads=task.threads,
             batch_size=task.batch_size,
         )
+        if self.embedder.runtime == "openvino":
+            # It has its own threads; torch's would only spin between small operations.
+            torch.set_num_threads(1)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Embed the shards numbered in `batch["id"]`, write their parts, return the counts."""
