@@ -12,7 +12,7 @@ from rich.table import Table
 from jobs import tables
 from jobs.cluster import cluster, wants_tasks
 from jobs.console import console, say
-from jobs.embed import check_failures, embed
+from jobs.embed import EmbedSummary, check_failures, embed
 from jobs.groups import read_embedding_file, read_groups
 from jobs.report import report
 from jobs.session import ray_session
@@ -21,17 +21,19 @@ from reid.config import Config
 from reid.manifest import read_annotations
 
 
-def run_embed(config: Config) -> None:
+def run_embed(config: Config) -> EmbedSummary:
     """Sources → annotations.parquet, the embedding store, failures.parquet.
 
     Raises:
         TooManyFailuresError: after everything that worked was written.
     """
-    check_failures(*_embed(config), config.max_failures)
+    failures, summary = _embed(config)
+    check_failures(failures, summary.annotations, config.max_failures)
+    return summary
 
 
-def _embed(config: Config) -> tuple[pa.Table, int]:
-    """The embedding stage: its failures, and how many annotations there were."""
+def _embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
+    """The embedding stage, whatever failed in it."""
     started = time.perf_counter()
     annotations, notes = read_annotations(
         config.input,
@@ -58,7 +60,7 @@ def _embed(config: Config) -> tuple[pa.Table, int]:
         f"embed: {summary.embedded:,} embedded, {summary.reused:,} reused, {summary.failed:,} failed "
         f"({summary.seconds:.1f} s{rate}; {', '.join(summary.runtimes) or 'nothing to do'})"
     )
-    return failures, len(annotations)
+    return failures, summary
 
 
 def run_cluster(config: Config, embeddings: str | None = None) -> None:
@@ -103,9 +105,9 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
         TooManyFailuresError: at the end, after every stage has worked on the images that are fine.
     """
     started = time.perf_counter()
-    failures, annotations = _embed(config)
-    if len(failures) == annotations:
-        check_failures(failures, annotations, 0)  # nothing is left to cluster
+    failures, embedded = _embed(config)
+    if len(failures) == embedded.annotations:
+        check_failures(failures, embedded.annotations, 0)  # nothing is left to cluster
     run_cluster(config)
     if score is not None:
         tables.write_summary(config, "truth", score(config))
@@ -115,7 +117,7 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
     say(f"{time.perf_counter() - started:.0f} s in all. Results: {config.out}")
     if config.report.enabled:
         print(store.join(config.out, tables.REPORT))  # noqa: T201  the one line for a pipe
-    check_failures(failures, annotations, config.max_failures)
+    check_failures(failures, embedded.annotations, config.max_failures)
 
 
 def closing_table(summary: dict[str, Any]) -> Table:
