@@ -1,5 +1,6 @@
 """The embedding job on a real Ray: everything is accounted for, whatever dies or is broken."""
 
+import contextlib
 import os
 import re
 import runpy
@@ -379,6 +380,12 @@ def wait_until(what: Callable[[], Any], seconds: float = 120) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+def kill_marked(mark: str) -> None:
+    for pid in processes_marked(mark):
+        with contextlib.suppress(ProcessLookupError):  # it went by itself meanwhile
+            os.kill(pid, signal.SIGKILL)
+
+
 def test_a_run_whose_driver_is_killed_goes_on_where_it_was(
     make_photos: MakePhotos, tmp_path: Path, reid: Reid
 ) -> None:
@@ -405,12 +412,10 @@ def test_a_run_whose_driver_is_killed_goes_on_where_it_was(
         driver.wait()
         # Left alone, its Ray takes up to a minute to notice; what it would write in that time is the
         # business of the store, which keeps the first of two rows.
-        for pid in processes_marked(mark):
-            os.kill(pid, signal.SIGKILL)
+        kill_marked(mark)
         wait_until(lambda: not processes_marked(mark))
     finally:
-        for pid in processes_marked(mark):
-            os.kill(pid, signal.SIGKILL)
+        kill_marked(mark)
         log.close()
     (folder,) = (out / "embeddings").iterdir()
     before = written(folder)
