@@ -24,7 +24,7 @@ format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/.installed-bench ## Every benchmark; figures in benchmarks.json and on the screen
+bench: .venv/.installed-bench ## Every benchmark; figures in benchmarks/*.json and on the screen
 	$(BIN)/python -m tests.benchmarks --out benchmarks
 
 clean:

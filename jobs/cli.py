@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from reid.config import Config
 
 USAGE_ERROR = 2
+INTERRUPTED = 130  # Ctrl-C
 
 app = typer.Typer(
     help="Which images show the same individual? Re-identification of animals, from a folder of "
@@ -309,15 +310,14 @@ def run_command(name: str | None, argv: Sequence[str]) -> None:
         app(arguments, prog_name="reid")
     except SystemExit as done:
         # The parser's own exit code for a wrong flag is 2, which here means too many failed images.
+        if done.code == INTERRUPTED:
+            typer.secho("stopped; run the same command again to go on from here", err=True)
         sys.exit(InputError.exit_code if done.code == USAGE_ERROR else done.code)
     except ReidError as error:
         if "--debug" in arguments:
             raise
         typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("stopped; run the same command again to go on from here", err=True)
-        sys.exit(130)
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import re
 import sys
 import time
@@ -14,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import ray
 
 from jobs import tables
 from jobs.console import say
 from jobs.graph import stream_distributed_edges
 from jobs.groups import Group
+from jobs.session import joins_cluster
 from reid import cluster as clustering
 from reid import metrics, schema, store
 from reid.config import Cluster, Config
@@ -52,8 +53,13 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
     """Cluster every species and write clusters.parquet, identities.csv and tuning.json."""
     started = time.perf_counter()
     found: dict[str, Individuals] = {}
+
     # Species with labels first: their thresholds may have to serve the others.
-    for group in sorted(groups, key=lambda group: (not can_tune(group.identities), group.species)):
+    def lends_late(group: Group) -> tuple[bool, bool, str]:
+        lender = group.species == config.cluster.fallback_species
+        return not can_tune(group.identities), not lender, group.species
+
+    for group in sorted(groups, key=lends_late):
         began = time.perf_counter()
         found[group.species] = _find(
             config, group, {name: one.threshold for name, one in found.items()}
@@ -102,6 +108,11 @@ def _find(config: Config, group: Group, others: dict[str, Threshold]) -> Individ
     collapsed = None
     if settings.collapse_duplicates or settings.near_duplicate_distance is not None:
         hashes = group.content_hashes if settings.collapse_duplicates else None
+        if settings.collapse_duplicates and hashes is None:
+            raise InputError(
+                "cluster.collapse_duplicates: these embeddings have no column `content_hash`; leave it out, "
+                "or give cluster.near_duplicate_distance"
+            )
         collapsed = clustering.collapse(
             group.vectors,
             None if hashes is None else list(hashes),
@@ -149,6 +160,8 @@ def _fallback(settings: Cluster, group: Group, others: dict[str, Threshold]) -> 
     name = settings.fallback_species
     if name is None or name == group.species or can_tune(group.identities):
         return None
+    if settings.method in ("hdbscan", "kmeans"):  # no threshold to lend
+        return None
     if name not in others or others[name].eps is None:
         raise InputError(
             f"cluster.fallback_species: {name} has no threshold to lend; species with one: "
@@ -161,13 +174,17 @@ def _fallback(settings: Cluster, group: Group, others: dict[str, Threshold]) -> 
 def wants_tasks(config: Config) -> bool:
     """True if the neighbour search shall run as Ray tasks, and so needs a Ray session."""
     if config.cluster.distributed == "auto":
-        return bool(config.address or os.environ.get("RAY_ADDRESS"))
+        return joins_cluster(config.address)
     return config.cluster.distributed
 
 
 def _distributed(settings: Cluster) -> EdgeSource:
     """Edges by Ray tasks; needs a Ray session."""
-    gpus = 1 if _device(settings.device) == "cuda" else 0
+    # The driver often sits on a head without a GPU: what counts is what the cluster has.
+    on_gpu = settings.device.startswith("cuda") or (
+        settings.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
+    )
+    backend = "auto" if settings.backend == "cuml" else settings.backend
 
     def edges(vectors: np.ndarray, radius: float) -> Iterator[Edges]:
         # Up to min_samples 2 a block pair's forest says all that its edges do, in less to carry.
@@ -175,8 +192,8 @@ def _distributed(settings: Cluster) -> EdgeSource:
         return stream_distributed_edges(
             vectors,
             radius,
-            backend=settings.backend,
-            num_gpus_per_task=gpus,
+            backend=backend,
+            num_gpus_per_task=1 if on_gpu else 0,
             reduce=forest if settings.min_samples <= 2 else None,
         )
 
@@ -184,10 +201,14 @@ def _distributed(settings: Cluster) -> EdgeSource:
 
 
 def _device(wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
     import torch
 
+    if wanted.startswith("cuda") and not torch.cuda.is_available():
+        raise InputError(
+            f"cluster.device={wanted}: this machine has no CUDA device; use cpu or auto"
+        )
+    if wanted != "auto":
+        return wanted
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

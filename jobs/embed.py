@@ -6,7 +6,6 @@ with the number of images, and a shard that is repeated after a crash replaces i
 """
 
 import logging
-import os
 import sys
 import time
 import uuid
@@ -23,6 +22,7 @@ from ray.data import ActorPoolStrategy
 
 from jobs.console import progress, say
 from jobs.embed_worker import EmbedTask, EmbedWorker
+from jobs.session import joins_cluster
 from reid import embeddings, schema, store
 from reid.config import Config, Route
 from reid.embedder import Embedder, Recipe
@@ -73,6 +73,11 @@ def embed(config: Config, annotations: pa.Table) -> tuple[EmbedSummary, pa.Table
         task = _plan(config, route)
         summary.recipes |= dict.fromkeys(species, task.recipe.folder)
         summary.folders |= dict.fromkeys(species, task.folder)
+        changed = embeddings.drop_changed(task.folder, rows)
+        if changed:
+            say(
+                f"embed: {changed:,} images are no longer what was embedded under their names; again"
+            )
         stored = embeddings.stored_ids(task.folder)
         pending = rows.filter(pc.invert(pc.is_in(rows["annotation_id"], stored)))
         _forget_old_work(task)
@@ -211,7 +216,7 @@ def _check_fits(config: Config, task: EmbedTask, gpu: bool) -> None:
     Raises:
         InputError: this machine has no room for a single model actor.
     """
-    if config.address or os.environ.get("RAY_ADDRESS"):
+    if joins_cluster(config.address):
         return
     resources = ray.cluster_resources()
     if gpu and not resources.get("GPU"):
@@ -270,7 +275,7 @@ def _run(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
         compute=ActorPoolStrategy(
             min_size=1,
             max_size=None
-            if config.address and config.embed.workers == "auto"
+            if joins_cluster(config.address) and config.embed.workers == "auto"
             else min(workers, shards),
         ),
         num_cpus=task.threads if not gpu else None,

@@ -55,6 +55,8 @@ class EmbedWorker:
         device = task.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        elif device.startswith("cuda"):
+            device = "cuda"  # Ray gives each actor one GPU, which it sees as the first
         if task.images.decode == "nvjpeg":
             check_device(device)
         self.task = task
@@ -113,8 +115,11 @@ class EmbedWorker:
         failures.append(failed)
         all_failed = pa.concat_tables(failures)
         # Failures first: an embedding that is stored must never lack its shard's failures.
-        if len(all_failed):
-            store.write_table(store.join(self.task.folder, f"failed-{digest}.parquet"), all_failed)
+        failures_path = store.join(self.task.folder, f"failed-{digest}.parquet")
+        if not len(all_failed):
+            store.remove(failures_path)  # of an earlier attempt, which had less luck
+        else:
+            store.write_table(failures_path, all_failed)
         if len(table):
             store.write_table(store.join(self.task.folder, f"part-{digest}.parquet"), table)
         return len(table), len(all_failed)

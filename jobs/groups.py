@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from jobs import tables
 from reid import embeddings, schema, store
 from reid.errors import InputError
+from reid.manifest import known_identity
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,13 @@ def read_groups(out: str) -> list[Group]:
         stored = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
         if len(stored.found):
             here = rows.take(pa.array(stored.found))
+            keys = np.asarray(here["source_key"].to_pylist(), dtype=object)
+            if (keys != stored.source_keys).any():
+                raise InputError(
+                    f"{out}: {int((keys != stored.source_keys).sum())} embeddings of {species} were replaced "
+                    "by a run over other pictures of the same names; run `reid embed` again, and give "
+                    "collections that share a store one --root"
+                )
             groups.append(Group(species, here, stored.vectors, stored.content_hashes, folder))
     if not groups:
         raise InputError(
@@ -57,7 +65,7 @@ def read_embedding_file(path: str, species: str | None = None) -> list[Group]:
 
     Args:
         path: `.npy` with an (n, d) array, or `.parquet` with a column `embedding`, and, where known,
-            `annotation_id`, `image_path`, `identity` and `species`.
+            `annotation_id`, `image_path`, `identity`, `species` and `content_hash`.
         species: of rows that name none; "unknown" if not given.
 
     Raises:
@@ -80,7 +88,9 @@ def read_embedding_file(path: str, species: str | None = None) -> list[Group]:
     groups = []
     for kind in sorted(set(kinds)):
         here = np.flatnonzero(kinds == kind)
-        groups.append(Group(kind, rows.take(pa.array(here)), vectors[here], None, path))
+        hashes = columns.get("content_hash")
+        copies = None if hashes is None else np.asarray(hashes, dtype=object)[here]
+        groups.append(Group(kind, rows.take(pa.array(here)), vectors[here], copies, path))
     return groups
 
 
@@ -120,7 +130,7 @@ def _read_parquet(path: str) -> tuple[np.ndarray, dict[str, list[str | None]]]:
         )
     flat = column.flatten().cast(pa.float32()).to_numpy(zero_copy_only=False)
     vectors = np.ascontiguousarray(flat.reshape(len(table), -1) if len(table) else np.zeros((0, 1)))
-    names = ("annotation_id", "image_path", "identity", "species")
+    names = ("annotation_id", "image_path", "identity", "species", "content_hash")
     return vectors, {
         name: table[name].cast(pa.string()).to_pylist()
         for name in names
@@ -140,7 +150,7 @@ def _as_annotations(
         "image_path": columns.get("image_path") or ids,
         "root": [""] * n,
         "species": [name or species for name in columns.get("species") or [None] * n],
-        "identity": columns.get("identity") or [None] * n,
+        "identity": [known_identity(name) for name in columns.get("identity") or [None] * n],
     }
     return pa.Table.from_arrays(
         [

@@ -19,12 +19,11 @@ from reid.report import ReportData, TuningCurve, write_report
 THUMBNAIL_PIXELS = 256  # decoded at least this large; the report makes them smaller
 
 
-def report(config: Config, groups: Sequence[Group] | None = None) -> dict[str, Any]:
+def report(config: Config) -> dict[str, Any]:
     """Write report.html from what earlier stages wrote.
 
     Args:
         config: the resolved configuration.
-        groups: the species with their embeddings, where they are in memory already.
 
     Returns:
         What was written and what was left out.
@@ -32,7 +31,7 @@ def report(config: Config, groups: Sequence[Group] | None = None) -> dict[str, A
     Raises:
         InputError: an earlier stage has not run.
     """
-    groups = read_groups(config.out) if groups is None else groups
+    groups = read_groups(config.out)
     clusters = tables.read_stage(config.out, tables.CLUSTERS, "cluster").to_pandas()
     rows = pd.concat([group.rows.to_pandas() for group in groups], ignore_index=True)
     annotations = rows.merge(

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,13 @@ import ray
 from jobs.console import say
 from reid.errors import StorageError
 
+STDERR = 2  # file descriptor
 OBJECT_STORE_BYTES = 1 << 30  # paths and edges travel through it, pixels and embeddings do not
+
+
+def joins_cluster(address: str | None) -> bool:
+    """True if jobs run on a cluster that is there already, whose size may change as they run."""
+    return bool(address or os.environ.get("RAY_ADDRESS"))
 
 
 @contextmanager
@@ -38,13 +45,14 @@ def ray_session(address: str | None) -> Iterator[None]:
             # Ray warns, as an error, of how Ray Data starts its actors (ray issue 53727); what goes
             # wrong reaches us as exceptions.
             os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-                object_store_memory=OBJECT_STORE_BYTES,
-            )
+            with _silent_stderr():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.WARNING,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                )
     except (ConnectionError, RuntimeError) as error:
         raise StorageError(
             f"Ray: cannot {'join ' + joining if joining else 'start on this machine'}: {error}"
@@ -59,3 +67,17 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what native code prints to stderr: Ray's core says that its log level was set."""
+    sys.stderr.flush()
+    kept = os.dup(STDERR)
+    try:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), STDERR)
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)

@@ -21,6 +21,8 @@ SUMMARY = "summary.json"
 CONFIG = "config.yaml"
 REPORT = "report.html"
 
+STAGES = ("embed", "cluster", "truth", "report")
+
 PACKAGES = (
     "torch",
     "torchvision",
@@ -62,9 +64,12 @@ def read_summary(out: str) -> dict[str, Any]:
 
 
 def write_summary(config: Config, stage: str, values: Mapping[str, Any] | object) -> None:
-    """Replace one stage's part of summary.json, and keep the others'."""
+    """Replace one stage's part of summary.json; keep those of the stages before it."""
     plain = values if isinstance(values, Mapping) else dataclasses.asdict(values)  # type: ignore[call-overload]
-    summary = {**read_summary(config.out), stage: dict(plain), "versions": versions()}
+    # What later stages made of an earlier result is no longer true.
+    kept = STAGES[: STAGES.index(stage)]
+    summary = {name: value for name, value in read_summary(config.out).items() if name in kept}
+    summary |= {stage: dict(plain), "versions": versions()}
     store.write_json(store.join(config.out, SUMMARY), summary)
 
 

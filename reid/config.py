@@ -11,6 +11,7 @@ from reid import store
 from reid.errors import InputError
 
 Auto = Literal["auto"]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 ListOfStr = Annotated[list[str], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 # Pydantic's own words in the path of a problem, and no keys of the user's file.
@@ -62,7 +63,7 @@ class Embed(Route):
     )
     trust_remote_code: bool = Field(False, description="Let a hub model run its own code")
     revision: str | None = Field(None, description="Pinned commit of a hub model")
-    device: str = Field("auto", description="auto, cpu, cuda")
+    device: Device = Field("auto", description="auto, cpu, cuda")
     runtime: Literal["auto", "torch", "compile", "openvino"] = Field(
         "auto", description="auto: openvino on CPU where installed and checked, torch otherwise"
     )
@@ -108,7 +109,7 @@ class Cluster(Section):
     backend: Literal["auto", "numpy", "torch", "triton", "cuml"] = Field(
         "auto", description="What finds the neighbours"
     )
-    device: str = Field("auto", description="auto, cpu, cuda")
+    device: Device = Field("auto", description="auto, cpu, cuda")
     memory_gb: float = Field(2.0, gt=0, description="Budget of the blocked neighbour search")
     distributed: bool | Auto = Field(
         "auto", description="Neighbour search by Ray tasks; auto: on a cluster that was joined"

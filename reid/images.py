@@ -149,6 +149,8 @@ def lay_out(
         1, 9
     ):  # written by a broken camera; Pillow leaves such images alone
         orientation = 1
+    if image.format == "TIFF":
+        orientation = 1  # Pillow turns these itself, and says their upright size
     upright = image.size if orientation < 5 else image.size[::-1]
     return Layout(orientation, *upright, _pixel_box(bbox, upright, bbox_margin))
 

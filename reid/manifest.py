@@ -7,7 +7,7 @@ import hashlib
 import io
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,31 @@ def annotation_id(image_path: str, bbox: Sequence[float] | None) -> str:
     """A stable id: 24 hex digits from the image's path in its collection and the box."""
     box = "" if bbox is None else ",".join(f"{float(value):.3f}" for value in bbox)
     return hashlib.blake2b(f"{image_path}\n{box}".encode(), digest_size=12).hexdigest()
+
+
+def source_key(root: str, image_path: str, bbox: Sequence[float] | None) -> str:
+    """16 hex digits that change when another picture takes an annotation's id.
+
+    Over the file's place, the box, and, on local disks, the file's size and time of change: object
+    storage would have to be asked for each of them.
+    """
+    path = store.join(root, image_path)
+    written = ""
+    if not store.is_remote(path):
+        try:
+            status = Path(path).stat()
+            written = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:  # found out, and reported, when it is embedded
+            written = "absent"
+    box = None if bbox is None else [float(value) for value in bbox]
+    return hashlib.blake2b(f"{path}\n{box}\n{written}".encode(), digest_size=8).hexdigest()
+
+
+def known_identity(name: str | None) -> str | None:
+    """The identity that a label stands for: None where it is empty or says "unknown"."""
+    if name is None or name.strip().lower() in NULL_WORDS | {UNKNOWN_IDENTITY}:
+        return None
+    return name.strip()
 
 
 def read_annotations(
@@ -310,10 +335,13 @@ def _clean_labels(frame: pd.DataFrame, species: str | None) -> None:
         if name not in frame.columns:
             frame[name] = None
     frame["species"] = frame["species"].where(frame["species"].notna(), species or "unknown")
-    unknown = frame["identity"].map(
-        lambda name: isinstance(name, str) and name.lower() == UNKNOWN_IDENTITY
-    )
-    frame.loc[unknown.astype(bool), "identity"] = None
+    names = [known_identity(name) if isinstance(name, str) else None for name in frame["identity"]]
+    frame["identity"] = pd.Series(names, index=frame.index, dtype=object)
+    boxes = [box if isinstance(box, list) else None for box in frame["bbox"]]
+    frame["source_key"] = [
+        source_key(root, path, box)
+        for root, path, box in zip(frame["root"], frame["image_path"], boxes, strict=True)
+    ]
     missing = frame["annotation_id"].isna()
     frame.loc[missing, "annotation_id"] = [
         annotation_id(path, box if isinstance(box, list) else None)

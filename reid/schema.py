@@ -16,6 +16,7 @@ ANNOTATIONS = pa.schema(
         pa.field("location_id", pa.string()),
         pa.field("split", pa.string()),
         pa.field("image_id", pa.string()),  # the source's own id, carried through to the exports
+        pa.field("source_key", pa.string()),  # changes when another file, or box, takes this id
     ]
 )
 
@@ -50,6 +51,7 @@ def embeddings(dimension: int) -> pa.Schema:
             pa.field(
                 "content_hash", pa.string(), nullable=False
             ),  # of the file's bytes and the box
+            pa.field("source_key", pa.string()),  # of the annotation when it was embedded
             pa.field("width", pa.int32(), nullable=False),  # of the crop, pixels
             pa.field("height", pa.int32(), nullable=False),
         ]

@@ -20,6 +20,7 @@ def write_part(folder: str, ids: list[str], dimension: int = 3, shift: float = 0
             pa.array(["lynx"] * len(ids)),
             pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension),
             pa.array([f"hash of {name}" for name in ids]),
+            pa.array([f"key of {name}" for name in ids]),
             pa.array([10] * len(ids), pa.int32()),
             pa.array([20] * len(ids), pa.int32()),
         ],
@@ -123,3 +124,22 @@ def test_a_broken_part_is_an_error_that_names_it(tmp_path: Path) -> None:
     Path(path).write_bytes(Path(path).read_bytes()[:-7])
     with pytest.raises(StorageError, match=Path(path).name):
         embeddings.read_embeddings(str(tmp_path), ["a1"])
+
+
+def test_what_another_picture_has_taken_the_name_of_is_dropped(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    write_part(folder, ["a1", "a2", "a3"])
+    write_part(folder, ["a4"])
+    now = pa.table(
+        {
+            "annotation_id": ["a2", "a1", "a4", "a9"],
+            "source_key": ["another picture", "key of a1", "another picture", "key of a9"],
+        }
+    )
+    assert embeddings.drop_changed(folder, now) == 2
+    assert embeddings.stored_ids(folder).to_pylist() == ["a1", "a3"], "a3 was not asked about"
+    assert len(embeddings.parts(folder)) == 1, "a part without rows goes"
+    assert embeddings.drop_changed(folder, now) == 0
+    kept = embeddings.read_embeddings(folder, ["a3", "a1"])
+    assert kept.vectors[:, 0].tolist() == [3, 1]
+    assert kept.source_keys.tolist() == ["key of a3", "key of a1"]

@@ -158,3 +158,19 @@ def test_resize_agrees_with_pillow() -> None:
     ):
         expected = np.asarray(Image.fromarray(noise).resize((64, 64), method))
         assert close(resize(noise, 64, name), expected, 1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF"])
+def test_a_box_is_cut_upright_in_every_format_that_can_be_turned(
+    kind: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(picture(), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    turned = Image.fromarray(picture())
+    turned.getexif()[0x0112] = orientation
+    upright = np.asarray(ImageOps.exif_transpose(turned))
+    crop = decode_crop(data, [5, 10, 20, 30], target=64)
+    assert (crop.width, crop.height) == (20, 30)
+    assert np.array_equal(crop.pixels, upright[10:40, 5:25])

@@ -165,3 +165,34 @@ def test_cuml_gives_the_same_labels(min_samples: int) -> None:
     ours = find_individuals(VECTORS, threshold, min_samples=min_samples)
     theirs = find_individuals(VECTORS, threshold, min_samples=min_samples, backend="cuml")
     np.testing.assert_array_equal(theirs.labels, ours.labels)
+
+
+def test_collapsing_is_refused_where_images_are_not_counted() -> None:
+    collapsed = cluster.collapse(VECTORS, None, 0.02)
+    for method in ("hdbscan", "kmeans"):
+        threshold = find_threshold(VECTORS, HALF, method=method)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="duplicates cannot be collapsed"):
+            find_individuals(VECTORS, threshold, n_clusters=12, collapsed=collapsed)
+
+
+def test_a_species_whose_images_are_all_far_apart_does_not_stop_the_others() -> None:
+    threshold = find_threshold(np.eye(3, dtype=np.float32), NOBODY[:3], max_eps=0.3)
+    assert (threshold.eps, threshold.source) == (0.3, "estimated")
+    assert find_individuals(np.eye(3, dtype=np.float32), threshold).labels.tolist() == [-1] * 3
+
+
+def test_auto_takes_dbscan_where_linkage_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = cluster.linkage_forest
+
+    def small(graph: neighbors.Graph, *arguments: object, **options: object) -> cluster.Forest:
+        if graph.n == len(VECTORS):
+            raise InputError("average linkage: too many rows are connected")
+        return whole(graph, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(cluster, "linkage_forest", small)
+    vectors, names = population(spread=0.45, seed=1)
+    half = np.where(np.arange(len(names)) % 2 == 0, names, None)
+    threshold = find_threshold(vectors, half, method="auto")
+    assert threshold.method == "dbscan"
+    chosen = [row for row in threshold.tried if row["chosen"]]
+    assert chosen[0]["method"] == "dbscan"

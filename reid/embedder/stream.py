@@ -77,7 +77,7 @@ def embed_annotations(
 
     Args:
         embedder: the loaded models.
-        annotations: columns annotation_id, root, image_path, bbox, species.
+        annotations: columns annotation_id, root, image_path, bbox, species, source_key.
         threads: decoding threads.
         decode: `scaled` and `full` as in `reid.images.decode_crop`; `nvjpeg` decodes plain JPEGs on the
             embedder's device (see `device_decode.py`), and every other file in `full`.
@@ -123,7 +123,7 @@ def embed_annotations(
             return _Failed(row, "decode", str(error))
         return _Decoded(row, content_hash(data, row["bbox"]), crop.width, crop.height, inputs)
 
-    columns = ["annotation_id", "root", "image_path", "bbox", "species"]
+    columns = ["annotation_id", "root", "image_path", "bbox", "species", "source_key"]
     rows = annotations.select(columns).to_pylist()
     done: list[tuple[_Decoded, np.ndarray]] = []
     failed: list[_Failed] = []
@@ -205,6 +205,7 @@ def _embeddings_table(done: Sequence[tuple[_Decoded, np.ndarray]], dimension: in
         # A plain Arrow type: polars and DuckDB do not know Ray's tensor extension.
         pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), dimension),
         pa.array([item.content_hash for item in items], pa.string()),
+        pa.array([item.row["source_key"] for item in items], pa.string()),
         pa.array([item.width for item in items], pa.int32()),
         pa.array([item.height for item in items], pa.int32()),
     ]

@@ -74,13 +74,20 @@ def find_individuals(
         InputError: rows that are not unit vectors, or a component too large for linkage.
     """
     neighbors.check_unit_rows(vectors)
+    on_cuml = backend == "cuml" and threshold.method == "dbscan" and threshold.k1 is None
+    if collapsed is not None and (on_cuml or threshold.method in ("hdbscan", "kmeans")):
+        raise InputError(
+            f"duplicates cannot be collapsed for {'cuml' if on_cuml else threshold.method}, which does not "
+            "know how many images a row stands for; leave out cluster.collapse_duplicates and "
+            "cluster.near_duplicate_distance"
+        )
     search = "auto" if backend == "cuml" else backend
     nearest, distance = neighbors.nearest(vectors, device=device)
 
     def clustered(
         rows: NDArray[np.float32], weights: NDArray[np.int64] | None
     ) -> NDArray[np.int64]:
-        if backend == "cuml" and threshold.method == "dbscan" and threshold.eps is not None:
+        if on_cuml and threshold.eps is not None:
             return cluster.cuml_dbscan(rows, threshold.eps, min_samples)
         if edges is not None:
             source = edges
@@ -110,7 +117,7 @@ def find_individuals(
         labels, eps=threshold.eps, ceiling=threshold.ceiling, at_edge=threshold.at_edge
     )
     n, d = vectors.shape
-    used = backend if backend == "cuml" else neighbors.choose_backend(n, d, device, search)
+    used = "cuml" if on_cuml else neighbors.choose_backend(n, d, device, search)
     return Individuals(labels, threshold, nearest, distance, warnings, notes, used)
 
 
@@ -130,7 +137,7 @@ def _labels(
     if method == "kmeans":
         if n_clusters is None:
             raise InputError("kmeans needs cluster.n_clusters, the number of individuals")
-        return cluster.kmeans(rows, n_clusters, seed)
+        return cluster.kmeans(rows, min(n_clusters, len(rows)), seed)
     if eps is None:  # one image
         return np.full(len(rows), -1, dtype=np.int64)
     if threshold.k1 is not None:

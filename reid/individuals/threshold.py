@@ -1,7 +1,7 @@
 """How alike is alike enough? A threshold from labels, from another species, or from the data alone."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -122,26 +122,42 @@ def find_threshold(
         return Threshold(eps, "given", method, "given in the configuration", k1=on)
     if can_tune(identities):
         known = np.asarray(encode_labels(identities) >= 0)
-        tuned = tune(
-            vectors[known],
-            identities[known],
-            method=method,
-            rerank=rerank,
-            criterion=criterion,
-            min_samples=min_samples,
-            jaccard_weight=jaccard_weight,
-            images_per_individual=images_per_individual,
-            ceiling=max_eps,
-            device=device,
-        )
+
+        def tune_with(
+            kind: Literal["dbscan", "average", "complete", "auto"], mode: Rerank
+        ) -> Tuning:
+            return tune(
+                vectors[known],
+                identities[known],
+                method=kind,
+                rerank=mode,
+                criterion=criterion,
+                min_samples=min_samples,
+                jaccard_weight=jaccard_weight,
+                images_per_individual=images_per_individual,
+                ceiling=max_eps,
+                device=device,
+            )
+
+        tuned = tune_with(method, rerank)
         curve = tuned.curve
         if images_per_individual is None and (collapsed is not None or not known.all()):
             # Unlabelled rows chain labelled ones together, so the threshold is fitted among them:
             # on the built-in herd that lost nothing against the truth, where labelled rows alone did.
             source = edges or partial(neighbors.stream_edges, device=device)
-            curve = _joint_curve(
-                vectors, identities, tuned, min_samples, jaccard_weight, source, collapsed
-            )
+            try:
+                curve = _joint_curve(
+                    vectors, identities, tuned, min_samples, jaccard_weight, source, collapsed
+                )
+            except InputError as error:  # too many connected rows for linkage
+                if method != "auto" or tuned.method == "dbscan":
+                    raise
+                note = f"{tuned.method} linkage did better on held-out individuals, but: {error}"
+                tuned = tune_with("dbscan", "off")
+                tuned = replace(tuned, notes=[note, *tuned.notes])
+                curve = _joint_curve(
+                    vectors, identities, tuned, min_samples, jaccard_weight, source, collapsed
+                )
         return _from_curve(tuned, curve, criterion)
     if fallback is not None:
         return fallback
@@ -218,6 +234,9 @@ def _estimated(
         return Threshold(None, "none", "dbscan", "one image: nothing to compare it with")
     ceiling = max_eps or search_ceiling(vectors, UNLABELLED_NEIGHBOURS, seed=seed)
     forest = cluster.streamed_forest(edges(vectors, ceiling), len(vectors), max(2, min_samples))
+    if not len(forest.merges):
+        note = f"no labels, and no two images within {ceiling:.4g}: each stands alone"
+        return Threshold(ceiling, "estimated", chosen, note)
     guess = estimate_from_forest(forest, ceiling)
     return Threshold(
         eps=guess.eps,

@@ -84,3 +84,16 @@ def test_bad_files(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="run `reid embed` first"):
         read_groups(str(tmp_path))
+
+
+def test_labels_that_say_unknown_are_no_individual(tmp_path: Path) -> None:
+    parquet(
+        tmp_path / "e.parquet",
+        embedding=rows().tolist(),
+        identity=["x", "Unknown", "", "nan", "x", None],
+        content_hash=list("aabcde"),
+    )
+    (group,) = read_embedding_file(str(tmp_path / "e.parquet"))
+    assert group.identities.tolist() == ["x", None, None, None, "x", None]
+    assert group.content_hashes is not None
+    assert group.content_hashes.tolist() == list("aabcde")
