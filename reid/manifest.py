@@ -47,11 +47,11 @@ def annotation_id(image_path: str, bbox: Sequence[float] | None) -> str:
 def source_key(root: str, image_path: str, bbox: Sequence[float] | None) -> str:
     """16 hex digits that change when another picture takes an annotation's id.
 
-    Over the file's place, the box, and, on local disks, the file's size and time of change: object
-    storage would have to be asked for each of them.
+    On local disks over the box and the file's size and time of change, so that a collection may be
+    moved; on object storage, which would have to be asked for each of them, over the file's place.
     """
     path = store.join(root, image_path)
-    written = ""
+    written = path
     if not store.is_remote(path):
         try:
             status = Path(path).stat()
@@ -59,7 +59,7 @@ def source_key(root: str, image_path: str, bbox: Sequence[float] | None) -> str:
         except OSError:  # found out, and reported, when it is embedded
             written = "absent"
     box = None if bbox is None else [float(value) for value in bbox]
-    return hashlib.blake2b(f"{path}\n{box}\n{written}".encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(f"{box}\n{written}".encode(), digest_size=8).hexdigest()
 
 
 def known_identity(name: str | None) -> str | None:

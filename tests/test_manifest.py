@@ -1,5 +1,6 @@
 """Sources of every kind become the same table."""
 
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -7,7 +8,7 @@ import pytest
 
 from reid import schema
 from reid.errors import InputError
-from reid.manifest import annotation_id, read_annotations
+from reid.manifest import annotation_id, read_annotations, source_key
 
 
 @pytest.fixture
@@ -179,3 +180,18 @@ def test_nothing_found(tmp_path: Path) -> None:
         read_annotations([str(tmp_path)])
     with pytest.raises(InputError, match="no image found"):
         read_annotations([f"{tmp_path}/*.jpg"])
+
+
+def test_a_source_key_follows_the_file_and_not_its_place(tmp_path: Path) -> None:
+    one, moved = tmp_path / "one", tmp_path / "moved"
+    one.mkdir()
+    (one / "a.jpg").write_bytes(b"picture")
+    key = source_key(str(one), "a.jpg", None)
+    one.rename(moved)
+    assert source_key(str(moved), "a.jpg", None) == key
+    assert source_key(str(moved), "a.jpg", [0, 0, 1, 1]) != key
+    (moved / "a.jpg").write_bytes(b"another")
+    os.utime(moved / "a.jpg", ns=(0, 0))
+    assert source_key(str(moved), "a.jpg", None) != key
+    places = {source_key(root, "a.jpg", None) for root in ("s3://a", "s3://b")}
+    assert len(places) == 2

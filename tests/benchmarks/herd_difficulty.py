@@ -154,8 +154,8 @@ def main() -> None:
                     f"{result['model_ari']:>9.3f} {result['pixel_map']:>9.3f} {result['model_map']:>9.3f}",
                     flush=True,
                 )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2), encoding="utf-8")
+    if arguments.out:
+        arguments.out.write_text(json.dumps(results, indent=2), encoding="utf-8")
 
 
 if __name__ == "__main__":
