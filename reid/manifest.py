@@ -116,7 +116,7 @@ def _read_source(
     source: str, root: str | None, notes: list[str], seen: tuple[str, ...]
 ) -> Iterator[pd.DataFrame]:
     suffix = PurePosixPath(source).suffix.lower()
-    if any(character in source for character in "*?["):
+    if any(character in source for character in "*?[") and not store.exists(source):
         base, matches = _expand_glob(source)
         yield _image_frame(source, matches, root or base)
     elif not store.exists(source):
@@ -300,7 +300,9 @@ def _table_frame(source: str, root: str | None, notes: list[str]) -> pd.DataFram
 
 def _text(column: pd.Series) -> pd.Series:
     """Strings, with None for what is empty; numbers in a Parquet column keep their plain form."""
-    values = [None if value is None or value is pd.NA else str(value).strip() for value in column]
+    # A Parquet column of whole numbers becomes floats where one is missing.
+    plain = [int(v) if isinstance(v, float) and v.is_integer() else v for v in column]
+    values = [None if value is None or value is pd.NA else str(value).strip() for value in plain]
     return pd.Series(
         [
             None if value is None or value.lower() in NULL_WORDS | {"nat"} else value

@@ -195,3 +195,18 @@ def test_a_source_key_follows_the_file_and_not_its_place(tmp_path: Path) -> None
     assert source_key(str(moved), "a.jpg", None) != key
     places = {source_key(root, "a.jpg", None) for root in ("s3://a", "s3://b")}
     assert len(places) == 2
+
+
+def test_numbers_keep_their_plain_form_beside_empty_cells(tmp_path: Path) -> None:
+    pd.DataFrame({"path": ["a.jpg", "b.jpg"], "identity": [12, None]}).to_parquet(
+        tmp_path / "t.parquet"
+    )
+    table, _ = read_annotations([str(tmp_path / "t.parquet")])
+    assert table["identity"].to_pylist() == ["12", None]
+
+
+def test_a_folder_whose_name_looks_like_a_glob(tmp_path: Path) -> None:
+    folder = tmp_path / "night [2024]"
+    folder.mkdir()
+    (folder / "1.jpg").touch()
+    assert paths(folder) == ["1.jpg"]
