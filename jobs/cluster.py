@@ -17,7 +17,7 @@ import ray
 
 from jobs import tables
 from jobs.console import say
-from jobs.graph import stream_distributed_edges
+from jobs.graph import distributed_radius_graph, stream_distributed_edges
 from jobs.groups import Group
 from jobs.session import joins_cluster
 from reid import cluster as clustering
@@ -34,6 +34,7 @@ from reid.individuals import (
     find_threshold,
 )
 
+SPILL = "edges-waiting"  # folder below the output, gone when a run ends
 RETRIEVAL_ROWS = 10_000  # each is compared with all; beyond it takes longer than the clustering
 
 
@@ -104,7 +105,7 @@ def _find(config: Config, group: Group, others: dict[str, Threshold]) -> Individ
         group.species, None if settings.eps == "auto" else settings.eps
     )
     device = _device(settings.device)
-    source = _distributed(settings) if wants_tasks(config) else None
+    source = _distributed(config) if wants_tasks(config) else None
     collapsed = None
     if settings.collapse_duplicates or settings.near_duplicate_distance is not None:
         hashes = group.content_hashes if settings.collapse_duplicates else None
@@ -178,24 +179,32 @@ def wants_tasks(config: Config) -> bool:
     return config.cluster.distributed
 
 
-def _distributed(settings: Cluster) -> EdgeSource:
+def _distributed(config: Config) -> EdgeSource:
     """Edges by Ray tasks; needs a Ray session."""
+    settings = config.cluster
     # The driver often sits on a head without a GPU: what counts is what the cluster has.
     on_gpu = settings.device.startswith("cuda") or (
         settings.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
     )
-    backend = "auto" if settings.backend == "cuml" else settings.backend
+    options: dict[str, Any] = {
+        "backend": "auto" if settings.backend == "cuml" else settings.backend,
+        "num_gpus_per_task": 1 if on_gpu else 0,
+    }
 
     def edges(vectors: np.ndarray, radius: float) -> Iterator[Edges]:
-        # Up to min_samples 2 a block pair's forest says all that its edges do, in less to carry.
-        forest = partial(clustering.minimum_forest, len(vectors))
-        return stream_distributed_edges(
+        if settings.min_samples <= 2:
+            # A block pair's forest says all that its edges do, in less to carry.
+            forest = partial(clustering.minimum_forest, len(vectors))
+            yield from stream_distributed_edges(vectors, radius, reduce=forest, **options)
+            return
+        graph = distributed_radius_graph(
             vectors,
             radius,
-            backend=backend,
-            num_gpus_per_task=1 if on_gpu else 0,
-            reduce=forest if settings.min_samples <= 2 else None,
+            spill_bytes=int(settings.memory_gb * 2**30),
+            spill_dir=store.join(config.out, SPILL),
+            **options,
         )
+        yield graph.edges, graph.distances
 
     return edges
 
