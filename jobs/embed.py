@@ -1,8 +1,9 @@
 """Annotations → embeddings: Ray Data hands shards of rows to model actors, which write Parquet.
 
-This is the driver's side; `embed_worker.py` is the actor's. Ray carries shard numbers and counts. An actor reads the rows of its shard, opens the images, embeds
-them and writes one part file, so that neither pixels nor embeddings travel, memory does not grow
-with the number of images, and a shard that is repeated after a crash replaces itself.
+This is the driver's side; `embed_worker.py` is the actor's. Ray carries shard numbers and counts. An
+actor reads the rows of its shard, opens the images, embeds them and writes one part file, so that
+neither pixels nor embeddings travel, memory does not grow with the number of images, and a shard that
+is repeated after a crash replaces itself.
 """
 
 import logging
@@ -20,6 +21,7 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy
 
+from jobs import tables
 from jobs.console import progress, say
 from jobs.embed_worker import EmbedTask, EmbedWorker
 from jobs.session import joins_cluster
@@ -154,7 +156,6 @@ def _plan(config: Config, route: Route) -> EmbedTask:
     if not store.is_remote(folder):
         folder = store.filesystem(folder)[1]  # workers have another working directory
     run = f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    cpus = _cpus_per_worker(config)
     return EmbedTask(
         models=names,
         trust_remote_code=config.embed.trust_remote_code,
@@ -165,16 +166,12 @@ def _plan(config: Config, route: Route) -> EmbedTask:
         device=config.embed.device,
         runtime=config.embed.runtime,
         batch_size=None if config.embed.batch_size == "auto" else config.embed.batch_size,
-        threads=cpus,
+        threads=_cpus_per_worker(config),
         images=config.images,
     )
 
 
 def _describe(task: EmbedTask) -> dict[str, Any]:
-    import torch
-
-    import reid
-
     recipe = task.recipe
     return {
         "fingerprint": recipe.fingerprint,
@@ -184,11 +181,7 @@ def _describe(task: EmbedTask) -> dict[str, Any]:
         "precision": recipe.precision,
         "decode": recipe.decode,
         "bbox_margin": recipe.bbox_margin,
-        "versions": {
-            "reid": reid.__version__,
-            "torch": torch.__version__,
-            "pyarrow": pa.__version__,
-        },
+        "versions": tables.versions(),
     }
 
 

@@ -83,9 +83,10 @@ class EmbedWorker:
         for shard in batch["id"]:
             embedded, failed = self._shard(int(shard))
             for name, value in (
-                ("shard", int(shard)), ("embedded", embedded), ("failed", failed),
+                ("embedded", embedded),
+                ("failed", failed),
                 ("runtime", f"{self.embedder.device}: {self.embedder.runtime}"),
-            ):  # fmt: skip
+            ):
                 counts[name].append(value)
         return {name: np.asarray(values) for name, values in counts.items()}
 

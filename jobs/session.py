@@ -16,9 +16,14 @@ STDERR = 2  # file descriptor
 OBJECT_STORE_BYTES = 1 << 30  # paths and edges travel through it, pixels and embeddings do not
 
 
+def cluster_address(address: str | None) -> str | None:
+    """The cluster that jobs join: `address`, or RAY_ADDRESS; None where Ray starts on this machine."""
+    return address or os.environ.get("RAY_ADDRESS") or None
+
+
 def joins_cluster(address: str | None) -> bool:
     """True if jobs run on a cluster that is there already, whose size may change as they run."""
-    return bool(address or os.environ.get("RAY_ADDRESS"))
+    return cluster_address(address) is not None
 
 
 @contextmanager
@@ -34,7 +39,7 @@ def ray_session(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    joining = address or os.environ.get("RAY_ADDRESS")
+    joining = cluster_address(address)
     started = time.perf_counter()
     # That local clusters ask for a token is no news to somebody who runs a job on one machine.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)

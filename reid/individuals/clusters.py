@@ -1,7 +1,8 @@
 """A threshold and unit vectors of one species → clusters, and what looks odd about them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from reid import cluster, neighbors, tune
 from reid.cluster import Collapsed
 from reid.errors import InputError
-from reid.individuals.graphs import Edges, EdgeSource, connected, reranked
+from reid.individuals.graphs import EdgeSource, connected, reranked
 from reid.individuals.threshold import Threshold
 
 # Up to here what near-duplicates change is measured by clustering twice.
@@ -83,21 +84,15 @@ def find_individuals(
         )
     search = "auto" if backend == "cuml" else backend
     nearest, distance = neighbors.nearest(vectors, device=device)
+    source = edges or partial(
+        neighbors.stream_edges, backend=search, device=device, memory_bytes=memory_bytes
+    )
 
     def clustered(
         rows: NDArray[np.float32], weights: NDArray[np.int64] | None
     ) -> NDArray[np.int64]:
         if on_cuml and threshold.eps is not None:
             return cluster.cuml_dbscan(rows, threshold.eps, min_samples)
-        if edges is not None:
-            source = edges
-        else:
-
-            def source(rows: NDArray[np.float32], radius: float) -> Iterable[Edges]:
-                return neighbors.stream_edges(
-                    rows, radius, backend=search, device=device, memory_bytes=memory_bytes
-                )
-
         return _labels(
             rows, threshold, source, min_samples, weights, n_clusters, jaccard_weight, seed
         )

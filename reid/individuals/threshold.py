@@ -120,6 +120,7 @@ def find_threshold(
             )
         on = k1 if rerank == "on" else None
         return Threshold(eps, "given", method, "given in the configuration", k1=on)
+    source = edges or partial(neighbors.stream_edges, device=device)
     if can_tune(identities):
         known = np.asarray(encode_labels(identities) >= 0)
 
@@ -139,29 +140,28 @@ def find_threshold(
                 device=device,
             )
 
+        def joint_curve(tuned: Tuning) -> Sweep:
+            return _joint_curve(
+                vectors, identities, tuned, min_samples, jaccard_weight, source, collapsed
+            )
+
         tuned = tune_with(method, rerank)
         curve = tuned.curve
         if images_per_individual is None and (collapsed is not None or not known.all()):
             # Unlabelled rows chain labelled ones together, so the threshold is fitted among them:
             # on the built-in herd that lost nothing against the truth, where labelled rows alone did.
-            source = edges or partial(neighbors.stream_edges, device=device)
             try:
-                curve = _joint_curve(
-                    vectors, identities, tuned, min_samples, jaccard_weight, source, collapsed
-                )
+                curve = joint_curve(tuned)
             except InputError as error:  # too many connected rows for linkage
                 if method != "auto" or tuned.method == "dbscan":
                     raise
                 note = f"{tuned.method} linkage did better on held-out individuals, but: {error}"
                 tuned = tune_with("dbscan", "off")
                 tuned = replace(tuned, notes=[note, *tuned.notes])
-                curve = _joint_curve(
-                    vectors, identities, tuned, min_samples, jaccard_weight, source, collapsed
-                )
+                curve = joint_curve(tuned)
         return _from_curve(tuned, curve, criterion)
     if fallback is not None:
         return fallback
-    source = edges or partial(neighbors.stream_edges, device=device)
     return _estimated(vectors, method, rerank, min_samples, max_eps, seed, source)
 
 
