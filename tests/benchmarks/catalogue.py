@@ -7,7 +7,8 @@ Made-up embeddings (`data.py`) come in nightly uploads of equal size; their vect
 the embedding stage leaves them. Timed for each night: reading the upload's rows and the catalogue,
 `decide` (vectors read, new × all searched, edges written, everybody identified) with the search apart,
 and `commit` (rows merged into the Delta table, events staged and published). Then all rows in one run
-on a new catalogue. Both must give the same individuals.
+on a new catalogue. Both must give the same individuals. Noted too: bytes a row on disk, edges a row,
+and the peak memory of the process, from which the README reckons larger catalogues.
 
 New × all grows with the catalogue, so night k costs about k times the search of the first and the
 total is that of all pairs; a search from scratch each night would cost a third of nights times more.
@@ -34,6 +35,7 @@ from reid import embeddings, schema, store
 from reid.catalogue import new_run_id, open_catalogue, update
 from reid.config import load_config
 from tests.benchmarks.data import bench_rows
+from tests.benchmarks.versus import peak_bytes
 
 RECIPE = "made-up"
 KNOWN, NEW = 0.30, 0.38
@@ -120,6 +122,13 @@ def individuals(catalogue: Path) -> set[frozenset[str]]:
     return set(rows.groupby("identity_id")["annotation_id"].agg(frozenset))
 
 
+def bytes_on_disk(catalogue: Path) -> dict[str, int]:
+    """Of the vectors, and of all the rest: rows, edges and events, as they are and were."""
+    sizes = {path: path.stat().st_size for path in catalogue.rglob("*") if path.is_file()}
+    vectors = sum(n for path, n in sizes.items() if catalogue / "embeddings" in path.parents)
+    return {"vectors": vectors, "rest": sum(sizes.values()) - vectors}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path)
@@ -143,13 +152,21 @@ def main() -> int:
                 f"{found['individuals']:,} individuals",
                 flush=True,
             )
+        peak = {"nights": peak_bytes()}
         once = night(at_once, ids, rows)
+        peak["at_once"] = peak_bytes()
+        disk = {"nights": bytes_on_disk(grown), "at_once": bytes_on_disk(at_once)}
         same = individuals(grown) == individuals(at_once)
     total = sum(one["total"] for one in each)
     print(
         f"at once: {once['total']:.1f} s (search {once['search']:.1f}, commit {once['commit']:.1f}); all nights "
         f"{total:.1f} s, {total / once['total']:.2f} times that; last night {each[-1]['total'] / each[0]['total']:.1f} "
         f"times the first; the same individuals: {same}"
+    )
+    print(
+        f"at once, for each row: {disk['at_once']['vectors'] / args.n:,.0f} B of vectors and "
+        f"{disk['at_once']['rest'] / args.n:,.0f} B of tables on disk, {once['edges'] / args.n:.1f} edges; "
+        f"peak memory {peak['at_once'] / 1e9:.2f} GB"
     )
     if args.out:
         figures = {
@@ -159,6 +176,8 @@ def main() -> int:
             "at_once": once,
             "total_to_at_once": total / once["total"],
             "same_individuals": same,
+            "bytes_on_disk": disk,
+            "peak_bytes": peak,
             "machine": platform.processor() or platform.machine(),
             "versions": tables.versions(),
         }
