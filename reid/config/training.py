@@ -109,9 +109,9 @@ class Finetune(Section):
     compile: bool = False
 
     # Augmentation.
-    crop_scale: float = Field(0.6, gt=0, le=1, description="Least share of the area kept")
+    crop_scale: float = Field(0.5, gt=0, le=1, description="Least share of the area kept")
     crop_ratio: float = Field(1.33, ge=1)
-    rotation_degrees: NotNegative = 10.0
+    rotation_degrees: NotNegative = 15.0
     translation: float = Field(0.0, ge=0, lt=1)
     zoom: float = Field(0.0, ge=0, lt=1)
     shear_degrees: NotNegative = 0.0
@@ -119,11 +119,11 @@ class Finetune(Section):
     no_flip_species: tuple[str, ...] = Field(
         (), description="Never mirrored, as their flanks differ"
     )
-    brightness: Share = 0.3
-    contrast: Share = 0.3
+    brightness: Share = 0.4
+    contrast: Share = 0.4
     saturation: Share = 0.3
     hue: float = Field(0.0, ge=0, le=0.5)
-    erase_probability: Share = 0.25
+    erase_probability: Share = 0.5
     erase_area: Range = (0.02, 0.2)
     blur_probability: Share = 0.0
     blur_sigma: Range = (0.1, 2.0)
