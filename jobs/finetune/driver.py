@@ -234,10 +234,10 @@ def _finished(config: Config, plan: Plan, *, more_time: bool = False) -> bool:
         metrics = store.read_json(store.join(plan.out, outcome.METRICS))
     except FileNotFoundError:
         return False
+    if metrics["stopped"] != OUT_OF_TIME:
+        return True
     limit = config.finetune.time_limit_minutes
-    given = metrics.get("time_limit_minutes")
-    more = more_time or limit is None or limit > given
-    return not (metrics["stopped"] == OUT_OF_TIME and more)
+    return not (more_time or limit is None or limit > metrics["time_limit_minutes"])
 
 
 def _tell_why_it_stopped(config: Config, watch: Watch) -> None:

@@ -1,0 +1,145 @@
+"""What the fine-tuning job does around its training, which is made up here. No Ray, no network.
+
+A run killed at any moment, and every order of settings, can so be tried in well under a second.
+"""
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from jobs import tables
+from jobs.cli import run_command
+from jobs.finetune import driver, epochs
+from jobs.finetune.watch import Watch
+from jobs.finetune.worker import FINISHED, OUT_OF_TIME, TrainTask
+from reid import schema, store
+
+EPOCHS = 3
+
+Finetune = Callable[..., int]
+
+
+def record_of(epoch: int) -> dict[str, Any]:
+    return {
+        "epoch": epoch, "score": None, "validation": {}, "loss": 1.0 / (epoch + 1), "lr": 0.1,
+        "grad_norm": 1.0, "images": 9, "images_per_second": 2.0, "seconds": 3.0, "steps": 2,
+        "losses": [(0, 1.0), (1, 0.5)], "finished_at": 100.0 + epoch, "notes": [],
+    }  # fmt: skip
+
+
+class MadeUp:
+    """Stands in for training and embedding.
+
+    Attributes:
+        trained: the epochs that were trained, in order.
+        better: the model finds every individual; else it finds none.
+        dies_in: folder of the run whose training is killed before its next epoch.
+    """
+
+    def __init__(self) -> None:
+        self.trained: list[int] = []
+        self.better = True
+        self.dies_in: str | None = None
+
+    def train(self, _config: Any, task: TrainTask, watch: Watch, *, workers: int) -> None:
+        last = epochs.latest(task.folder)
+        history = [] if last is None else epochs.read_history(task.folder, last)
+        watch.see(
+            {"kind": "start", "device": "cpu", "workers": workers, "images": 9, "history": history}
+        )
+        stopped = FINISHED
+        while len(history) < task.settings.epochs:
+            if task.time_limit_minutes is not None and len(history) >= task.time_limit_minutes:
+                stopped = OUT_OF_TIME  # an epoch takes a minute
+                break
+            if self.dies_in is not None and self.dies_in in task.folder:
+                raise KeyboardInterrupt
+            epoch = len(history)
+            history = [*history, record_of(epoch)]
+            self.trained.append(epoch)
+            place = epochs.path(task.folder, epoch)
+            store.write_bytes(store.join(place, "model.safetensors"), f"{epoch}".encode())
+            store.write_json(store.join(place, "model.json"), {"training": {"epoch": epoch + 1}})
+            store.write_json(store.join(place, "history.json"), history)
+            watch.see({"kind": "epoch", "record": history[-1]})
+        watch.see({"kind": "stop", "reason": stopped, "ranks": ["digest"]})
+
+    def embed_rows(self, _config: Any, model: str, plan: Any) -> tuple[np.ndarray, Any]:
+        vectors = np.eye(len(plan.rows), dtype=np.float32)  # nobody is near anybody
+        if "epoch-" in model and self.better:
+            _, codes = np.unique(plan.rows["identity"].to_pylist(), return_inverse=True)
+            vectors = np.eye(len(plan.rows), dtype=np.float32)[codes]
+        return vectors, schema.FAILURES.empty_table()
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
+    stand_in = MadeUp()
+    monkeypatch.setattr(driver, "load_model", lambda *_, **__: SimpleNamespace(digest="d"))
+    monkeypatch.setattr(driver, "ray_session", lambda _: nullcontext())
+    monkeypatch.setattr(driver, "fitting_workers", lambda _: (1, 1))
+    monkeypatch.setattr(driver, "train", stand_in.train)
+    monkeypatch.setattr(driver.score, "embed_rows", stand_in.embed_rows)
+    return stand_in
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def finetune(tmp_path: Path, out: Path) -> Finetune:
+    """Runs the command on eight individuals with three pictures each; its exit code."""
+    rows = []
+    for individual in range(8):
+        for number in range(3):
+            name = f"{individual}-{number}.png"
+            Image.new("RGB", (8, 8), (30 * individual, 80 * number, 0)).save(tmp_path / name)
+            rows.append((name, f"animal {individual}", "lynx"))
+    table = tmp_path / "labelled.csv"
+    pd.DataFrame(rows, columns=["path", "identity", "species"]).to_csv(table, index=False)
+
+    def command(*overrides: str) -> int:
+        arguments = ["finetune", "-i", str(table), "-o", str(out), f"finetune.epochs={EPOCHS}"]
+        with pytest.raises(SystemExit) as ended:
+            run_command(None, [*arguments, "finetune.hold_out=0.3", *overrides])
+        return int(ended.value.code or 0)
+
+    return command
+
+
+def metrics_of(out: Path) -> dict[str, Any]:
+    return dict(json.loads((out / "metrics.json").read_text()))
+
+
+# ── Finished, or not ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_run_that_finished_without_a_limit_is_finished_with_one(
+    made_up: MadeUp, finetune: Finetune, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune() == 0
+    assert finetune("finetune.time_limit_minutes=45") == 0
+    assert "is finished: nothing to do" in capfd.readouterr().err
+    assert made_up.trained == [0, 1, 2]
+
+
+def test_a_run_out_of_time_goes_on_with_more_of_it_only(
+    made_up: MadeUp, finetune: Finetune, out: Path
+) -> None:
+    for limit, trained in ((1, [0]), (1, [0]), (2, [0, 1]), (1.5, [0, 1])):
+        assert finetune(f"finetune.time_limit_minutes={limit}") == 0
+        assert made_up.trained == trained
+    assert metrics_of(out)["stopped"] == OUT_OF_TIME
+    assert finetune() == 0
+    assert made_up.trained == [0, 1, 2]
+    assert metrics_of(out)["stopped"] == FINISHED
