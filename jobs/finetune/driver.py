@@ -29,6 +29,7 @@ from jobs.finetune.plan import (
     VALIDATION,
     Plan,
     check_record,
+    is_fold,
     labelled_rows,
     make_plans,
     make_record,
@@ -69,8 +70,7 @@ def finetune(config: Config) -> None:
     ).digest
     plans, still_more = make_plans(config, rows)
     record = make_record(config, rows, digest)
-    begun = any(epochs.stored(store.join(plan.out, "training")) for plan in plans)
-    check_record(config.out, record, begun=begun)
+    check_record(config.out, record, begun=_begun(config.out))
     if all(_finished(config, plan) for plan in plans):
         say(f"{config.out} is finished: nothing to do. For another training, give another --out")
         _conclude(config, plans, None)
@@ -223,6 +223,15 @@ def _write_history(plan: Plan, history: list[dict[str, Any]]) -> None:
     names = list(dict.fromkeys(name for record in flat for name in record))
     columns = {name: [record.get(name) for record in flat] for name in names}
     store.write_table(store.join(plan.out, f"{HISTORY}.parquet"), pa.table(columns))
+
+
+def _begun(out: str) -> bool:
+    """True if a run has a whole epoch or figures there, in folds or not, as planned now or otherwise."""
+    runs = [out, *(folder for folder in store.list_folders(out) if is_fold(folder))]
+    return any(
+        store.exists(store.join(run, outcome.METRICS)) or epochs.stored(store.join(run, "training"))
+        for run in runs
+    )
 
 
 def _finished(config: Config, plan: Plan, *, more_time: bool = False) -> bool:

@@ -143,3 +143,44 @@ def test_a_run_out_of_time_goes_on_with_more_of_it_only(
     assert finetune() == 0
     assert made_up.trained == [0, 1, 2]
     assert metrics_of(out)["stopped"] == FINISHED
+
+
+# ── One folder, one training ──────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(("first", "then"), [(2, 0), (0, 2)])
+@pytest.mark.parametrize("killed", [False, True])
+def test_folds_and_no_folds_do_not_share_a_folder(
+    made_up: MadeUp,
+    finetune: Finetune,
+    out: Path,
+    capfd: pytest.CaptureFixture[str],
+    first: int,
+    then: int,
+    killed: bool,
+) -> None:
+    limit = "finetune.time_limit_minutes=1"
+    if killed:  # in its second epoch, or in its second fold
+        made_up.dies_in = "fold-1" if first else None
+    assert finetune(f"finetune.folds={first}", limit) == (130 if killed and first else 0)
+    made_up.dies_in = None
+    if killed:
+        for path in out.rglob("metrics.json"):
+            path.unlink()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    assert finetune(f"finetune.folds={then}", limit) == 1
+    assert f"finetune.folds: {first} before, {then} now" in capfd.readouterr().err
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert finetune(f"finetune.folds={first}") == 0
+    assert metrics_of(out)["split"] == ("folds" if first else "individuals")
+
+
+def test_a_finished_run_without_its_epochs_still_has_its_settings(
+    made_up: MadeUp, finetune: Finetune, out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert finetune() == 0
+    store.remove(str(out / "training"))
+    assert finetune("finetune.lr=1e-5") == 1
+    assert "finetune.lr: 0.0004 before, 1e-05 now" in capfd.readouterr().err
+    assert finetune() == 0
+    assert made_up.trained == [0, 1, 2]
