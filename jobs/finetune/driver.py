@@ -2,7 +2,8 @@
 
     OUT/checkpoint/      the model, if it is better: `reid embed --model OUT/checkpoint`
     OUT/rejected/        the model, if it is not
-    OUT/metrics.json     before and after, on held-out rows; written last, so a run that has it is done
+    OUT/metrics.json     before and after, on held-out rows; a run's last file
+    OUT/summary.json     the job's last file: with it, and every run's metrics.json, it is done
     OUT/report.html      curves, figures, examples
     OUT/split.parquet    who was held out
     OUT/history.*        a record of each epoch, as JSON and Parquet
@@ -71,16 +72,18 @@ def finetune(config: Config) -> None:
     plans, still_more = make_plans(config, rows)
     record = make_record(config, rows, digest)
     check_record(config.out, record, begun=_begun(config.out))
-    if all(_finished(config, plan) for plan in plans):
+    unfinished = [plan for plan in plans if not _finished(config, plan)]
+    if not unfinished and "finetune" in tables.read_summary(config.out):
         say(f"{config.out} is finished: nothing to do. For another training, give another --out")
         _conclude(config, plans, None)
         return
     for note in notes + more + still_more:
         say(f"note: {note}")
     tables.write_config(config)
-    with ray_session(config.address):
-        for plan in plans:
-            if not _finished(config, plan):
+    store.remove(store.join(config.out, tables.SUMMARY))  # until all that follows is done again
+    if unfinished:
+        with ray_session(config.address):
+            for plan in unfinished:
                 _run(config, plan, start, record)
     if all(_finished(config, plan, more_time=True) for plan in plans):
         store.remove(store.join(config.out, "training", "cache"))

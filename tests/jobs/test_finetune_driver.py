@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -184,3 +185,41 @@ def test_a_finished_run_without_its_epochs_still_has_its_settings(
     assert "finetune.lr: 0.0004 before, 1e-05 now" in capfd.readouterr().err
     assert finetune() == 0
     assert made_up.trained == [0, 1, 2]
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_a_job_killed_after_its_last_run_is_concluded_by_the_next_one(
+    made_up: MadeUp,
+    finetune: Finetune,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    folds: int,
+) -> None:
+    bad = {"annotation_id": "a", "image_path": "a.png", "stage": "read", "error": "gone"}
+    failed = pa.Table.from_pylist([bad], schema=schema.FAILURES)
+    monkeypatch.setattr(
+        driver.score, "embed_rows", lambda *given: (made_up.embed_rows(*given)[0], failed)
+    )
+    limit = "finetune.time_limit_minutes=1"
+    assert finetune(f"finetune.folds={folds}", limit, "--max-failures", "0.5") == 0
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    more = (f"finetune.folds={folds}", "--max-failures", "0.01")
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "_conclude", killed)
+        assert finetune(*more) == 130
+    (out / "training" / "cache").mkdir(parents=True)
+    assert finetune(*more) == 2, "too many failures, as the run that was killed would have said"
+    assert "is finished" not in capfd.readouterr().err
+    summary = tables.read_summary(str(out))["finetune"]
+    assert summary["after"] == metrics_of(out)["after"]
+    assert all(metrics_of(path.parent)["stopped"] == FINISHED for path in out.glob("fold-*/*.html"))
+    assert (out / "report.html").exists()
+    assert store.read_table(str(out / tables.FAILURES)).num_rows == 1
+    assert not (out / "training" / "cache").exists()
+    assert made_up.trained == ([0, 0, 1, 2, 1, 2] if folds else [0, 1, 2])
+    assert finetune(*more) == 0
+    assert "is finished" in capfd.readouterr().err
