@@ -36,9 +36,11 @@ def is_promoted(metrics: dict[str, Any], promote: str) -> bool:
 
 
 def place_model(plan: Plan, model: str, metrics: dict[str, Any]) -> str:
-    """Copy the best epoch's model to where it belongs; what an earlier attempt put there goes."""
-    for old in (CHECKPOINT, REJECTED):
-        store.remove(store.join(plan.out, old))
+    """Copy the best epoch's model to where it belongs, over what an earlier attempt put there.
+
+    A checkpoint of an earlier attempt stays where this model is rejected. Each file is replaced in one
+    step, and both attempts have the same network: whenever it is killed, there is a model that loads.
+    """
     place = store.join(plan.out, CHECKPOINT if metrics["promoted"] else REJECTED)
     weights = store.read_bytes(store.join(model, "model.safetensors"))
     store.write_bytes(store.join(place, "model.safetensors"), weights)
@@ -46,6 +48,8 @@ def place_model(plan: Plan, model: str, metrics: dict[str, Any]) -> str:
     figures = {side: metrics[side] for side in ("before", "after")}
     settings["training"] = {**(settings.get("training") or {}), "metrics": figures}
     store.write_json(store.join(place, "model.json"), settings)  # last: now it is a checkpoint
+    if metrics["promoted"]:
+        store.remove(store.join(plan.out, REJECTED))
     return place
 
 

@@ -1,7 +1,6 @@
 """Who trains, who chooses, who is the proof; what is kept, and how the outcome is said. No Ray."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -329,26 +328,38 @@ def test_only_what_is_better_is_promoted_and_the_verdict_is_plain(
     assert words in outcome.verdict(metrics)
 
 
-def test_a_model_that_is_not_better_does_not_replace_the_checkpoint_of_its_start(
-    tmp_path: Path,
-) -> None:
-    epoch = tmp_path / "epoch"
-    epoch.mkdir()
-    (epoch / "model.safetensors").write_bytes(b"weights")
-    (epoch / "model.json").write_text('{"architecture": "a", "training": {"start": "s"}}')
+def trained_model(folder: Path, weights: bytes) -> str:
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "model.json").write_text('{"architecture": "a", "training": {"start": "s"}}')
+    return str(folder)
+
+
+def test_a_model_that_is_not_better_replaces_no_checkpoint(tmp_path: Path) -> None:
     rows = herd(tmp_path, individuals=2)
     plan = Plan(str(tmp_path / "out"), rows, np.full(len(rows), TRAIN, object), False)
-    worse = figures(0.2, 0.1) | {"promoted": False}
-    place = Path(outcome.place_model(plan, str(epoch), worse))
-    assert place.name == "rejected"
-    assert not (tmp_path / "out" / "checkpoint").exists()
+    checkpoint, rejected = (tmp_path / "out" / name for name in ("checkpoint", "rejected"))
     better = figures(0.1, 0.2) | {"promoted": True}
-    place = Path(outcome.place_model(plan, str(epoch), better))
-    assert place.name == "checkpoint"
-    assert not (tmp_path / "out" / "rejected").exists()
-    training = json.loads((place / "model.json").read_text())["training"]
+    worse = figures(0.2, 0.1) | {"promoted": False}
+
+    # An attempt that ran out of time is better; the run that goes on from it ends worse.
+    first = outcome.place_model(plan, trained_model(tmp_path / "epoch-1", b"good"), better)
+    assert Path(first) == checkpoint
+    kept = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+    second = outcome.place_model(plan, trained_model(tmp_path / "epoch-2", b"bad"), worse)
+    assert Path(second) == rejected
+    assert (rejected / "model.safetensors").read_bytes() == b"bad"
+    assert {path.name: path.read_bytes() for path in checkpoint.iterdir()} == kept
+    words = outcome.whereabouts(worse | {"model": second})
+    assert words == f"not promoted, no checkpoint replaced; the trained model is in {rejected}"
+
+    third = outcome.place_model(plan, trained_model(tmp_path / "epoch-3", b"best"), better)
+    assert Path(third) == checkpoint
+    assert (checkpoint / "model.safetensors").read_bytes() == b"best"
+    assert not rejected.exists()
+    training = json.loads((checkpoint / "model.json").read_text())["training"]
     assert training == {"start": "s", "metrics": {k: better[k] for k in ("before", "after")}}
-    assert re.search("use it: --model .*checkpoint", outcome.whereabouts(better | {"model": place}))
+    assert outcome.whereabouts(better | {"model": third}) == f"use it: --model {checkpoint}"
 
 
 def asked(precision: list[float], hits: list[int]) -> QueryScores:
