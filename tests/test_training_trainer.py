@@ -265,6 +265,26 @@ def test_gradients_in_pieces_add_up_to_the_batch(model, micro_batch):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("micro_batch", [2, 3, 4, 5])
+def test_no_piece_of_an_odd_batch_is_a_single_image(model, micro_batch):
+    pixels, kinds, names = toy()
+    trainer, codes = start(
+        model, kinds, names, identities=3, images=3, micro_batch=micro_batch, pooling="avg"
+    )
+    forward, passes = trainer.objective.forward, []
+
+    def watch(images, targets):
+        passes.append(len(images))
+        return forward(images, targets)
+
+    trainer.objective.forward = watch
+    (stats,) = _train(trainer, codes, pixels, range(1))
+    assert math.isfinite(stats.loss)
+    assert sum(passes) == stats.images
+    assert min(passes) >= 2
+    assert max(passes) <= max(3, micro_batch)
+
+
 def test_rows_without_a_class_and_settings_without_sense(model):
     pixels, kinds, names = toy()
     trainer, codes = start(model, kinds, names)
