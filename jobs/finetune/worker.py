@@ -112,9 +112,10 @@ class _Run:
             task.settings, classes, device=device, rank=self.rank, world=self.world
         )
         self.pixels = self._open_pixels(table)
-        self.train_rows = self._usable(train)
+        self.train_rows = train[self._good_everywhere()[train]]
         if not len(self.train_rows):
-            first = self.pixels.failures()["error"][0].as_py()
+            told = self._gather(self.pixels.failures()["error"].to_pylist())
+            first = next(errors[0] for errors in told if errors)
             raise InputError(f"none of the {len(train):,} training images can be read: {first}")
         self.codes = classes.encode(*self._labels(self.train_rows))
         self.history: list[dict[str, Any]] = []
@@ -268,9 +269,14 @@ class _Run:
     def _labels(self, rows: np.ndarray) -> tuple[list[str], list[str | None]]:
         return [self.species[row] for row in rows], [self.identities[row] for row in rows]
 
-    def _usable(self, rows: np.ndarray) -> np.ndarray:
-        usable: np.ndarray = rows[self.pixels.good[rows]]
-        return usable
+    def _good_everywhere(self) -> np.ndarray:
+        """(n,) bool: rows that every rank has an image of.
+
+        Each machine reads for itself, and may fail to read what another one can. Ranks that did not
+        train on the same rows would plan other batches, and wait for each other for ever.
+        """
+        good: np.ndarray = np.logical_and.reduce(self._gather(self.pixels.good))
+        return good
 
     def _gather(self, value: Any) -> list[Any]:
         """The values of all ranks, on all ranks."""

@@ -403,6 +403,46 @@ def test_two_workers_train_on_the_same_images_and_end_with_the_same_weights(
     assert one["images"] == metrics["images"], "the same rows are held out"
 
 
+def test_an_image_that_one_worker_cannot_read_is_trained_on_by_none(
+    labelled: Path, tmp_path: Path, reid: Reid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+
+    def the_second_cannot_read(given: dict[str, Any]) -> None:
+        from ray.train import get_context
+
+        from jobs.finetune import worker
+        from reid.training import trainer
+
+        rank = get_context().get_world_rank()
+        open_pixels, identity_batches = worker.open_pixels, trainer.identity_batches
+
+        def open_some(*arguments: Any, **options: Any) -> Any:
+            pixels = open_pixels(*arguments, **options)
+            if rank == 1:
+                pixels.good[::IMAGES] = False  # one of every individual
+            return pixels
+
+        def batches(codes: Any, **options: Any) -> Any:
+            plan = identity_batches(codes, **options)
+            np.savez(seen / f"{rank}.npz", plan=plan, codes=codes)
+            return plan
+
+        worker.open_pixels, trainer.identity_batches = open_some, batches
+        train_worker(given)
+
+    monkeypatch.setattr(jobs.finetune.train, "train_worker", the_second_cannot_read)
+    two = (*QUICK, "finetune.workers=2", "finetune.identities=2", "finetune.epochs=1")
+    assert reid("finetune", "-i", labelled, "-o", tmp_path / "out", *two) == 0
+    first, second = (np.load(seen / f"{rank}.npz") for rank in (0, 1))
+    individuals = metrics_of(tmp_path / "out")["individuals"]["train"]
+    assert first["codes"].tolist() == second["codes"].tolist()
+    assert len(first["codes"]) == individuals * (IMAGES - 1)
+    for left, right in zip(first["plan"], second["plan"], strict=True):
+        assert not set(first["codes"][left]) & set(first["codes"][right])
+
+
 def test_folds_hold_every_individual_out_once_and_make_an_ensemble(
     labelled: Path, tmp_path: Path, reid: Reid, capfd: pytest.CaptureFixture[str]
 ) -> None:
