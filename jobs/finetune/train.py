@@ -119,13 +119,17 @@ def train(config: Config, task: TrainTask, watch: Watch, *, workers: int) -> Non
 
 
 def _raise_failure(board: Any, task: TrainTask) -> None:
-    """Raise what a worker noted; where training diverged, with the place of the last good epoch."""
+    """Raise what a worker noted; where training diverged, with the way on from the last good epoch."""
     try:
         raise_failure(board)
     except TrainingDivergedError as error:
         last = epochs.latest(task.folder)
-        where = "" if last is None else f". The last good one is {epochs.path(task.folder, last)}"
-        raise TrainingDivergedError(f"{error}{where}") from error
+        if last is None:
+            way_on = "no epoch is stored yet, so this --out takes other settings"
+        else:
+            good = epochs.path(task.folder, last)
+            way_on = f"the last good epoch is {good}: go on from it with another --out and --model {good}"
+        raise TrainingDivergedError(f"{error}; {way_on}") from error
 
 
 def _fit(trainer: TorchTrainer) -> None:

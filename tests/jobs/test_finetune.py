@@ -352,7 +352,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_epoch(
     ids = store.read_table(str(out / "split.parquet"))["annotation_id"].to_pylist()
     assert any(one in message for one in ids), "the batch is named"
     good = out / "training" / "epoch-0001"
-    assert f"The last good one is {good}" in message
+    assert f"go on from it with another --out and --model {good}" in message
     assert load_model(str(good)).dimension == 1280
     assert not (out / "checkpoint").exists()
 
