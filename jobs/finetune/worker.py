@@ -82,7 +82,7 @@ def train_worker(given: dict[str, Any]) -> None:
         tell.event("trouble", everyone=True, text=f"{type(error).__name__}: {error}")
         raise
     finally:
-        tell.flush()
+        tell.end()  # or the driver may look for the last time before the last epoch is told
 
 
 class _Run:
