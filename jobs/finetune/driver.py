@@ -287,6 +287,11 @@ def _conclude(config: Config, plans: list[Plan], seconds: float | None) -> None:
     for plan, metrics in zip(plans, found, strict=True):
         which = "" if plan.fold is None else f"fold {plan.fold}: "
         say(f"{which}{outcome.verdict(metrics)}; {outcome.whereabouts(metrics)}")
+        if metrics["promoted"] != outcome.is_promoted(metrics, config.finetune.promote):
+            say(
+                f"note: {which}finetune.promote={config.finetune.promote} moves no model of a run that is "
+                "finished; use it from where it is"
+            )
     if len(found) > 1 and all(metrics["promoted"] for metrics in found):
         say("as an ensemble: --model " + ",".join(metrics["model"] for metrics in found))
     took = "" if seconds is None else f"{seconds:.0f} s in all. "

@@ -223,3 +223,37 @@ def test_a_job_killed_after_its_last_run_is_concluded_by_the_next_one(
     assert made_up.trained == ([0, 0, 1, 2, 1, 2] if folds else [0, 1, 2])
     assert finetune(*more) == 0
     assert "is finished" in capfd.readouterr().err
+
+
+# ── Better, or promoted all the same ──────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("folds", [0, 2])
+def test_a_model_that_is_promoted_anyway_is_not_called_better(
+    made_up: MadeUp,
+    finetune: Finetune,
+    out: Path,
+    capfd: pytest.CaptureFixture[str],
+    folds: int,
+) -> None:
+    made_up.better = False
+    assert finetune("finetune.promote=always", f"finetune.folds={folds}") == 0
+    told = capfd.readouterr().err
+    assert "NOT better than its start" in told
+    assert "promoted all the same" in told
+    page = (out / "report.html").read_text()
+    assert 'class="verdict worse"' in page
+    assert "0 of 2 are better" in page or not folds
+    assert len(list(out.rglob("checkpoint/model.json"))) == max(1, folds)
+
+
+def test_promoting_after_the_end_says_that_it_moves_nothing(
+    made_up: MadeUp, finetune: Finetune, out: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    made_up.better = False
+    assert finetune() == 0
+    assert "note: finetune.promote" not in capfd.readouterr().err
+    assert finetune("finetune.promote=always") == 0
+    assert "note: finetune.promote=always moves no model" in capfd.readouterr().err
+    assert (out / "rejected").exists()
+    assert not (out / "checkpoint").exists()

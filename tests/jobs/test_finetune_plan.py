@@ -323,6 +323,7 @@ def test_only_what_is_better_is_promoted_and_the_verdict_is_plain(
     before: float | None, after: float | None, promoted: bool, words: str
 ) -> None:
     metrics = figures(before, after)
+    assert outcome.is_better(metrics) is promoted
     assert outcome.is_promoted(metrics, "better") is promoted
     assert outcome.is_promoted(metrics, "always")
     assert words in outcome.verdict(metrics)
@@ -360,6 +361,8 @@ def test_a_model_that_is_not_better_replaces_no_checkpoint(tmp_path: Path) -> No
     training = json.loads((checkpoint / "model.json").read_text())["training"]
     assert training == {"start": "s", "metrics": {k: better[k] for k in ("before", "after")}}
     assert outcome.whereabouts(better | {"model": third}) == f"use it: --model {checkpoint}"
+    always = worse | {"promoted": True, "model": third}
+    assert "promoted all the same, as finetune.promote=always" in outcome.whereabouts(always)
 
 
 def asked(precision: list[float], hits: list[int]) -> QueryScores:
