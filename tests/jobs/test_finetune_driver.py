@@ -19,6 +19,7 @@ from PIL import Image
 from jobs import tables
 from jobs.cli import run_command
 from jobs.finetune import driver, epochs
+from jobs.finetune.train import most_threads
 from jobs.finetune.watch import Watch
 from jobs.finetune.worker import FINISHED, OUT_OF_TIME, TrainTask
 from reid import schema, store
@@ -257,3 +258,23 @@ def test_promoting_after_the_end_says_that_it_moves_nothing(
     assert "note: finetune.promote=always moves no model" in capfd.readouterr().err
     assert (out / "rejected").exists()
     assert not (out / "checkpoint").exists()
+
+
+# ── Workers ───────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("cpus", "workers", "threads"),
+    [
+        ([2], 1, 2),
+        ([4], 3, 1),
+        ([4], 9, 1),
+        ([16, 4, 4], 1, 16),
+        ([16, 4, 4], 2, 8),  # 24 cores for two, but twelve of them are on one machine only
+        ([16, 4, 4], 4, 4),
+        ([8, 8], 3, 4),
+        ([], 1, 1),
+    ],
+)
+def test_workers_get_the_cores_of_a_machine(cpus: list[int], workers: int, threads: int) -> None:
+    assert most_threads(cpus, workers) == threads
