@@ -349,7 +349,9 @@ def test_it_learns_on_a_gpu(model):
 # --- many workers --------------------------------------------------------------------------------
 
 
-def test_two_workers_end_with_the_same_weights_share_no_identity_and_name_the_bad_batch(model, tmp_path):
+def test_two_workers_end_with_the_same_weights_share_no_identity_and_name_the_bad_batch(
+    model, tmp_path
+):
     (tmp_path / "model").symlink_to(model)
     script = Path(__file__).with_name("training_rank.py")
     workers = [
@@ -379,6 +381,7 @@ def test_two_workers_end_with_the_same_weights_share_no_identity_and_name_the_ba
     named = ", ".join(dict.fromkeys(told[1]["last_batch"]))
     assert set(told[0]["last_batch"]).isdisjoint(told[1]["last_batch"])
     for one in told:  # on both, although the loss of the first is a number
-        assert f"step 1 (counted from 1): loss nan, length of the gradient nan; the batch: {named}. " in (
-            one["diverged"]
+        assert (
+            f"step 1 (counted from 1): loss nan, length of the gradient nan; the batch: {named}. "
+            in (one["diverged"])
         )

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs import tables
 from jobs.console import console, say
@@ -106,7 +107,10 @@ def _run(config: Config, plan: Plan, start: str, record: dict[str, Any]) -> None
     store.write_table(store.join(plan.out, SPLIT), plan.table())
     rows_path = store.join(folder, "rows.parquet")
     parts = pa.array(plan.parts.tolist(), pa.string())
-    store.write_table(rows_path, plan.rows.append_column("part", parts))
+    rows = plan.rows.append_column("part", parts)
+    if plan.fold is None:  # folds share one file of decoded images, with the rows of all
+        rows = rows.filter(pc.not_equal(rows["part"], HELD_OUT))
+    store.write_table(rows_path, rows)
 
     before, failed_before = score.embed_rows(config, start, plan)
     workers, threads = fitting_workers(config)

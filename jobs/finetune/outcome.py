@@ -124,6 +124,8 @@ def verdict(metrics: dict[str, Any]) -> str:
 def whereabouts(metrics: dict[str, Any]) -> str:
     """Where the model is, and whether it is to be used."""
     if metrics["promoted"]:
-        use = "use it" if is_better(metrics) else "promoted all the same, as finetune.promote=always"
+        use = (
+            "use it" if is_better(metrics) else "promoted all the same, as finetune.promote=always"
+        )
         return f"{use}: --model {metrics['model']}"
     return f"not promoted, no checkpoint replaced; the trained model is in {metrics['model']}"

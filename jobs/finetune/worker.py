@@ -45,7 +45,8 @@ class TrainTask:
         settings: of the `Trainer`.
         closed: see `Plan`.
         images: how a file becomes a crop.
-        cache, cache_gb: local folder for decoded images, and its bound; None: a temporary one.
+        cache, cache_gb: local folder for decoded images, and the bound of this run's; None: a folder
+            of this run among the temporary files, which goes when training has ended.
         threads: CPU cores of this worker.
         session: the attempt that these workers belong to.
         keep, patience, validate_every, time_limit_minutes: see `reid.config.Finetune`.
@@ -93,6 +94,9 @@ class _Run:
         self.began = time.perf_counter()
         context = ray.train.get_context()
         self.rank, self.world = context.get_world_rank(), context.get_world_size()
+        self.local_rank = context.get_local_rank()
+        own = hashlib.sha256(task.folder.encode()).hexdigest()[:16]
+        self.cache = task.cache or f"{tempfile.gettempdir()}/reid-pixels/{own}"
         torch.set_num_threads(task.threads)
         try:
             table = store.read_table(task.rows)
@@ -144,7 +148,10 @@ class _Run:
             self._store()
             self.tell.event("epoch", record=record)
             ray.train.report({"epoch": record["epoch"], "loss": record["loss"]})
-        self.tell.event("stop", reason=reason, ranks=self._gather(self._weights_digest()))
+        ranks = self._gather(self._weights_digest())
+        if self.task.cache is None and self.local_rank == 0 and reason != OUT_OF_TIME:
+            store.remove(self.cache)
+        self.tell.event("stop", reason=reason, ranks=ranks)
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
         began = time.perf_counter()
@@ -249,11 +256,12 @@ class _Run:
         return open_pixels(
             table,
             size=self.trainer.stored_size,
-            folder=self.task.cache or f"{tempfile.gettempdir()}/reid-pixels",
+            folder=self.cache,
             cache_gb=self.task.cache_gb,
             threads=self.task.threads,
             interpolation=self.trainer.interpolation,
-            # Validation looks at pixels as `reid embed` does; nvJPEG has no place in a training loop.
+            # Decoded as for `reid embed`, though resized twice: to what is stored, and to the input.
+            # nvJPEG has no place in a training loop.
             decode="full" if images.decode == "nvjpeg" else images.decode,
             bbox_margin=images.bbox_margin,
             max_megapixels=images.max_megapixels,
