@@ -44,8 +44,9 @@ from reid import schema, store
 from reid.config import Config
 from reid.errors import InputError
 from reid.manifest import read_annotations
-from reid.models import find_spec, load_model
+from reid.models import find_spec
 from reid.training import TrainSettings
+from reid.training.network import start_from
 
 HISTORY = "history"
 
@@ -67,9 +68,8 @@ def finetune(config: Config) -> None:
     )
     rows, more = labelled_rows(annotations, keep_encounters=config.finetune.keep_encounters)
     start = _start_model(config)
-    digest = load_model(
-        start, trust_remote_code=config.embed.trust_remote_code, revision=config.embed.revision
-    ).digest
+    # Built here once, so that settings which do not fit the model are told before anything starts.
+    digest = start_from(_settings(config, start)).digest
     plans, still_more = make_plans(config, rows)
     record = make_record(config, rows, digest)
     check_record(config.out, record, begun=_begun(config.out))

@@ -21,16 +21,11 @@ from reid.training.classes import ClassTable
 from reid.training.gradients import Gradients, Objective
 from reid.training.loader import read_ahead
 from reid.training.losses import IdentityLoss
-from reid.training.network import leave_out_unused, start_from
+from reid.training.network import start_from
 from reid.training.pixels import Pixels
 from reid.training.progress import EpochStats, StepInfo
 from reid.training.sampler import identity_batches, shuffled_batches
-from reid.training.schedule import (
-    AveragedWeights,
-    freeze,
-    lr_share,
-    parameter_groups,
-)
+from reid.training.schedule import AveragedWeights, lr_share, parameter_groups
 from reid.training.settings import TrainSettings
 
 __all__ = ["EpochStats", "StepInfo", "Trainer"]
@@ -68,8 +63,6 @@ class Trainer:
         self.rank, self.world = rank, world
         self.start = start_from(settings)
         self.network = self.start.network
-        freeze(self.network.backbone, settings.freeze_stages)
-        leave_out_unused(self.network, self.input_size)
         loss = IdentityLoss(
             classes.sizes,
             self.dimension,

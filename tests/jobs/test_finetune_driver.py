@@ -23,6 +23,7 @@ from jobs.finetune.train import most_threads
 from jobs.finetune.watch import Watch
 from jobs.finetune.worker import FINISHED, OUT_OF_TIME, TrainTask
 from reid import schema, store
+from tests.training_toy import write_model
 
 EPOCHS = 3
 
@@ -85,7 +86,7 @@ class MadeUp:
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
     stand_in = MadeUp()
-    monkeypatch.setattr(driver, "load_model", lambda *_, **__: SimpleNamespace(digest="d"))
+    monkeypatch.setattr(driver, "start_from", lambda _: SimpleNamespace(digest="d"))
     monkeypatch.setattr(driver, "ray_session", lambda _: nullcontext())
     monkeypatch.setattr(driver, "fitting_workers", lambda _: (1, 1))
     monkeypatch.setattr(driver, "train", stand_in.train)
@@ -258,6 +259,27 @@ def test_promoting_after_the_end_says_that_it_moves_nothing(
     assert "note: finetune.promote=always moves no model" in capfd.readouterr().err
     assert (out / "rejected").exists()
     assert not (out / "checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("finetune.freeze_stages=99", "freeze_stages 99: the backbone has a stem and"),
+        ("finetune.pooling=gem", "use pooling 'model'"),
+    ],
+)
+def test_settings_that_do_not_fit_the_model_are_refused_before_anything_starts(
+    finetune: Finetune,
+    tmp_path: Path,
+    out: Path,
+    capfd: pytest.CaptureFixture[str],
+    setting: str,
+    message: str,
+) -> None:
+    model = write_model(tmp_path / "model", "test_vit")
+    assert finetune(setting, "--model", model) == 1
+    assert message in capfd.readouterr().err
+    assert not out.exists()
 
 
 # ── Workers ───────────────────────────────────────────────────────────────────────────────────────
