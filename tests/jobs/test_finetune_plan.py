@@ -23,7 +23,7 @@ from jobs.finetune.plan import (
     make_record,
 )
 from jobs.finetune.score import change_interval, held_out_queries, nearest
-from jobs.finetune.watch import write_tensorboard
+from jobs.finetune.watch import TENSORBOARD_FILE, write_tensorboard
 from reid.config import Config, load_config
 from reid.errors import InputError
 from reid.manifest import read_annotations
@@ -256,15 +256,30 @@ def test_an_epoch_without_its_history_does_not_count(tmp_path: Path) -> None:
     assert epochs.latest(str(tmp_path)) == 0
 
 
-def test_a_longer_tensorboard_file_begins_with_the_shorter_one(tmp_path: Path) -> None:
+def test_a_tensorboard_file_grows_in_place_while_it_is_read(tmp_path: Path) -> None:
     history = [record_of(epoch, 0.1 * epoch) for epoch in range(3)]
-    contents = []
-    for length in (1, 2, 3):
-        write_tensorboard(str(tmp_path), history[:length])
-        (file,) = tmp_path.iterdir()
-        contents.append(file.read_bytes())
-    assert contents[2].startswith(contents[1])
-    assert contents[1].startswith(contents[0])
+    write_tensorboard(str(tmp_path / "whole"), history)
+    whole = (tmp_path / "whole" / TENSORBOARD_FILE).read_bytes()
+    folder = tmp_path / "grown"
+    write_tensorboard(str(folder), history[:1])
+    with (folder / TENSORBOARD_FILE).open("rb") as reader:
+        read = reader.read()
+        write_tensorboard(str(folder), history[:2])
+        read += reader.read()
+        with (folder / TENSORBOARD_FILE).open("ab") as killed:
+            killed.write(whole[len(read) :][:7])
+        write_tensorboard(str(folder), history)
+        read += reader.read()
+    assert read == whole
+    assert (folder / TENSORBOARD_FILE).read_bytes() == whole
+
+
+def test_the_tensorboard_file_of_another_history_is_replaced(tmp_path: Path) -> None:
+    write_tensorboard(str(tmp_path / "new"), [record_of(0, 0.2)])
+    write_tensorboard(str(tmp_path / "old"), [record_of(0, 0.1), record_of(1, 0.1)])
+    write_tensorboard(str(tmp_path / "old"), [record_of(0, 0.2)])
+    old, new = ((tmp_path / name / TENSORBOARD_FILE).read_bytes() for name in ("old", "new"))
+    assert old == new
 
 
 # ── Figures ───────────────────────────────────────────────────────────────────────────────────────
