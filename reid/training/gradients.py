@@ -44,7 +44,7 @@ class Gradients:
 
     Attributes:
         micro_batch: most rows of one pass (3 where it is 2 and the batch is odd); halved where memory
-            does not suffice.
+            does not suffice: at any step of a single worker, in the first one of several.
     """
 
     def __init__(self, objective: Objective, *, micro_batch: int, world: int) -> None:
@@ -83,7 +83,9 @@ class Gradients:
         else:
             if not self._tried and inputs.is_cuda:
                 # Out of memory in the middle of an exchange with other ranks cannot be mended, so
-                # every rank tries alone first, and all take what fits everywhere.
+                # every rank tries its first batch alone, and all take what fits everywhere. That
+                # counts the batch twice in the batch statistics; and what comes later and needs more
+                # (the optimizer's moments, after the first step) is an error that ends the attempt.
                 self._fitting(inputs, codes)
                 smallest = torch.tensor(self.micro_batch, device=inputs.device)
                 dist.all_reduce(smallest, dist.ReduceOp.MIN)
