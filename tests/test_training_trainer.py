@@ -15,7 +15,7 @@ from reid.models import load_model
 from reid.training import TrainSettings
 from reid.training.gradients import Gradients
 from reid.training.validate import held_out_scores
-from tests.training_toy import SIDE, start, toy, write_model
+from tests.training_toy import LEARNS, SIDE, start, toy, write_model
 
 
 @pytest.fixture(scope="session")
@@ -69,11 +69,12 @@ def _scores(trainer, pixels, kinds, names):
 )
 def test_it_learns_the_individuals(model, changed):
     pixels, kinds, names = toy(species=2)
-    trainer, codes = start(model, kinds, names, **changed)
+    trainer, codes = start(model, kinds, names, **LEARNS, **changed)
     before = _scores(trainer, pixels, kinds, names)["mAP"]
-    stats = _train(trainer, codes, pixels, range(4))
+    stats = _train(trainer, codes, pixels, range(LEARNS["epochs"]))
     after = _scores(trainer, pixels, kinds, names)["mAP"]
-    assert after > before + 0.05 or after > 0.98
+    assert before < 0.8, "there is something to learn"
+    assert after > before + 0.05
     assert all(epoch.images >= len(codes) for epoch in stats)
     if changed.get("loss") != "triplet":  # its mean is over the triplets that are left
         assert stats[-1].loss < stats[0].loss
@@ -340,10 +341,12 @@ def test_species_whose_flanks_differ_are_not_mirrored(model, monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 def test_it_learns_on_a_gpu(model):
     pixels, kinds, names = toy()
-    trainer, codes = start(model, kinds, names, device="cuda", precision="bf16", ema_decay=0.5)
+    options = {**LEARNS, "device": "cuda", "precision": "bf16", "ema_decay": 0.5}
+    trainer, codes = start(model, kinds, names, **options)
     before = _scores(trainer, pixels, kinds, names)["mAP"]
-    _train(trainer, codes, pixels, range(4))
-    assert _scores(trainer, pixels, kinds, names)["mAP"] > before
+    _train(trainer, codes, pixels, range(LEARNS["epochs"]))
+    assert before < 0.8
+    assert _scores(trainer, pixels, kinds, names)["mAP"] > before + 0.05
 
 
 # --- many workers --------------------------------------------------------------------------------
