@@ -8,7 +8,7 @@ from reid.training import ClassTable, TrainSettings
 from reid.training.pixels import Pixels
 
 SIDE = 32
-LEARNS = {"epochs": 12, "lr": 2e-3, "head_lr": 1e-2}  # what it takes on the toy
+LEARNS = {"epochs": 20, "lr": 2e-3, "head_lr": 1e-2}  # what it takes on the toy
 QUICK = {
     "input_size": SIDE,
     "identities": 4,
@@ -19,6 +19,9 @@ QUICK = {
     "crop_scale": 0.8,
     "rotation_degrees": 0.0,
     "erase_probability": 0.0,
+    "brightness": 0.2,
+    "contrast": 0.2,
+    "saturation": 0.2,
 }
 
 
