@@ -23,8 +23,8 @@ def relabel(groups: Sequence[Group], path: str) -> tuple[list[Group], list[str]]
     Args:
         groups: of `read_groups` or `read_embedding_file`.
         path: `.csv` or `.parquet` with a column `identity`, and `annotation_id`, `image_path`
-            (or `path`) or `image_id`; with none of these, one row an image in the embeddings'
-            order. Columns `encounter_id` and `timestamp` replace those of the images.
+            (or `path`) or `image_id`, whose label all boxes of the image get; with none of these,
+            one row an annotation in the embeddings' order. Columns `encounter_id` and `timestamp` replace those of the images.
 
     Returns:
         The groups, and notes for the reader.
@@ -51,7 +51,9 @@ def relabel(groups: Sequence[Group], path: str) -> tuple[list[Group], list[str]]
         )
     named = named.set_index(key)
     found = [named.reindex(group.rows[key].to_pylist()) for group in groups]
-    used = sum(int(group.rows[key].to_pandas().isin(named.index).sum()) for group in groups)
+    keys = pd.Series([value for group in groups for value in group.rows[key].to_pylist()])
+    matched = keys[keys.isin(named.index)]
+    used = len(matched)
     if not used:
         here = next(iter(groups[0].rows[key].to_pylist()), None)
         raise InputError(
@@ -66,6 +68,12 @@ def relabel(groups: Sequence[Group], path: str) -> tuple[list[Group], list[str]]
     if used < total:
         notes.append(
             f"{path}: {total - used:,} of {total:,} images are not in it, and so unlabelled"
+        )
+    several = int((matched.value_counts() > 1).sum())
+    if several:
+        notes.append(
+            f"{path}: {several:,} images have several boxes, which all get the label of their image; "
+            "with a column annotation_id each has its own"
         )
     return [_with_labels(group, one) for group, one in zip(groups, found, strict=True)], notes
 

@@ -135,9 +135,14 @@ def test_an_input_size_that_the_network_cannot_take(tmp_path):
 
 def test_gem_needs_planes(tmp_path):
     name = write_model(tmp_path / "model", "test_vit")
-    network = start_from(TrainSettings(model=name, pooling="gem")).network
     with pytest.raises(InputError, match="use pooling 'model'"):
-        leave_out_unused(network, 160)
+        start_from(TrainSettings(model=name, pooling="gem"))
+
+
+def test_more_frozen_stages_than_there_are(tmp_path):
+    name = write_model(tmp_path / "model")
+    with pytest.raises(InputError, match="freeze_stages 99: the backbone has a stem and"):
+        start_from(TrainSettings(model=name, freeze_stages=99))
 
 
 def test_an_embedding_of_no_width():

@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -159,6 +160,20 @@ def test_what_a_killed_run_left_is_written_over(tmp_path):
     pixels = open_pixels(annotations, size=SIZE, folder=str(folder))
     np.testing.assert_array_equal(pixels.take(np.array([3]))[0][0], _expected(annotations, 3))
     assert not list(folder.glob("*.part"))
+
+
+def test_a_disk_without_room_is_an_error_and_is_not_kept_full(tmp_path):
+    annotations = _annotations(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4 * SIZE * SIZE * 3, before[1]))
+    try:
+        with pytest.raises(StorageError, match="cannot be kept there"):
+            open_pixels(annotations, size=SIZE, folder=str(tmp_path / "cache"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    left = [path.stat().st_size for path in (tmp_path / "cache").iterdir()]
+    assert left == [0], "the lock"
+    assert open_pixels(annotations, size=SIZE, folder=str(tmp_path / "cache")).good.all()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from reid.errors import TrainingDivergedError
 from tests.training_toy import start, toy
 
 folder, rank, world = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
@@ -26,13 +27,20 @@ trainer, codes = start(
     micro_batch=2,
 )
 rows = np.arange(len(codes))
-seen = []
 plans = [trainer._plan(epoch, codes).tolist() for epoch in range(3)]
 stats = [trainer.train_epoch(epoch, pixels, rows, codes) for epoch in range(3)]
 torch.save(trainer.state_dict(), folder / f"state-{rank}.pt")
-(folder / f"told-{rank}.json").write_text(
-    json.dumps(
-        {"plans": plans, "steps": [s.steps for s in stats], "images": [s.images for s in stats]}
-    )
-)
+told = {
+    "plans": plans,
+    "steps": [s.steps for s in stats],
+    "images": [s.images for s in stats],
+    "last_batch": [pixels.annotation_ids[row] for row in trainer._plan(3, codes)[0]],
+}
+if rank == 1:
+    trainer.objective.loss.scale = float("nan")
+try:
+    trainer.train_epoch(3, pixels, rows, codes)
+except TrainingDivergedError as error:
+    told["diverged"] = str(error)
+(folder / f"told-{rank}.json").write_text(json.dumps(told))
 dist.destroy_process_group()

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from reid import errors
 from reid.errors import ReidError
@@ -39,8 +40,12 @@ class Board:
 
 
 def open_board() -> Any:
-    """A board for one run; it ends with its handle."""
-    return ray.remote(num_cpus=0)(Board).remote()
+    """A board for one run, on the driver's machine: no other one takes it along when it dies.
+
+    It ends with its handle.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
 
 
 def raise_failure(board: Any) -> None:
@@ -89,6 +94,11 @@ class Teller:
             self.board.tell.remote(self._held)
         self._held = {}
         self._told = time.monotonic()
+
+    def end(self) -> None:
+        """Tell what was held back; returns when the board has all that this worker told."""
+        self.flush()
+        ray.get(self.board.failed.remote())  # behind all that was told before it
 
     def fail(self, error: ReidError) -> None:
         """Note an error that would come back; returns when it is noted."""

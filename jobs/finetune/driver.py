@@ -2,7 +2,8 @@
 
     OUT/checkpoint/      the model, if it is better: `reid embed --model OUT/checkpoint`
     OUT/rejected/        the model, if it is not
-    OUT/metrics.json     before and after, on held-out rows; written last, so a run that has it is done
+    OUT/metrics.json     before and after, on held-out rows; a run's last file
+    OUT/summary.json     the job's last file: with it, and every run's metrics.json, it is done
     OUT/report.html      curves, figures, examples
     OUT/split.parquet    who was held out
     OUT/history.*        a record of each epoch, as JSON and Parquet
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs import tables
 from jobs.console import console, say
@@ -29,6 +31,7 @@ from jobs.finetune.plan import (
     VALIDATION,
     Plan,
     check_record,
+    is_fold,
     labelled_rows,
     make_plans,
     make_record,
@@ -41,8 +44,9 @@ from reid import schema, store
 from reid.config import Config
 from reid.errors import InputError
 from reid.manifest import read_annotations
-from reid.models import find_spec, load_model
+from reid.models import find_spec
 from reid.training import TrainSettings
+from reid.training.network import start_from
 
 HISTORY = "history"
 
@@ -64,23 +68,23 @@ def finetune(config: Config) -> None:
     )
     rows, more = labelled_rows(annotations, keep_encounters=config.finetune.keep_encounters)
     start = _start_model(config)
-    digest = load_model(
-        start, trust_remote_code=config.embed.trust_remote_code, revision=config.embed.revision
-    ).digest
+    # Built here once, so that settings which do not fit the model are told before anything starts.
+    digest = start_from(_settings(config, start)).digest
     plans, still_more = make_plans(config, rows)
     record = make_record(config, rows, digest)
-    begun = any(epochs.stored(store.join(plan.out, "training")) for plan in plans)
-    check_record(config.out, record, begun=begun)
-    if all(_finished(config, plan) for plan in plans):
+    check_record(config.out, record, begun=_begun(config.out))
+    unfinished = [plan for plan in plans if not _finished(config, plan)]
+    if not unfinished and "finetune" in tables.read_summary(config.out):
         say(f"{config.out} is finished: nothing to do. For another training, give another --out")
         _conclude(config, plans, None)
         return
     for note in notes + more + still_more:
         say(f"note: {note}")
     tables.write_config(config)
-    with ray_session(config.address):
-        for plan in plans:
-            if not _finished(config, plan):
+    store.remove(store.join(config.out, tables.SUMMARY))  # until all that follows is done again
+    if unfinished:
+        with ray_session(config.address):
+            for plan in unfinished:
                 _run(config, plan, start, record)
     if all(_finished(config, plan, more_time=True) for plan in plans):
         store.remove(store.join(config.out, "training", "cache"))
@@ -103,7 +107,10 @@ def _run(config: Config, plan: Plan, start: str, record: dict[str, Any]) -> None
     store.write_table(store.join(plan.out, SPLIT), plan.table())
     rows_path = store.join(folder, "rows.parquet")
     parts = pa.array(plan.parts.tolist(), pa.string())
-    store.write_table(rows_path, plan.rows.append_column("part", parts))
+    rows = plan.rows.append_column("part", parts)
+    if plan.fold is None:  # folds share one file of decoded images, with the rows of all
+        rows = rows.filter(pc.not_equal(rows["part"], HELD_OUT))
+    store.write_table(rows_path, rows)
 
     before, failed_before = score.embed_rows(config, start, plan)
     workers, threads = fitting_workers(config)
@@ -225,6 +232,15 @@ def _write_history(plan: Plan, history: list[dict[str, Any]]) -> None:
     store.write_table(store.join(plan.out, f"{HISTORY}.parquet"), pa.table(columns))
 
 
+def _begun(out: str) -> bool:
+    """True if a run has a whole epoch or figures there, in folds or not, as planned now or otherwise."""
+    runs = [out, *(folder for folder in store.list_folders(out) if is_fold(folder))]
+    return any(
+        store.exists(store.join(run, outcome.METRICS)) or epochs.stored(store.join(run, "training"))
+        for run in runs
+    )
+
+
 def _finished(config: Config, plan: Plan, *, more_time: bool = False) -> bool:
     """True if a run has nothing left to do.
 
@@ -234,10 +250,10 @@ def _finished(config: Config, plan: Plan, *, more_time: bool = False) -> bool:
         metrics = store.read_json(store.join(plan.out, outcome.METRICS))
     except FileNotFoundError:
         return False
+    if metrics["stopped"] != OUT_OF_TIME:
+        return True
     limit = config.finetune.time_limit_minutes
-    given = metrics.get("time_limit_minutes")
-    more = more_time or limit is None or limit > given
-    return not (metrics["stopped"] == OUT_OF_TIME and more)
+    return not (more_time or limit is None or limit > metrics["time_limit_minutes"])
 
 
 def _tell_why_it_stopped(config: Config, watch: Watch) -> None:
@@ -275,6 +291,11 @@ def _conclude(config: Config, plans: list[Plan], seconds: float | None) -> None:
     for plan, metrics in zip(plans, found, strict=True):
         which = "" if plan.fold is None else f"fold {plan.fold}: "
         say(f"{which}{outcome.verdict(metrics)}; {outcome.whereabouts(metrics)}")
+        if metrics["promoted"] != outcome.is_promoted(metrics, config.finetune.promote):
+            say(
+                f"note: {which}finetune.promote={config.finetune.promote} moves no model of a run that is "
+                "finished; use it from where it is"
+            )
     if len(found) > 1 and all(metrics["promoted"] for metrics in found):
         say("as an ensemble: --model " + ",".join(metrics["model"] for metrics in found))
     took = "" if seconds is None else f"{seconds:.0f} s in all. "

@@ -28,17 +28,23 @@ def deciding(metrics: dict[str, Any]) -> tuple[float | None, float | None]:
     return before, after
 
 
+def is_better(metrics: dict[str, Any]) -> bool:
+    """True where the model beats its start in the figure that decides."""
+    before, after = deciding(metrics)
+    return before is not None and after is not None and after > before
+
+
 def is_promoted(metrics: dict[str, Any], promote: str) -> bool:
     """True where the model becomes OUT/checkpoint: it is better, or `promote` is `always`."""
-    before, after = deciding(metrics)
-    better = before is not None and after is not None and after > before
-    return promote == "always" or better
+    return promote == "always" or is_better(metrics)
 
 
 def place_model(plan: Plan, model: str, metrics: dict[str, Any]) -> str:
-    """Copy the best epoch's model to where it belongs; what an earlier attempt put there goes."""
-    for old in (CHECKPOINT, REJECTED):
-        store.remove(store.join(plan.out, old))
+    """Copy the best epoch's model to where it belongs, over what an earlier attempt put there.
+
+    A checkpoint of an earlier attempt stays where this model is rejected. Each file is replaced in one
+    step, and both attempts have the same network: whenever it is killed, there is a model that loads.
+    """
     place = store.join(plan.out, CHECKPOINT if metrics["promoted"] else REJECTED)
     weights = store.read_bytes(store.join(model, "model.safetensors"))
     store.write_bytes(store.join(place, "model.safetensors"), weights)
@@ -46,6 +52,8 @@ def place_model(plan: Plan, model: str, metrics: dict[str, Any]) -> str:
     figures = {side: metrics[side] for side in ("before", "after")}
     settings["training"] = {**(settings.get("training") or {}), "metrics": figures}
     store.write_json(store.join(place, "model.json"), settings)  # last: now it is a checkpoint
+    if metrics["promoted"]:
+        store.remove(store.join(plan.out, REJECTED))
     return place
 
 
@@ -108,7 +116,7 @@ def verdict(metrics: dict[str, Any]) -> str:
         low, high = metrics["change_interval"]
         change += f" (change, 95 %: {low:+.3f} to {high:+.3f})"
         chance = ", which may be chance: more held-out individuals would tell" if low <= 0 else ""
-    if after > before:
+    if is_better(metrics):
         return f"Better than its start on held-out images: {change}{chance}"
     return f"NOT better than its start on held-out images: {change}"
 
@@ -116,5 +124,8 @@ def verdict(metrics: dict[str, Any]) -> str:
 def whereabouts(metrics: dict[str, Any]) -> str:
     """Where the model is, and whether it is to be used."""
     if metrics["promoted"]:
-        return f"use it: --model {metrics['model']}"
+        use = (
+            "use it" if is_better(metrics) else "promoted all the same, as finetune.promote=always"
+        )
+        return f"{use}: --model {metrics['model']}"
     return f"not promoted, no checkpoint replaced; the trained model is in {metrics['model']}"

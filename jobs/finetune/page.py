@@ -54,7 +54,7 @@ def write_page(
     data = TrainingReport(
         title="Fine-tuning" if plan.fold is None else f"Fine-tuning, fold {plan.fold}",
         verdict=f"{outcome.verdict(metrics)}; {outcome.whereabouts(metrics)}.",
-        better=metrics["promoted"],
+        better=outcome.is_better(metrics),
         facts=_facts(metrics),
         figures=_figures(metrics),
         charts=_charts(history, metrics["best_epoch"]),
@@ -76,7 +76,7 @@ def write_overview(
     overall: dict[str, Any],
 ) -> None:
     """Write the report.html over all folds, with a link to each."""
-    better = [metrics["promoted"] for metrics in found]
+    better = [outcome.is_better(metrics) for metrics in found]
     label = outcome.FIGURES[overall["decides"]]
     runs = []
     for plan, metrics in zip(plans, found, strict=True):

@@ -16,6 +16,7 @@ from reid.splits import closed_set, held_out_individuals, identity_folds, time_a
 
 RECORD = "finetune.json"
 SPLIT = "split.parquet"
+FOLD = "fold-"  # and its number: the folder of a run
 
 TRAIN, VALIDATION, HELD_OUT = "train", "validation", "held_out"
 
@@ -149,9 +150,15 @@ def make_plans(config: Config, rows: pa.Table) -> tuple[list[Plan], list[str]]:
     plans = []
     for fold in range(settings.folds):
         parts, more = _with_validation(config, rows, fold_of == fold)
-        plans.append(Plan(store.join(config.out, f"fold-{fold}"), rows, parts, False, fold))
+        out = store.join(config.out, f"{FOLD}{fold}")
+        plans.append(Plan(out, rows, parts, False, fold))
         notes += [f"fold {fold}: {note}" for note in more]
     return plans, notes
+
+
+def is_fold(folder: str) -> bool:
+    """True for the folder of one fold's run."""
+    return folder.rpartition("/")[2].startswith(FOLD)
 
 
 def _with_validation(
@@ -244,7 +251,7 @@ def check_record(out: str, record: Mapping[str, Any], *, begun: bool) -> None:
     Args:
         out: the output folder.
         record: see `make_record`.
-        begun: there is an epoch; before that, settings that did not work may be mended.
+        begun: there is an epoch or more; before that, settings that did not work may be mended.
 
     Raises:
         InputError: the folder holds a fine-tuning of other settings or data (the message says which

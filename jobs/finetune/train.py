@@ -3,7 +3,7 @@
 import signal
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,8 +50,7 @@ def fitting_workers(config: Config) -> tuple[int, int]:
     elif gpu:
         threads = int(min((n.get("CPU", 0) // n["GPU"] for n in nodes if n.get("GPU")), default=1))
     else:
-        largest = int(max((node.get("CPU", 0) for node in nodes), default=1))
-        threads = min(largest, cpus // workers)
+        threads = most_threads([int(node.get("CPU", 0)) for node in nodes], workers)
     threads = max(1, threads)
     if not joins_cluster(config.address):
         if gpu and workers > gpus:
@@ -65,6 +64,19 @@ def fitting_workers(config: Config) -> tuple[int, int]:
                 f"{cpus}; take fewer, or a lower finetune.cpus_per_worker"
             )
     return workers, threads
+
+
+def most_threads(cpus: Sequence[int], workers: int) -> int:
+    """The most CPU cores that each worker can have, none of them on two machines; at least one.
+
+    Args:
+        cpus: of each machine.
+        workers: how many there are.
+    """
+    for threads in range(max(cpus, default=1), 1, -1):
+        if sum(n // threads for n in cpus) >= workers:
+            return threads
+    return 1
 
 
 def new_session(folder: str) -> str:
@@ -119,13 +131,17 @@ def train(config: Config, task: TrainTask, watch: Watch, *, workers: int) -> Non
 
 
 def _raise_failure(board: Any, task: TrainTask) -> None:
-    """Raise what a worker noted; where training diverged, with the place of the last good epoch."""
+    """Raise what a worker noted; where training diverged, with the way on from the last good epoch."""
     try:
         raise_failure(board)
     except TrainingDivergedError as error:
         last = epochs.latest(task.folder)
-        where = "" if last is None else f". The last good one is {epochs.path(task.folder, last)}"
-        raise TrainingDivergedError(f"{error}{where}") from error
+        if last is None:
+            way_on = "no epoch is stored yet, so this --out takes other settings"
+        else:
+            good = epochs.path(task.folder, last)
+            way_on = f"the last good epoch is {good}: go on from it with another --out and --model {good}"
+        raise TrainingDivergedError(f"{error}; {way_on}") from error
 
 
 def _fit(trainer: TorchTrainer) -> None:

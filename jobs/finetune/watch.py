@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -150,10 +151,12 @@ def epoch_line(record: Mapping[str, Any], closed: bool) -> str:
 
 
 def write_tensorboard(folder: str, history: list[dict[str, Any]]) -> None:
-    """Write the curves so far as one TensorBoard file, in place of the one before.
+    """Write the curves so far as one TensorBoard file, which has no epoch twice.
 
-    The file of a longer history begins with that of a shorter one, byte by byte, so that a
-    TensorBoard which reads along goes on where it was; and a run that was resumed has no epoch twice.
+    The file of a longer history begins with that of a shorter one, byte by byte. On a local disk the
+    rest is added to it, and a TensorBoard that reads along shows each epoch; a kill leaves a part, which
+    the next call completes. On object storage, or where the file is of another history, it is replaced:
+    a TensorBoard that read the old one has to be started again.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -175,7 +178,15 @@ def write_tensorboard(folder: str, history: list[dict[str, Any]]) -> None:
         }
         figures |= {f"validation/{name}": value for name, value in record["validation"].items()}
         content += [scalar(record["finished_at"], epoch, tag, v) for tag, v in figures.items()]
-    store.write_bytes(store.join(folder, TENSORBOARD_FILE), b"".join(content))
+    data = b"".join(content)
+    path = store.join(folder, TENSORBOARD_FILE)
+    if not store.is_remote(path) and store.exists(path):
+        there = store.read_bytes(path)
+        if data.startswith(there):
+            with Path(path).expanduser().open("ab") as file:
+                file.write(data[len(there) :])
+            return
+    store.write_bytes(path, data)
 
 
 def _framed(data: bytes) -> bytes:

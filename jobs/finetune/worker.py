@@ -45,7 +45,8 @@ class TrainTask:
         settings: of the `Trainer`.
         closed: see `Plan`.
         images: how a file becomes a crop.
-        cache, cache_gb: local folder for decoded images, and its bound; None: a temporary one.
+        cache, cache_gb: local folder for decoded images, and the bound of this run's; None: a folder
+            of this run among the temporary files, which goes when training has ended.
         threads: CPU cores of this worker.
         session: the attempt that these workers belong to.
         keep, patience, validate_every, time_limit_minutes: see `reid.config.Finetune`.
@@ -82,7 +83,7 @@ def train_worker(given: dict[str, Any]) -> None:
         tell.event("trouble", everyone=True, text=f"{type(error).__name__}: {error}")
         raise
     finally:
-        tell.flush()
+        tell.end()  # or the driver may look for the last time before the last epoch is told
 
 
 class _Run:
@@ -93,6 +94,9 @@ class _Run:
         self.began = time.perf_counter()
         context = ray.train.get_context()
         self.rank, self.world = context.get_world_rank(), context.get_world_size()
+        self.local_rank = context.get_local_rank()
+        own = hashlib.sha256(task.folder.encode()).hexdigest()[:16]
+        self.cache = task.cache or f"{tempfile.gettempdir()}/reid-pixels/{own}"
         torch.set_num_threads(task.threads)
         try:
             table = store.read_table(task.rows)
@@ -112,9 +116,10 @@ class _Run:
             task.settings, classes, device=device, rank=self.rank, world=self.world
         )
         self.pixels = self._open_pixels(table)
-        self.train_rows = self._usable(train)
+        self.train_rows = train[self._good_everywhere()[train]]
         if not len(self.train_rows):
-            first = self.pixels.failures()["error"][0].as_py()
+            told = self._gather(self.pixels.failures()["error"].to_pylist())
+            first = next(errors[0] for errors in told if errors)
             raise InputError(f"none of the {len(train):,} training images can be read: {first}")
         self.codes = classes.encode(*self._labels(self.train_rows))
         self.history: list[dict[str, Any]] = []
@@ -143,7 +148,10 @@ class _Run:
             self._store()
             self.tell.event("epoch", record=record)
             ray.train.report({"epoch": record["epoch"], "loss": record["loss"]})
-        self.tell.event("stop", reason=reason, ranks=self._gather(self._weights_digest()))
+        ranks = self._gather(self._weights_digest())
+        if self.task.cache is None and self.local_rank == 0 and reason != OUT_OF_TIME:
+            store.remove(self.cache)
+        self.tell.event("stop", reason=reason, ranks=ranks)
 
     def _epoch(self, epoch: int) -> dict[str, Any]:
         began = time.perf_counter()
@@ -248,11 +256,12 @@ class _Run:
         return open_pixels(
             table,
             size=self.trainer.stored_size,
-            folder=self.task.cache or f"{tempfile.gettempdir()}/reid-pixels",
+            folder=self.cache,
             cache_gb=self.task.cache_gb,
             threads=self.task.threads,
             interpolation=self.trainer.interpolation,
-            # Validation looks at pixels as `reid embed` does; nvJPEG has no place in a training loop.
+            # Decoded as for `reid embed`, though resized twice: to what is stored, and to the input.
+            # nvJPEG has no place in a training loop.
             decode="full" if images.decode == "nvjpeg" else images.decode,
             bbox_margin=images.bbox_margin,
             max_megapixels=images.max_megapixels,
@@ -268,9 +277,14 @@ class _Run:
     def _labels(self, rows: np.ndarray) -> tuple[list[str], list[str | None]]:
         return [self.species[row] for row in rows], [self.identities[row] for row in rows]
 
-    def _usable(self, rows: np.ndarray) -> np.ndarray:
-        usable: np.ndarray = rows[self.pixels.good[rows]]
-        return usable
+    def _good_everywhere(self) -> np.ndarray:
+        """(n,) bool: rows that every rank has an image of.
+
+        Each machine reads for itself, and may fail to read what another one can. Ranks that did not
+        train on the same rows would plan other batches, and wait for each other for ever.
+        """
+        good: np.ndarray = np.logical_and.reduce(self._gather(self.pixels.good))
+        return good
 
     def _gather(self, value: Any) -> list[Any]:
         """The values of all ranks, on all ranks."""

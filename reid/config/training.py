@@ -56,11 +56,18 @@ class Finetune(Section):
     max_restarts: int = Field(3, ge=0, description="Times that workers which died are replaced")
     keep: Count = Field(2, description="Epochs kept on disk: the best ones, and always the last")
     time_limit_minutes: Positive | None = Field(
-        None, description="Stop before the epoch that would pass this; each fold has its own"
+        None,
+        description="Stop training before the epoch that would pass this, each fold by itself; the "
+        "learning rate falls over all `epochs` nevertheless",
     )
-    cache_gb: NotNegative = Field(8.0, description="Disk for decoded images, on each machine")
+    cache_gb: NotNegative = Field(
+        8.0,
+        description="Most disk for a run's decoded images, on each machine; the rest is decoded anew",
+    )
     cache: str | None = Field(
-        None, description="Local folder for them; default: OUT/training/cache, or a temporary one"
+        None,
+        description="Local folder for them, which stays; default: OUT/training/cache, or a temporary "
+        "one, which goes at the end",
     )
 
     # Network.

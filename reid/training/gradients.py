@@ -43,7 +43,8 @@ class Gradients:
     """Computes the gradients of an objective, batch after batch.
 
     Attributes:
-        micro_batch: most rows of one pass; halved where memory does not suffice.
+        micro_batch: most rows of one pass (3 where it is 2 and the batch is odd); halved where memory
+            does not suffice: at any step of a single worker, in the first one of several.
     """
 
     def __init__(self, objective: Objective, *, micro_batch: int, world: int) -> None:
@@ -82,7 +83,9 @@ class Gradients:
         else:
             if not self._tried and inputs.is_cuda:
                 # Out of memory in the middle of an exchange with other ranks cannot be mended, so
-                # every rank tries alone first, and all take what fits everywhere.
+                # every rank tries its first batch alone, and all take what fits everywhere. That
+                # counts the batch twice in the batch statistics; and what comes later and needs more
+                # (the optimizer's moments, after the first step) is an error that ends the attempt.
                 self._fitting(inputs, codes)
                 smallest = torch.tensor(self.micro_batch, device=inputs.device)
                 dist.all_reduce(smallest, dist.ReduceOp.MIN)
@@ -115,7 +118,8 @@ class Gradients:
             parameter.grad = None
         known = (codes >= 0).sum().clamp(min=1)
         total = inputs.new_zeros(())
-        pieces = math.ceil(len(inputs) / self.micro_batch)
+        # No piece of a single row, which batch normalisation refuses: rather one of three.
+        pieces = min(math.ceil(len(inputs) / self.micro_batch), len(inputs) // LEAST_MICRO_BATCH)
         parts = zip(inputs.tensor_split(pieces), codes.tensor_split(pieces), strict=True)
         for number, (images, targets) in enumerate(parts, 1):
             # Only the last piece waits for the other ranks; it brings the sum of all pieces.

@@ -10,6 +10,7 @@ from reid.errors import InputError
 from reid.models import LoadedModel, find_spec, load_model
 from reid.models.networks import FeatureNetwork, build_network
 from reid.models.spec import Triple
+from reid.training.schedule import freeze
 from reid.training.settings import TrainSettings
 
 HEAD_PARTS = ("pool", "projection", "norm")
@@ -41,10 +42,12 @@ def start_from(settings: TrainSettings) -> Start:
     """Load `settings.model`, and put pooling, linear layer and batch normalisation behind it.
 
     What a checkpoint of ours has of these already, in the same shape, is taken over; the rest starts
-    at random, from `settings.seed`.
+    at random, from `settings.seed`. What is not to be trained needs no gradient: frozen stages, and
+    layers that no feature comes through.
 
     Raises:
-        InputError: timm cannot build the network, or not with this input size or pooling.
+        InputError: timm cannot build the network, or not with this input size or pooling; or it has
+            too few stages to freeze.
     """
     loaded = load_model(
         settings.model,
@@ -79,6 +82,8 @@ def start_from(settings: TrainSettings) -> Start:
         ) from error
     if own:
         _take_over(network, own)
+    freeze(network.backbone, settings.freeze_stages)
+    leave_out_unused(network, input_size)
     return Start(
         network=network,
         input_size=input_size,

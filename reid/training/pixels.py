@@ -123,8 +123,8 @@ def open_pixels(
         annotations: columns annotation_id, root, image_path, bbox, source_key.
         size: side in pixels that is kept; see `Trainer.stored_size`.
         folder: on a local disk; may be shared by runs: the file's name says what is in it.
-        cache_gb: most that the file may hold, 10⁹ bytes; the rows beyond it are decoded whenever they
-            are needed.
+        cache_gb: most that this one file may hold, 10⁹ bytes; the rows beyond it are decoded whenever
+            they are needed.
         threads: decoding threads.
         interpolation, decode, bbox_margin, max_megapixels: see `reid.images`.
         read: gives a file's bytes.
@@ -199,19 +199,26 @@ def _decode_all(
         return failed
     # A killed process leaves its unfinished file, and the next one writes over it.
     aside = file.with_suffix(".part")
-    cache = np.lib.format.open_memmap(
-        aside, mode="w+", dtype=np.uint8, shape=(len(rows), size, size, 3)
-    )
-    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[start : start + ROWS_AT_ONCE]
-            for number, found in enumerate(pool.map(load, part), start):
-                if isinstance(found, tuple):
-                    failed.append(number)
-                else:
-                    cache[number] = found
-            if on_progress:
-                on_progress(start + len(part), len(rows))
-    cache.flush()
+    shape = (len(rows), size, size, 3)
+    missing = bytes(size * size * 3)
+    try:
+        # Written, not mapped: a full disk is an error of a write, and ends the process in a map.
+        with (
+            aside.open("wb") as handle,
+            ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool,
+        ):
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(handle, header)
+            for start in range(0, len(rows), ROWS_AT_ONCE):
+                part = rows[start : start + ROWS_AT_ONCE]
+                for number, found in enumerate(pool.map(load, part), start):
+                    if isinstance(found, tuple):
+                        failed.append(number)
+                    handle.write(missing if isinstance(found, tuple) else found.tobytes())
+                if on_progress:
+                    on_progress(start + len(part), len(rows))
+    except OSError:
+        aside.unlink(missing_ok=True)  # half of it would keep the disk full
+        raise
     aside.replace(file)
     return failed

@@ -21,16 +21,11 @@ from reid.training.classes import ClassTable
 from reid.training.gradients import Gradients, Objective
 from reid.training.loader import read_ahead
 from reid.training.losses import IdentityLoss
-from reid.training.network import leave_out_unused, start_from
+from reid.training.network import start_from
 from reid.training.pixels import Pixels
 from reid.training.progress import EpochStats, StepInfo
 from reid.training.sampler import identity_batches, shuffled_batches
-from reid.training.schedule import (
-    AveragedWeights,
-    freeze,
-    lr_share,
-    parameter_groups,
-)
+from reid.training.schedule import AveragedWeights, lr_share, parameter_groups
 from reid.training.settings import TrainSettings
 
 __all__ = ["EpochStats", "StepInfo", "Trainer"]
@@ -68,8 +63,6 @@ class Trainer:
         self.rank, self.world = rank, world
         self.start = start_from(settings)
         self.network = self.start.network
-        freeze(self.network.backbone, settings.freeze_stages)
-        leave_out_unused(self.network, self.input_size)
         loss = IdentityLoss(
             classes.sizes,
             self.dimension,
@@ -188,6 +181,7 @@ class Trainer:
             loss = float(mean_loss)
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 ids = [pixels.annotation_ids[row] for row in rows[chosen]]
+                loss, ids = self._first_diverged(loss, norm, ids)
                 raise TrainingDivergedError(_diverged(epoch, step, loss, norm, ids))
             self.optimizer.step()
             if self.average:
@@ -271,7 +265,7 @@ class Trainer:
         if self.average:
             self.average.network.load_state_dict(state["average"])
             self.average.updates = state["updates"]
-        # Halved by the run so far, or set lower now.
+        # The run so far may have halved it.
         self.gradients.micro_batch = min(state["micro_batch"], self.gradients.micro_batch)
 
     def save(self, folder: str, *, training: dict[str, Any] | None = None) -> None:
@@ -322,6 +316,15 @@ class Trainer:
             world=self.world,
         )
 
+    def _first_diverged(self, loss: float, norm: float, ids: list[str]) -> tuple[float, list[str]]:
+        """Loss and batch of the first rank whose own loss is not finite; else those given."""
+        told: list[Any] = [(loss, ids)]
+        # Gradients are averaged: where theirs is not finite all ranks are here, whosever it was.
+        if self.world > 1 and not math.isfinite(norm):
+            told = [None] * self.world
+            dist.all_gather_object(told, (loss, ids))
+        return next((one for one in told if not math.isfinite(one[0])), (loss, ids))
+
     def _share_statistics(self) -> None:
         """Batch statistics are of each rank's own rows: all ranks take those of the first."""
         if self.world > 1:
@@ -356,6 +359,6 @@ def _diverged(epoch: int, step: int, loss: float, norm: float, annotation_ids: l
     named = ", ".join(distinct[:IDS_NAMED]) + (f" and {more} more" if more > 0 else "")
     return (
         f"training diverged in epoch {epoch + 1}, step {step + 1} (counted from 1): loss {loss}, length "
-        f"of the gradient {norm}; this worker's batch: {named}. The weights of the last saved epoch are "
-        "good; lower lr and head_lr, set clip_norm, or precision: fp32"
+        f"of the gradient {norm}; the batch: {named}. Lower lr, head_lr or clip_norm, or compute in "
+        "precision: fp32"
     )

@@ -200,6 +200,23 @@ def test_labels_find_their_images(tmp_path: Path) -> None:
     ]
 
 
+def test_a_label_by_image_is_that_of_all_its_boxes_and_says_so(tmp_path: Path) -> None:
+    vectors, names = animals(individuals=2, images=2)
+    file = write_parquet(
+        tmp_path / "e.parquet", vectors, identity=names, annotation_id=list("abcd"),
+        image_path=["two.jpg", "two.jpg", "c.jpg", "d.jpg"],
+    )  # fmt: skip
+    groups, labels = read_embedding_file(str(file)), tmp_path / "labels.csv"
+    labels.write_text("path,identity\ntwo.jpg,7\nc.jpg,8\nd.jpg,9\n")
+    ((group,), notes) = relabel(groups, str(labels))
+    assert group.identities.tolist() == ["7", "7", "8", "9"]
+    assert len(notes) == 1
+    assert "1 images have several boxes, which all get the label of their image" in notes[0]
+    labels.write_text("annotation_id,identity\na,7\nb,6\nc,8\nd,9\n")
+    ((group,), notes) = relabel(groups, str(labels))
+    assert (group.identities.tolist(), notes) == (["7", "6", "8", "9"], [])
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
@@ -152,11 +153,9 @@ def test_the_report_needs_no_other_file(first: Path) -> None:
 
 
 def test_only_what_is_needed_stays_on_disk(first: Path) -> None:
-    best = metrics_of(first)["best_epoch"]
-    folders = {path.name for path in (first / "training").glob("epoch-*")}
-    assert folders == {f"epoch-{best:04d}", "epoch-0002"}
     assert [path.parent.name for path in (first / "training").glob("*/state.pt")] == ["epoch-0002"]
     assert not list((first / "training").glob("ray-*"))
+    assert not (first / "training" / "cache").exists()
 
 
 def test_a_broken_picture_is_a_failure_and_ends_nothing(first: Path) -> None:
@@ -172,6 +171,9 @@ def test_a_finished_run_says_so(
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file()}
     assert reid("finetune", "-i", labelled, "-o", copied, *QUICK) == 0
+    assert "is finished: nothing to do" in capfd.readouterr().err
+    limited = ("-i", labelled, "-o", copied, *QUICK, "finetune.time_limit_minutes=45")
+    assert reid("finetune", *limited) == 0
     assert "is finished: nothing to do" in capfd.readouterr().err
     after = {path: path.stat().st_mtime_ns for path in copied.rglob("*") if path.is_file()}
     assert after == before
@@ -352,7 +354,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_epoch(
     ids = store.read_table(str(out / "split.parquet"))["annotation_id"].to_pylist()
     assert any(one in message for one in ids), "the batch is named"
     good = out / "training" / "epoch-0001"
-    assert f"The last good one is {good}" in message
+    assert f"go on from it with another --out and --model {good}" in message
     assert load_model(str(good)).dimension == 1280
     assert not (out / "checkpoint").exists()
 
@@ -403,6 +405,46 @@ def test_two_workers_train_on_the_same_images_and_end_with_the_same_weights(
     assert one["images"] == metrics["images"], "the same rows are held out"
 
 
+def test_an_image_that_one_worker_cannot_read_is_trained_on_by_none(
+    labelled: Path, tmp_path: Path, reid: Reid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = tmp_path / "seen"
+    seen.mkdir()
+
+    def the_second_cannot_read(given: dict[str, Any]) -> None:
+        from ray.train import get_context
+
+        from jobs.finetune import worker
+        from reid.training import trainer
+
+        rank = get_context().get_world_rank()
+        open_pixels, identity_batches = worker.open_pixels, trainer.identity_batches
+
+        def open_some(*arguments: Any, **options: Any) -> Any:
+            pixels = open_pixels(*arguments, **options)
+            if rank == 1:
+                pixels.good[::IMAGES] = False  # one of every individual
+            return pixels
+
+        def batches(codes: Any, **options: Any) -> Any:
+            plan = identity_batches(codes, **options)
+            np.savez(seen / f"{rank}.npz", plan=plan, codes=codes)
+            return plan
+
+        worker.open_pixels, trainer.identity_batches = open_some, batches
+        train_worker(given)
+
+    monkeypatch.setattr(jobs.finetune.train, "train_worker", the_second_cannot_read)
+    two = (*QUICK, "finetune.workers=2", "finetune.identities=2", "finetune.epochs=1")
+    assert reid("finetune", "-i", labelled, "-o", tmp_path / "out", *two) == 0
+    first, second = (np.load(seen / f"{rank}.npz") for rank in (0, 1))
+    individuals = metrics_of(tmp_path / "out")["individuals"]["train"]
+    assert first["codes"].tolist() == second["codes"].tolist()
+    assert len(first["codes"]) == individuals * (IMAGES - 1)
+    for left, right in zip(first["plan"], second["plan"], strict=True):
+        assert not set(first["codes"][left]) & set(first["codes"][right])
+
+
 def test_folds_hold_every_individual_out_once_and_make_an_ensemble(
     labelled: Path, tmp_path: Path, reid: Reid, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -450,21 +492,26 @@ def test_a_run_out_of_time_says_so_and_goes_on_when_it_is_given_more(
     assert len(history_of(tmp_path / "out")) == 2
 
 
-def test_results_on_object_storage(bucket: str, labelled: Path, reid: Reid, tmp_path: Path) -> None:
+def test_results_on_object_storage(bucket: str, labelled: Path, reid: Reid) -> None:
     out = f"{bucket}/runs/tiles"
-    arguments = ("-i", labelled, "-o", out, *QUICK, "finetune.promote=always")
-    assert reid("finetune", *arguments, f"finetune.cache={tmp_path / 'cache'}") == 0
+    pixels = Path(tempfile.gettempdir()) / "reid-pixels"
+    before = set(pixels.glob("*"))
+    few = ("finetune.epochs=4", "finetune.keep=1", "finetune.promote=always")
+    arguments = ("-i", labelled, "-o", out, *QUICK, *few)
+    assert reid("finetune", *arguments) == 0
     metrics = store.read_json(f"{out}/metrics.json")
     assert metrics["model"] == f"{out}/checkpoint"
     assert load_model(metrics["model"]).input_size == 64
-    left = {
-        path[len(out) :].split("/")[2]
-        for path in store.list_files(f"{out}/training", recursive=True)
-    }
-    assert {name for name in left if name.startswith(("epoch-", "ray-"))} <= {
-        "epoch-0001",
-        "epoch-0002",
-    }
+    files = store.list_files(f"{out}/training", recursive=True)
+    left = {path[len(out) :].split("/")[2] for path in files}
+    assert {name for name in left if name.startswith(("epoch-", "ray-"))} == {
+        f"epoch-{metrics['best_epoch']:04d}",
+        "epoch-0004",
+    }, "the best, and the last to go on from"
+    assert [path for path in files if path.endswith("state.pt")] == [
+        f"{out}/training/epoch-0004/state.pt"
+    ]
+    assert set(pixels.glob("*")) == before, "decoded images do not stay on the machine"
     assert reid("finetune", *arguments) == 0, "finished"
 
 

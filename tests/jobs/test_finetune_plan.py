@@ -1,7 +1,6 @@
 """Who trains, who chooses, who is the proof; what is kept, and how the outcome is said. No Ray."""
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from jobs.finetune.plan import (
     make_record,
 )
 from jobs.finetune.score import change_interval, held_out_queries, nearest
-from jobs.finetune.watch import write_tensorboard
+from jobs.finetune.watch import TENSORBOARD_FILE, write_tensorboard
 from reid.config import Config, load_config
 from reid.errors import InputError
 from reid.manifest import read_annotations
@@ -257,15 +256,30 @@ def test_an_epoch_without_its_history_does_not_count(tmp_path: Path) -> None:
     assert epochs.latest(str(tmp_path)) == 0
 
 
-def test_a_longer_tensorboard_file_begins_with_the_shorter_one(tmp_path: Path) -> None:
+def test_a_tensorboard_file_grows_in_place_while_it_is_read(tmp_path: Path) -> None:
     history = [record_of(epoch, 0.1 * epoch) for epoch in range(3)]
-    contents = []
-    for length in (1, 2, 3):
-        write_tensorboard(str(tmp_path), history[:length])
-        (file,) = tmp_path.iterdir()
-        contents.append(file.read_bytes())
-    assert contents[2].startswith(contents[1])
-    assert contents[1].startswith(contents[0])
+    write_tensorboard(str(tmp_path / "whole"), history)
+    whole = (tmp_path / "whole" / TENSORBOARD_FILE).read_bytes()
+    folder = tmp_path / "grown"
+    write_tensorboard(str(folder), history[:1])
+    with (folder / TENSORBOARD_FILE).open("rb") as reader:
+        read = reader.read()
+        write_tensorboard(str(folder), history[:2])
+        read += reader.read()
+        with (folder / TENSORBOARD_FILE).open("ab") as killed:
+            killed.write(whole[len(read) :][:7])
+        write_tensorboard(str(folder), history)
+        read += reader.read()
+    assert read == whole
+    assert (folder / TENSORBOARD_FILE).read_bytes() == whole
+
+
+def test_the_tensorboard_file_of_another_history_is_replaced(tmp_path: Path) -> None:
+    write_tensorboard(str(tmp_path / "new"), [record_of(0, 0.2)])
+    write_tensorboard(str(tmp_path / "old"), [record_of(0, 0.1), record_of(1, 0.1)])
+    write_tensorboard(str(tmp_path / "old"), [record_of(0, 0.2)])
+    old, new = ((tmp_path / name / TENSORBOARD_FILE).read_bytes() for name in ("old", "new"))
+    assert old == new
 
 
 # ── Figures ───────────────────────────────────────────────────────────────────────────────────────
@@ -324,31 +338,46 @@ def test_only_what_is_better_is_promoted_and_the_verdict_is_plain(
     before: float | None, after: float | None, promoted: bool, words: str
 ) -> None:
     metrics = figures(before, after)
+    assert outcome.is_better(metrics) is promoted
     assert outcome.is_promoted(metrics, "better") is promoted
     assert outcome.is_promoted(metrics, "always")
     assert words in outcome.verdict(metrics)
 
 
-def test_a_model_that_is_not_better_does_not_replace_the_checkpoint_of_its_start(
-    tmp_path: Path,
-) -> None:
-    epoch = tmp_path / "epoch"
-    epoch.mkdir()
-    (epoch / "model.safetensors").write_bytes(b"weights")
-    (epoch / "model.json").write_text('{"architecture": "a", "training": {"start": "s"}}')
+def trained_model(folder: Path, weights: bytes) -> str:
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(weights)
+    (folder / "model.json").write_text('{"architecture": "a", "training": {"start": "s"}}')
+    return str(folder)
+
+
+def test_a_model_that_is_not_better_replaces_no_checkpoint(tmp_path: Path) -> None:
     rows = herd(tmp_path, individuals=2)
     plan = Plan(str(tmp_path / "out"), rows, np.full(len(rows), TRAIN, object), False)
-    worse = figures(0.2, 0.1) | {"promoted": False}
-    place = Path(outcome.place_model(plan, str(epoch), worse))
-    assert place.name == "rejected"
-    assert not (tmp_path / "out" / "checkpoint").exists()
+    checkpoint, rejected = (tmp_path / "out" / name for name in ("checkpoint", "rejected"))
     better = figures(0.1, 0.2) | {"promoted": True}
-    place = Path(outcome.place_model(plan, str(epoch), better))
-    assert place.name == "checkpoint"
-    assert not (tmp_path / "out" / "rejected").exists()
-    training = json.loads((place / "model.json").read_text())["training"]
+    worse = figures(0.2, 0.1) | {"promoted": False}
+
+    # An attempt that ran out of time is better; the run that goes on from it ends worse.
+    first = outcome.place_model(plan, trained_model(tmp_path / "epoch-1", b"good"), better)
+    assert Path(first) == checkpoint
+    kept = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+    second = outcome.place_model(plan, trained_model(tmp_path / "epoch-2", b"bad"), worse)
+    assert Path(second) == rejected
+    assert (rejected / "model.safetensors").read_bytes() == b"bad"
+    assert {path.name: path.read_bytes() for path in checkpoint.iterdir()} == kept
+    words = outcome.whereabouts(worse | {"model": second})
+    assert words == f"not promoted, no checkpoint replaced; the trained model is in {rejected}"
+
+    third = outcome.place_model(plan, trained_model(tmp_path / "epoch-3", b"best"), better)
+    assert Path(third) == checkpoint
+    assert (checkpoint / "model.safetensors").read_bytes() == b"best"
+    assert not rejected.exists()
+    training = json.loads((checkpoint / "model.json").read_text())["training"]
     assert training == {"start": "s", "metrics": {k: better[k] for k in ("before", "after")}}
-    assert re.search("use it: --model .*checkpoint", outcome.whereabouts(better | {"model": place}))
+    assert outcome.whereabouts(better | {"model": third}) == f"use it: --model {checkpoint}"
+    always = worse | {"promoted": True, "model": third}
+    assert "promoted all the same, as finetune.promote=always" in outcome.whereabouts(always)
 
 
 def asked(precision: list[float], hits: list[int]) -> QueryScores:
