@@ -580,6 +580,52 @@ def test_who_is_slower_goes_on_top_of_who_was_faster(
     assert survey.names["m"] == survey.names["o1"]
 
 
+def test_rules_that_change_meanwhile_are_searched_by(
+    survey: Survey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert survey.night({"a": 0, "b": 90}) == 0
+    wide = ("identify.known_distance=0.4", "identify.new_distance=0.5")
+    decide, rounds = Decider.__call__, []
+
+    def meanwhile(self: Decider, catalogue: Catalogue) -> Any:
+        change = decide(self, catalogue)
+        rounds.append(catalogue.version)
+        if len(rounds) == 1:
+            assert survey.reid("calibrate", "-C", survey.place, *wide) == 0
+        return change
+
+    monkeypatch.setattr(Decider, "__call__", meanwhile)
+    survey.photograph({"m": at(45)})  # 0.29 from both: beyond the radius of the first round
+    assert survey.reid("identify", *survey.arguments[:6]) == 0
+    assert rounds == [1, 1, 2], "decided, overtaken, decided again"
+    assert survey.herd == {frozenset("abm")}
+
+
+def test_a_model_that_changes_meanwhile_is_worth_trying_again(
+    survey: Survey, said: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert survey.night({"a": 0}) == 0
+    decide, rounds = Decider.__call__, []
+
+    def meanwhile(self: Decider, catalogue: Catalogue) -> Any:
+        change = decide(self, catalogue)
+        rounds.append(catalogue.version)
+        if len(rounds) == 1:
+            with monkeypatch.context() as other:
+                other.setattr("tests.jobs.made_up.RECIPE", "made-up-0002")
+                assert survey.reid("calibrate", "-C", survey.place, *RULES) == 0
+        return change
+
+    monkeypatch.setattr(Decider, "__call__", meanwhile)
+    survey.photograph({"b": at(5)})
+    said()
+    assert survey.identify() == 3
+    assert "changed the catalogue to made-up-0002; run the same command again" in said()
+    monkeypatch.setattr("tests.jobs.made_up.RECIPE", "made-up-0002")
+    assert survey.identify() == 0
+    assert survey.herd == {frozenset("ab")}
+
+
 def test_two_runs_at_once_in_two_processes(survey: Survey) -> None:
     assert survey.night({"a": 0}) == 0
     parts = [crowd(seed, animals=3) for seed in (5, 6)]
