@@ -26,7 +26,7 @@ upkeep.py     fewer files, and old ones removed
 """
 
 from reid.catalogue.commits import ROW_SCHEMA, Change, new_run_id, update
-from reid.catalogue.decisions import check_known, effective_decisions, read_decisions
+from reid.catalogue.decisions import check_known, read_decisions
 from reid.catalogue.decisions import fresh as fresh_decisions
 from reid.catalogue.edges import (
     SpeciesGraph,
@@ -57,7 +57,6 @@ __all__ = [
     "check_known",
     "comparable_edges",
     "compare",
-    "effective_decisions",
     "fresh_decisions",
     "history",
     "holding_runs",

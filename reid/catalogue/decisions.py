@@ -156,22 +156,6 @@ def _refuse_ties(decisions: pa.Table) -> None:
         )
 
 
-def effective_decisions(decisions: pa.Table) -> pa.Table:
-    """The latest decision on each pair, sorted by a_id, b_id; earlier ones are superseded.
-
-    Args:
-        decisions: columns of schema.DECISIONS, in any order of rows.
-    """
-    order = [("a_id", "ascending"), ("b_id", "ascending"), ("timestamp", "descending")]
-    # Two reviewers may say the same at the same moment: which of them is named must not depend on
-    # the order in which they were brought in.
-    ordered = decisions.sort_by([*order, ("reviewer", "ascending")])
-    a_ids, b_ids = ordered["a_id"].to_pylist(), ordered["b_id"].to_pylist()
-    pairs = list(zip(a_ids, b_ids, strict=True))
-    first = [i for i, pair in enumerate(pairs) if i == 0 or pair != pairs[i - 1]]
-    return ordered.take(pa.array(first, pa.int64()))
-
-
 def write_version(path: str, decisions: pa.Table) -> int:
     """Write all decisions as a new version of C/decisions; it holds once a commit points to it.
 
