@@ -19,6 +19,7 @@ from reid.catalogue import (
     SpeciesRules,
     changed_rows,
     check_known,
+    check_matches,
     compare,
     fresh_decisions,
     read_rules,
@@ -163,10 +164,12 @@ class Decider:
             return stored, stored[:0], set()
         fresh = fresh_decisions(stored, self.decisions, self.run_id)
         columns = ["annotation_id", "species"]
-        everyone = pa.concat_tables([index.select(columns), self.annotations.select(columns)])
+        # Where both name an image the catalogue is right, and the upload's fails.
+        everyone = pa.concat_tables([self.annotations.select(columns), index.select(columns)])
         check_known(fresh, everyone["annotation_id"])
         ends = pa.chunked_array(fresh["a_id"].chunks + fresh["b_id"].chunks, pa.string())
         judged = everyone.filter(pc.is_in(everyone["annotation_id"], ends.combine_chunks()))
+        check_matches(fresh, judged)
         species = set(pc.unique(judged["species"]).to_pylist())
         return pa.concat_tables([stored, fresh]), fresh, species
 

@@ -85,6 +85,21 @@ def test_unknown_ids_are_listed(tmp_path: Path) -> None:
         cat.check_known(decisions, pa.chunked_array([["a"], ["b"]]))
 
 
+def test_a_match_between_species_is_refused(tmp_path: Path) -> None:
+    annotations = pa.table({"annotation_id": ["a", "b", "c"], "species": ["lynx", "lynx", "fox"]})
+    apart = ("a,c,nomatch,Ana,2026-01-01,", "b,c,unknown,Ana,2026-01-01,")
+    cat.check_matches(read(tmp_path, "a,b,match,Ana,2026-01-01,", *apart), annotations)
+    with pytest.raises(InputError, match=r"1 matches join two species.* b \(lynx\) and c \(fox\)"):
+        cat.check_matches(read(tmp_path, "b,c,match,Ana,2026-01-01,"), annotations)
+
+
+def test_a_line_in_two_files_is_once(tmp_path: Path, empty: cat.Catalogue) -> None:
+    line = "a,b,match,Ana,2026-01-01,"
+    both = pa.concat_tables([read(tmp_path, line), read(tmp_path, line)])
+    assert len(cat.fresh_decisions(empty.decisions(), both, "r1")) == 1
+    assert len(bring_in(empty, "r1", both).decisions()) == 1
+
+
 def test_the_same_file_twice_is_once(tmp_path: Path, empty: cat.Catalogue) -> None:
     first = read(tmp_path, "a,b,match,Ana,2026-01-01,sure", "a,c,nomatch,Ana,2026-01-01,")
     one = bring_in(empty, "r1", first)

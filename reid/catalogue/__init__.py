@@ -26,7 +26,7 @@ upkeep.py     fewer files, and old ones removed
 """
 
 from reid.catalogue.commits import ROW_SCHEMA, Change, new_run_id, update
-from reid.catalogue.decisions import check_known, read_decisions
+from reid.catalogue.decisions import check_known, check_matches, read_decisions
 from reid.catalogue.decisions import fresh as fresh_decisions
 from reid.catalogue.edges import (
     SpeciesGraph,
@@ -55,6 +55,7 @@ __all__ = [
     "SpeciesRules",
     "changed_rows",
     "check_known",
+    "check_matches",
     "comparable_edges",
     "compare",
     "fresh_decisions",

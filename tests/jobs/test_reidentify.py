@@ -551,6 +551,20 @@ def test_decisions_about_nobody_are_refused(survey: Survey, said: Say) -> None:
     assert "not in the catalogue" in said()
 
 
+def test_a_match_of_two_species_is_refused(survey: Survey, said: Say) -> None:
+    assert survey.night({"a": 0}) == 0
+    fox = survey.home / "fox"
+    survey.ids |= photograph(fox, {"f": at(90)})
+    assert survey.reid("identify", "-i", fox, "-C", survey.place, "--species", "fox", *RULES) == 0
+    before = state(survey)
+    file = survey.constraints("said.csv", ("a", "f", "match"))
+    assert survey.reid("identify", "-C", survey.place, "--constraints", file) == 1
+    text = said()
+    assert f"{survey.ids['a']} (lynx)" in text
+    assert f"{survey.ids['f']} (fox)" in text
+    assert state(survey) == before
+
+
 # ── Two at once, and kills ────────────────────────────────────────────────────────────────────────
 
 
