@@ -543,6 +543,20 @@ def test_a_contradiction_stops_the_run_with_its_chain(survey: Survey, said: Say)
     assert state(survey) == before
 
 
+def test_two_boxes_stay_two_animals_when_their_collection_moves(survey: Survey) -> None:
+    survey.photograph({"i": at(0)})  # both boxes hold the same vector
+    first = survey.home / "uploads" / "boxes.csv"
+    first.write_text('path,bbox\ni.jpg,"[0, 0, 5, 5]"\ni.jpg,"[5, 0, 5, 5]"\n')
+    assert survey.reid("identify", "-i", first, *survey.arguments[2:]) == 0
+    elsewhere = survey.home / "moved"
+    (survey.home / "uploads").rename(elsewhere)  # the files keep their dates
+    (elsewhere / "boxes.csv").write_text('path,bbox\ni.jpg,"[0, 0, 5, 5]"\n')
+    assert survey.reid("identify", "-i", elsewhere / "boxes.csv", *survey.arguments[2:]) == 0
+    rows = survey.catalogue.rows(["root", "identity_id"])
+    assert set(rows["root"].to_pylist()) == {str(elsewhere)}
+    assert len(set(rows["identity_id"].to_pylist())) == 2
+
+
 def test_decisions_about_nobody_are_refused(survey: Survey, said: Say) -> None:
     assert survey.night({"a": 0}) == 0
     survey.ids["ghost"] = "0123456789abcdef01234567"
