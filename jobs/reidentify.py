@@ -60,9 +60,7 @@ def reidentify(config: Config) -> None:
     annotations = read_upload(config)
     catalogue = open_catalogue(path, create=True)
     tables.write_config(config)
-    annotations, rewritten = with_known_keys(catalogue, annotations)
-    if rewritten:
-        say(f"note: {rewritten:,} files were written again and hold the pictures that are known")
+    annotations = with_known_keys(catalogue, annotations)
     pending = _pending(catalogue, annotations)
     with ray_session(config.address) if len(pending) or wants_tasks(config) else nullcontext():
         embedded, failures = embed_pending(config, catalogue, pending)

@@ -5,6 +5,7 @@
     C/decisions/     Delta table: what reviewers decided about pairs
     C/settings/      JSON, named by its content: recipes, thresholds, calibration
     C/edges/         Parquet: which images are near each other
+    C/hashes/        Parquet: what files hold that were written again
     C/staged/        events of runs that are on their way into C/events
 
 One commit on C/annotations is the atomic step of a run, and what it carries (the record, see

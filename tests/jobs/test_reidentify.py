@@ -457,6 +457,43 @@ def test_a_file_that_is_copied_again_is_the_picture_that_it_was(survey: Survey, 
     assert (state(survey), survey.catalogue.version) == before
 
 
+def test_a_file_that_is_copied_again_is_read_once(
+    survey: Survey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert survey.night({"a": 0, "b": 90}) == 0
+    file = survey.home / "uploads" / "a.jpg"
+    os.utime(file, ns=(0, file.stat().st_mtime_ns + 10**9))
+    read, reads = store.read_bytes, []
+
+    def counted(path: str) -> bytes:
+        reads.extend([path] if path.endswith(".jpg") else [])
+        return read(path)
+
+    monkeypatch.setattr(store, "read_bytes", counted)
+    assert survey.identify() == 0
+    assert reads == [str(file)]
+    assert survey.identify() == 0
+    assert reads == [str(file)], "what it holds is remembered"
+    assert survey.night({"c": 180}) == 0
+    assert len(survey.names) == 3
+
+
+def test_pictures_that_went_into_an_archive_stay_as_they_are(survey: Survey, said: Say) -> None:
+    listed = survey.home / "uploads" / "all.csv"
+    survey.photograph({"a": at(0), "b": at(90), "c": at(180)})
+    listed.write_text("path\na.jpg\nb.jpg\nc.jpg\n")
+    arguments = ("-i", listed, *survey.arguments[2:])
+    assert survey.reid("identify", *arguments) == 0
+    before = state(survey), survey.catalogue.version
+    (survey.home / "uploads" / "a.jpg").unlink()
+    (survey.home / "uploads" / "b.jpg").unlink()
+    (survey.home / "uploads" / "b.jpg").mkdir()  # nothing that can be read as a file
+    said()
+    assert survey.reid("identify", *arguments) == 0
+    assert "2 known files cannot be read; they stay as the catalogue has them" in said()
+    assert (state(survey), survey.catalogue.version) == before
+
+
 def test_a_broken_picture_is_a_failure_each_night_and_stops_nobody(survey: Survey) -> None:
     survey.photograph({f"a{k}": at(k) for k in range(12)})
     (survey.home / "uploads" / "broken.jpg").write_bytes(b"abc")
