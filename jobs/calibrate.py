@@ -13,11 +13,27 @@ from jobs import tables
 from jobs.console import console, say
 from jobs.decide import Decider
 from jobs.embed import check_failures, embed
-from jobs.reidentify import below_catalogue, close, embedded_in_words, read_upload, without
+from jobs.reidentify import (
+    below_catalogue,
+    close,
+    embedded_in_words,
+    read_upload,
+    stage_seconds,
+    warn_left_out,
+    without,
+)
+from jobs.rewritten import with_known_keys
 from jobs.rules import make_rules
 from jobs.session import ray_session
 from reid import embeddings, schema, store
-from reid.catalogue import SpeciesRules, new_run_id, open_catalogue, read_rules, update
+from reid.catalogue import (
+    SpeciesRules,
+    compare,
+    new_run_id,
+    open_catalogue,
+    read_rules,
+    update,
+)
 from reid.config import Config
 from reid.errors import InputError
 
@@ -42,8 +58,14 @@ def calibrate(config: Config) -> None:
     catalogue = open_catalogue(path, create=bool(config.input))
     tables.write_config(config)
     held = catalogue.rows(schema.ANNOTATIONS.names)
+    # A name that stands for another picture there would lend it that picture's embedding.
+    labelled = with_known_keys(catalogue, labelled)
+    clashes = compare(held, labelled).failures
+    warn_left_out(clashes)
+    labelled = without(labelled, clashes)
     chosen = sorted(pc.unique((labelled if config.input else held)["species"]).to_pylist())
     if not chosen:
+        check_failures(clashes, len(clashes), 0)
         raise InputError(f"{path}: nothing to learn from; give --input a table with identities")
     # The catalogue's own images too: those of a new model, or those whose embeddings got lost.
     mine = held.filter(pc.is_in(held["species"], pa.array(chosen, pa.string())))
@@ -64,10 +86,11 @@ def calibrate(config: Config) -> None:
         decider = Decider(config, run_id, schema.ANNOTATIONS.empty_table(), reset=rules)
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
     console.print(rules_table(rules, config))
+    failures = pa.concat_tables([failures, clashes])
     store.write_table(store.join(config.out, tables.FAILURES), failures)
     close(newer, decider.outcome, run_id, failed=len(failures))
     say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
-    check_failures(failures, len(wanted), config.max_failures)
+    check_failures(failures, len(wanted) + len(clashes), config.max_failures)
 
 
 def rules_table(rules: dict[str, SpeciesRules], config: Config) -> Table:

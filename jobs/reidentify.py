@@ -164,11 +164,7 @@ def without(annotations: pa.Table, failures: pa.Table) -> pa.Table:
 
 def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -> None:
     """Say what came out: a table, a row a species, and what happened to individuals, in words."""
-    if len(outcome.failures):
-        say(
-            f"warning: {len(outcome.failures)} images were left out; the first: "
-            f"{outcome.failures['image_path'][0]}: {outcome.failures['error'][0]}"
-        )
+    warn_left_out(outcome.failures)
     if catalogue.record.run_id != run_id:
         say(
             f"nothing new: {catalogue.path} has these {outcome.known_already:,} images and all "
@@ -187,6 +183,28 @@ def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -
         f"reid undo {run_id} --catalogue {catalogue.path}"
     )
     print(run_id)  # noqa: T201  the one line for a pipe
+
+
+def stage_seconds(outcome: Outcome, updating: float) -> dict[str, float]:
+    """Seconds of the stages behind the embedding, as written to summary.json.
+
+    Args:
+        outcome: of the last round.
+        updating: seconds that all rounds took; what was not search and decision was the commit.
+    """
+    search = sum(one.search_seconds for one in outcome.species.values())
+    decide = sum(one.decide_seconds for one in outcome.species.values())
+    told = {"search": search, "decide": decide, "commit": updating - search - decide}
+    return {stage: round(seconds, 2) for stage, seconds in told.items()}
+
+
+def warn_left_out(failures: pa.Table) -> None:
+    """Say that images were left out, and why the first was."""
+    if len(failures):
+        say(
+            f"warning: {len(failures)} images were left out; the first: "
+            f"{failures['image_path'][0]}: {failures['error'][0]}"
+        )
 
 
 def closing_table(outcome: Outcome, failed: int) -> Table:

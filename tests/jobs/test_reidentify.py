@@ -366,13 +366,7 @@ def test_a_side_that_is_learned_later_parts_and_joins(survey: Survey) -> None:
 
 
 def test_calibrate_sets_rules_and_resets_them(survey: Survey, said: Say, tmp_path: Path) -> None:
-    labelled = Survey(tmp_path / "labelled", survey.reid)
-    rng = np.random.default_rng(0)
-    places = {f"{who}-{k}": at(36 * who + rng.normal(0, 2)) for who in range(10) for k in range(4)}
-    labelled.photograph(places)
-    table = labelled.home / "uploads" / "labelled.csv"
-    lines = [f"{name}.jpg,ibex_{name[0]},lynx" for name in places]
-    table.write_text("\n".join(["path,identity,species", *lines]))
+    table = label(tmp_path / "labelled")
     assert survey.reid("calibrate", "-i", table, "-C", survey.place) == 0
     assert "expected calibration error" in said()
     rules = read_rules(survey.catalogue)["lynx"]
@@ -401,6 +395,47 @@ def test_calibrate_sets_rules_and_resets_them(survey: Survey, said: Say, tmp_pat
     survey.photograph({"d": at(62)})
     assert survey.reid("identify", *plain) == 0
     assert survey.names["d"] == survey.names["c"]
+
+
+def label(folder: Path, animals: int = 10) -> Path:
+    """Pictures of animals 36 degrees apart, four of each, and a table of who they are."""
+    rng = np.random.default_rng(0)
+    places = {f"{who}-{k}": at(36 * who + rng.normal(0, 2)) for who in range(animals) for k in range(4)}  # fmt: skip
+    photograph(folder, places)
+    lines = [f"{name}.jpg,ibex_{name[0]},lynx" for name in places]
+    (folder / "labelled.csv").write_text("\n".join(["path,identity,species", *lines]))
+    return folder / "labelled.csv"
+
+
+def test_calibrate_learns_from_the_labelled_picture_of_a_name(
+    survey: Survey, said: Say, tmp_path: Path
+) -> None:
+    # The catalogue has another picture, of another size, under the name of a labelled one.
+    survey.photograph({"0-0": np.asarray([0, 0, 0, 1]), "a": np.asarray([1, 0, 0, 0])})
+    assert survey.identify() == 0
+    before = state(survey)
+    table = label(tmp_path / "labelled")
+    said()
+    assert survey.reid("calibrate", "-i", table, "-C", survey.place, *RULES) == 0
+    assert "the catalogue has this annotation with another file" in said()
+    curve = read_rules(survey.catalogue)["lynx"].calibration
+    assert curve is not None
+    assert curve.samples == 2 * 39, "it is left out, and not learned from the other's vector"
+    assert state(survey)[0] == before[0]
+
+
+def test_labels_give_confidences_to_distances_that_were_given(survey: Survey, said: Say) -> None:
+    table = label(survey.home / "uploads")
+    assert survey.reid("identify", "-i", table, *survey.arguments[2:]) == 0
+    rules = read_rules(survey.catalogue)["lynx"]
+    assert (rules.known_distance, rules.new_distance) == (0.05, 0.2)
+    assert rules.source.startswith("given; confidences from 80 links of 10 labelled individuals")
+    assert all(0 < sure <= 1 for sure in survey.column("confidence").values())
+    # Without labels there is no probability, and the log says so.
+    other = Survey(survey.home / "other", survey.reid)
+    assert other.night({"a": 0}) == 0
+    assert "given; no confidences (calibration: 0 labelled individuals" in said()
+    assert other.column("confidence") == {"a": None}
 
 
 def test_a_catalogue_on_object_storage(
