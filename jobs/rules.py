@@ -67,7 +67,11 @@ def make_rules(
     encounters = asked.encounters or (before.encounters if before else ENCOUNTERS)
     viewpoints = asked.viewpoints or (before.viewpoints if before else VIEWPOINTS)
     if known is not None and new is not None:
-        source = "given"
+        try:  # for the confidences, which need no curve that reaches the wanted probabilities
+            curve = _calibrated(config, rows, vectors, encounters, viewpoints)
+            source = f"given; confidences from {in_words(curve)}"
+        except InputError as error:
+            source = f"given; no confidences ({error})"
     else:
         try:
             curve = _calibrated(config, rows, vectors, encounters, viewpoints)
