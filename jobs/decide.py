@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from jobs.console import say
 from jobs.growth import Growth, compared_nodes, read_vectors
-from jobs.rules import calibrate_event, check_asked, make_rules
+from jobs.rules import NoRulesError, calibrate_event, check_asked, make_rules
 from reid import schema
 from reid.catalogue import (
     ROW_SCHEMA,
@@ -57,7 +57,8 @@ class Outcome:
         species: those that it touched.
         known_already: images of the upload that the catalogue had, with nothing new about them.
         decisions: of reviewers, new to the catalogue.
-        failures: schema.FAILURES; annotations that clash with the catalogue's.
+        failures: schema.FAILURES; annotations that clash with the catalogue's, or whose species has
+            no rules.
         events: schema.CHANGES.
     """
 
@@ -104,7 +105,9 @@ class Decider:
         """What is to be committed on top of `catalogue`; None if there is nothing.
 
         Raises:
-            InputError: decisions about unknown images, contradictions, settings that do not fit.
+            InputError: decisions about unknown images, contradictions, settings that do not fit, no
+                rules for any species.
+            StorageError: another run has changed a recipe meanwhile.
         """
         rules = read_rules(catalogue)
         upload = set(pc.unique(self.annotations["species"]).to_pylist())
@@ -125,15 +128,21 @@ class Decider:
         settings = dict(rules)
         made: list[dict[str, Any]] = []
         happened: list[pa.Table] = []
-        for name in _touched(incoming.new, incoming.updated, judged, self.reset):
+        touched = _touched(incoming.new, incoming.updated, judged, self.reset)
+        refused: dict[str, NoRulesError] = {}
+        for name in touched:
             before, new, updated = (
                 _of(table, name) for table in (rows, incoming.new, incoming.updated)
             )
             was = rules.get(name)
             if len(before) + len(new):
-                settings[name], row_changes, found = self._identify(
-                    catalogue, name, was, before, new, updated, said
-                )
+                try:
+                    settings[name], row_changes, found = self._identify(
+                        catalogue, name, was, before, new, updated, said
+                    )
+                except NoRulesError as error:
+                    refused[name] = error
+                    continue
                 changed.append(row_changes)
                 counters[name] = found.next_number - 1
                 happened.append(found.changes)
@@ -141,6 +150,11 @@ class Decider:
                 settings[name] = self.reset[name]
             if settings[name] is not was:
                 made.append(calibrate_event(name, settings[name], was))
+        if refused and {*touched, *upload} == {*refused}:
+            raise next(iter(refused.values()))
+        self.outcome.failures = pa.concat_tables(
+            [incoming.failures, _without_rules(incoming.new, refused)]
+        )
         events += [pa.Table.from_pylist(made, schema=schema.CHANGES), *happened]
         self.outcome.events = pa.concat_tables(events)
         all_changed = pa.concat_tables(changed)
@@ -165,7 +179,9 @@ class Decider:
         fresh = fresh_decisions(stored, self.decisions, self.run_id)
         columns = ["annotation_id", "species"]
         # Where both name an image the catalogue is right, and the upload's fails.
-        everyone = pa.concat_tables([self.annotations.select(columns), index.select(columns)])
+        is_known = pc.is_in(self.annotations["annotation_id"], index["annotation_id"])
+        uploaded = self.annotations.filter(pc.invert(is_known))
+        everyone = pa.concat_tables([index.select(columns), uploaded.select(columns)])
         check_known(fresh, everyone["annotation_id"])
         ends = pa.chunked_array(fresh["a_id"].chunks + fresh["b_id"].chunks, pa.string())
         judged = everyone.filter(pc.is_in(everyone["annotation_id"], ends.combine_chunks()))
@@ -229,6 +245,16 @@ def _touched(
 ) -> list[str]:
     uploaded = pa.chunked_array(new["species"].chunks + updated["species"].chunks, pa.string())
     return sorted({*pc.unique(uploaded).to_pylist(), *judged, *reset})
+
+
+def _without_rules(new: pa.Table, refused: Mapping[str, NoRulesError]) -> pa.Table:
+    """schema.FAILURES: one species that cannot be judged does not hold up the others."""
+    rows = [
+        {**row, "stage": "identify", "error": str(error)}
+        for name, error in refused.items()
+        for row in _of(new, name).to_pylist()
+    ]
+    return pa.Table.from_pylist(rows, schema=schema.FAILURES)
 
 
 def _of(rows: pa.Table, species: str) -> pa.Table:

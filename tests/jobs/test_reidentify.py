@@ -559,6 +559,27 @@ def test_a_new_catalogue_needs_rules(
         )
 
 
+def test_a_species_without_rules_does_not_hold_up_the_others(survey: Survey, said: Say) -> None:
+    assert survey.night({"a": 0}) == 0
+    survey.photograph({"b": at(90), "f": at(40)})
+    listed = survey.home / "uploads" / "both.csv"
+    listed.write_text("path,species\na.jpg,lynx\nb.jpg,lynx\nf.jpg,fox\n")
+    said()
+    arguments = ("identify", "-i", listed, "-C", survey.place)
+    assert survey.reid(*arguments, "--max-failures", "0.5") == 0
+    assert "f.jpg: fox: the catalogue has no rules for it yet" in said()
+    assert set(survey.names) == {"a", "b"}
+    run = survey.catalogue.record.run_id
+    failures = store.read_table(store.join(survey.place, "runs", run, tables.FAILURES)).to_pylist()
+    assert [(row["image_path"], row["stage"]) for row in failures] == [("f.jpg", "identify")]
+    assert "reid calibrate" in failures[0]["error"]
+    # Once there are rules it comes in; alone it is bad input.
+    listed.write_text("path,species\nf.jpg,fox\n")
+    assert survey.reid(*arguments) == 1
+    assert survey.reid(*arguments, *RULES) == 0
+    assert set(survey.names) == {"a", "b", "f"}
+
+
 def test_rules_do_not_change_by_the_way(survey: Survey, said: Say) -> None:
     assert survey.night({"a": 0, "b": 30}) == 0
     assert survey.night({"c": 31}, "identify.encounters=mean") == 1
