@@ -26,6 +26,7 @@ from reid.catalogue import (
     rules_as_settings,
 )
 from reid.config import Config
+from reid.errors import StorageError
 from reid.identify import Identified, identify_species
 
 # As in a catalogue, but what is new has no identity yet.
@@ -203,6 +204,12 @@ class Decider:
         began = time.perf_counter()
         rows = _with_upload(before, new, updated)
         rules = self.reset.get(name, was)
+        embedded = self.recipes.get(name)
+        if rules is not None and len(new) and embedded not in (None, rules.recipe):
+            raise StorageError(
+                f"{name}: its images were embedded as {embedded}, and another run has meanwhile "
+                f"changed the catalogue to {rules.recipe}; run the same command again, with that model"
+            )
         vectors = None
         if rules is None:
             vectors = read_vectors(catalogue.path, self.recipes[name], rows)
