@@ -3,6 +3,8 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -84,10 +86,25 @@ def calibrate(config: Config) -> None:
         if len(lost) < len(mine):
             check_failures(failures, len(wanted), 0)
         decider = Decider(config, run_id, schema.ANNOTATIONS.empty_table(), reset=rules)
+        began = time.perf_counter()
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
+        updating = time.perf_counter() - began
     console.print(rules_table(rules, config))
     failures = pa.concat_tables([failures, clashes])
     store.write_table(store.join(config.out, tables.FAILURES), failures)
+    summary = {
+        "catalogue": path,
+        "run_id": run_id if newer.record.run_id == run_id else None,  # None: nothing new
+        "version": newer.version,
+        "labelled": len(learned) - learned["identity"].null_count,
+        "failed": len(failures),
+        "rules": {name: _told(own) for name, own in rules.items()},
+        "species": {name: asdict(one) for name, one in decider.outcome.species.items()},
+        "stage_seconds": {"embed": embedded.seconds, **stage_seconds(decider.outcome, updating)},
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    tables.write_summary(config, "embed", embedded)
+    tables.write_summary(config, "calibrate", summary)
     close(newer, decider.outcome, run_id, failed=len(failures))
     say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
     check_failures(failures, len(wanted) + len(clashes), config.max_failures)
@@ -118,6 +135,19 @@ def rules_table(rules: dict[str, SpeciesRules], config: Config) -> Table:
             learned = (f"{curve.samples:,}", f"{curve.individuals:,}", f"{curve.ece:.3f}")
         table.add_row(species, f"{own.known_distance:.3f}", f"{own.new_distance:.3f}", *learned)
     return table
+
+
+def _told(rules: SpeciesRules) -> dict[str, Any]:
+    """Rules as summary.json has them; the curve itself is the catalogue's."""
+    curve = rules.calibration
+    return {
+        "known_distance": rules.known_distance,
+        "new_distance": rules.new_distance,
+        "source": rules.source,
+        "links": curve and curve.samples,
+        "individuals": curve and curve.individuals,
+        "expected_calibration_error": curve and curve.ece,
+    }
 
 
 def _learn(

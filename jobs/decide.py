@@ -47,6 +47,8 @@ class SpeciesOutcome:
     merges: int = 0
     splits: int = 0
     edges: int = 0  # found by this run
+    search_seconds: float = 0.0
+    decide_seconds: float = 0.0  # rules, individuals, names and events
     notes: list[str] = field(default_factory=list)
 
 
@@ -219,7 +221,9 @@ class Decider:
                 f"{rules.new_distance:.3f}; {rules.source}"
             )
         compared = set() if was is None else compared_nodes(catalogue, was, rules, before)
+        searching = time.perf_counter()
         edges, found = self._growth.grow(catalogue, name, rules, rows, said, compared, vectors)
+        search_seconds = time.perf_counter() - searching
         result = identify_species(
             name,
             rows,
@@ -236,6 +240,8 @@ class Decider:
         for column in result.rows.column_names[1:]:
             rows = rows.set_column(rows.schema.get_field_index(column), column, result.rows[column])
         outcome = _outcome(rows, before, new, updated, result, found)
+        outcome.search_seconds = round(search_seconds, 2)
+        outcome.decide_seconds = round(time.perf_counter() - began - search_seconds, 2)
         self.outcome.species[name] = outcome
         say(
             f"identify: {name}: {outcome.known:,} known, {outcome.new:,} new, {outcome.unsure:,} unsure; "

@@ -62,6 +62,7 @@ def reidentify(config: Config) -> None:
     tables.write_config(config)
     annotations = with_known_keys(catalogue, annotations)
     pending = _pending(catalogue, annotations)
+    reading = time.perf_counter() - started
     with ray_session(config.address) if len(pending) or wants_tasks(config) else nullcontext():
         embedded, failures = embed_pending(config, catalogue, pending)
         decider = Decider(
@@ -71,7 +72,9 @@ def reidentify(config: Config) -> None:
             decisions=decisions,
             recipes=embedded.recipes,
         )
+        began = time.perf_counter()
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
+        updating = time.perf_counter() - began
         outcome = decider.outcome
         for decision in ("known", "new", "unsure"):
             images = sum(getattr(one, decision) for one in outcome.species.values())
@@ -87,6 +90,11 @@ def reidentify(config: Config) -> None:
         "failed": len(failures),
         "events": len(outcome.events),
         "species": {name: dataclasses.asdict(one) for name, one in outcome.species.items()},
+        "stage_seconds": {
+            "read": round(reading, 2),
+            "embed": embedded.seconds,
+            **stage_seconds(outcome, updating),
+        },
         "seconds": round(time.perf_counter() - started, 2),
     }
     store.write_table(store.join(config.out, tables.FAILURES), failures)

@@ -165,6 +165,9 @@ def test_known_new_and_unsure(survey: Survey, said: Say) -> None:
     assert summary["identify"]["run_id"] == run
     assert summary["identify"]["species"]["lynx"]["unsure"] == 1
     assert summary["identify"]["known_already"] == 3
+    seconds = summary["identify"]["stage_seconds"]
+    assert set(seconds) == {"read", "embed", "search", "decide", "commit"}
+    assert sum(seconds.values()) <= summary["identify"]["seconds"] + 0.05
     assert text.endswith(run), "the one line for a pipe"
 
 
@@ -370,8 +373,13 @@ def test_calibrate_sets_rules_and_resets_them(survey: Survey, said: Say, tmp_pat
     assert survey.reid("calibrate", "-i", table, "-C", survey.place) == 0
     assert "expected calibration error" in said()
     rules = read_rules(survey.catalogue)["lynx"]
+    assert rules.calibration is not None
     assert 1 - np.cos(np.radians(3)) < rules.known_distance < 1 - np.cos(np.radians(30))
     assert rules.known_distance < rules.new_distance
+    folder = store.join(survey.place, "runs", survey.catalogue.record.run_id)
+    told = tables.read_summary(folder)["calibrate"]["rules"]["lynx"]
+    assert told["expected_calibration_error"] == rules.calibration.ece
+    assert told["known_distance"] == rules.known_distance
     assert survey.names == {}, "the labelled pictures do not come into the catalogue"
     assert [event["event"] for event in survey.events()] == ["calibrate"]
 
