@@ -115,8 +115,9 @@ def _clashes(stored: pa.Table, there: pa.Table) -> pa.Table:
             what = f"with another file or box ({old_path}; this upload: {new_path})"
         messages.append(
             f"the catalogue has this annotation {what}; nothing was replaced. If it is another "
-            "picture, give its file another name; if it takes the old one's place, undo the run "
-            "that brought the old one"
+            "picture, give its file another name, or give this upload a --root above its folder, "
+            "which tells its names from others; if it takes the old one's place, undo the run that "
+            "brought the old one"
         )
     return pa.table(
         [
