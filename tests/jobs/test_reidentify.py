@@ -19,9 +19,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import ray
 
 from jobs import tables
 from jobs.decide import Decider
+from jobs.search import new_edges
 from reid import store
 from reid.catalogue import (
     Catalogue,
@@ -32,6 +34,8 @@ from reid.catalogue import (
     read_graph,
     read_rules,
 )
+from reid.config import load_config
+from reid.identify import extend_edges
 from reid.metrics import agreement
 from reid.synthetic import make_herd
 from tests.jobs.made_up import at, photograph, stand_in
@@ -791,6 +795,31 @@ def test_found_by_tasks_or_in_one_process(
     graphs = [read_graph(each.catalogue, "lynx").edges.to_pylist() for each in (survey, alone)]
     found = [sorted(tuple(edge.values()) for edge in graph) for graph in graphs]
     assert found[0] == found[1] != []
+
+
+def test_the_search_gets_more_to_do_when_the_cluster_grows(
+    local_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.stack(list(crowd(4).values())).astype(np.float32)
+    room = iter([1, 1])  # as on a cluster that has not started a node yet
+    waited: list[int] = []
+    wait = ray.wait
+
+    def counted(references: list, **options: object) -> tuple[list, list]:
+        waited.append(len(references))
+        return wait(references, **options)
+
+    monkeypatch.setattr("jobs.search.CPU_BLOCK_ROWS", 4)
+    monkeypatch.setattr("jobs.search.tasks_at_once", lambda *_: next(room, 4))
+    monkeypatch.setattr(ray, "wait", counted)
+    config = load_config(overrides=["cluster.distributed=true"])
+    found = list(new_edges(config, "lynx", rows[:12], rows[12:], 0.5))
+    whole = extend_edges(rows[:12], rows[12:], 0.5)
+    assert {tuple(pair) for edges, _ in found for pair in edges.tolist()} == {
+        tuple(pair) for edges, _ in whole for pair in edges.tolist()
+    }
+    assert waited[:2] == [2, 2], "twice what there is room for"
+    assert max(waited) == 8
 
 
 def command(moment: str, *arguments: str) -> list[str]:
