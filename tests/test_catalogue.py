@@ -505,7 +505,7 @@ def test_storage_that_fails_for_a_while(flaky_bucket: "FlakyBucket") -> None:
     place = f"{flaky_bucket.uri}/catalogue"
     catalogue = night(cat.open_catalogue(place, create=True), "r0", {"z": "lynx-1"})
     for run in ("r1", "r2"):
-        flaky_bucket.fail(requests=40, share=0.4, answers=("503 SlowDown", "dropped"))
+        flaky_bucket.fail(requests=40, share=0.5, answers=("503 SlowDown", "dropped"))
         catalogue = night(catalogue, run, {run: "lynx-2", "z": f"lynx-{run}"})
     flaky_bucket.fail(requests=0)
     assert flaky_bucket.failed > 10
