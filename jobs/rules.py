@@ -70,7 +70,8 @@ def make_rules(
         recipe: folder name of the embeddings.
         rows: schema.ANNOTATIONS of the images at hand, labelled or not.
         vectors: (n, d) float32, unit rows, of these rows.
-        before: what was not asked for stays as it was here, but for the distances.
+        before: what was not asked for stays as it was here, but for the distances; and the curve,
+            where these are given and there are no labels.
 
     Raises:
         NoRulesError: no distances were given, and the labels do not suffice to learn them.
@@ -85,7 +86,10 @@ def make_rules(
             curve = _calibrated(config, rows, vectors, encounters, viewpoints)
             source = f"given; confidences from {in_words(curve)}"
         except InputError as error:
-            source = f"given; no confidences ({error})"
+            compared = (recipe, encounters, viewpoints)
+            if before and compared == (before.recipe, before.encounters, before.viewpoints):
+                curve = before.calibration  # of the same distances
+            source = f"given; no {'new ' if curve else ''}confidences ({error})"
     else:
         try:
             curve = _calibrated(config, rows, vectors, encounters, viewpoints)

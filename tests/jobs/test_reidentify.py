@@ -401,7 +401,10 @@ def test_calibrate_sets_rules_and_resets_them(survey: Survey, said: Say, tmp_pat
     assert survey.herd == {frozenset({"a", "b", "c"})}
     (merge,) = survey.events("merge")
     assert merge["other_ids"] == ["lynx-0002"]
-    assert read_rules(survey.catalogue)["lynx"].radius == 0.7
+    wider = read_rules(survey.catalogue)["lynx"]
+    assert wider.radius == 0.7
+    assert wider.calibration is not None, "the distances mean what they meant"
+    assert wider.calibration.as_dict() == rules.calibration.as_dict()
     assert survey.reid("undo", survey.catalogue.record.run_id, "-C", survey.place) == 0
     assert survey.herd == {frozenset({"a", "b"}), frozenset({"c"})}
     assert read_rules(survey.catalogue)["lynx"].as_dict() == rules.as_dict()
