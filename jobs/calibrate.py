@@ -3,6 +3,8 @@
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +15,27 @@ from jobs import tables
 from jobs.console import console, say
 from jobs.decide import Decider
 from jobs.embed import check_failures, embed
-from jobs.reidentify import below_catalogue, close, embedded_in_words, read_upload, without
+from jobs.reidentify import (
+    below_catalogue,
+    close,
+    embedded_in_words,
+    read_upload,
+    stage_seconds,
+    warn_left_out,
+    without,
+)
+from jobs.rewritten import with_known_keys
 from jobs.rules import make_rules
 from jobs.session import ray_session
 from reid import embeddings, schema, store
-from reid.catalogue import SpeciesRules, new_run_id, open_catalogue, read_rules, update
+from reid.catalogue import (
+    SpeciesRules,
+    compare,
+    new_run_id,
+    open_catalogue,
+    read_rules,
+    update,
+)
 from reid.config import Config
 from reid.errors import InputError
 
@@ -42,8 +60,14 @@ def calibrate(config: Config) -> None:
     catalogue = open_catalogue(path, create=bool(config.input))
     tables.write_config(config)
     held = catalogue.rows(schema.ANNOTATIONS.names)
+    # A name that stands for another picture there would lend it that picture's embedding.
+    labelled = with_known_keys(catalogue, labelled)
+    clashes = compare(held, labelled).failures
+    warn_left_out(clashes)
+    labelled = without(labelled, clashes)
     chosen = sorted(pc.unique((labelled if config.input else held)["species"]).to_pylist())
     if not chosen:
+        check_failures(clashes, len(clashes), 0)
         raise InputError(f"{path}: nothing to learn from; give --input a table with identities")
     # The catalogue's own images too: those of a new model, or those whose embeddings got lost.
     mine = held.filter(pc.is_in(held["species"], pa.array(chosen, pa.string())))
@@ -62,12 +86,28 @@ def calibrate(config: Config) -> None:
         if len(lost) < len(mine):
             check_failures(failures, len(wanted), 0)
         decider = Decider(config, run_id, schema.ANNOTATIONS.empty_table(), reset=rules)
+        began = time.perf_counter()
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
+        updating = time.perf_counter() - began
     console.print(rules_table(rules, config))
+    failures = pa.concat_tables([failures, clashes])
     store.write_table(store.join(config.out, tables.FAILURES), failures)
+    summary = {
+        "catalogue": path,
+        "run_id": run_id if newer.record.run_id == run_id else None,  # None: nothing new
+        "version": newer.version,
+        "labelled": len(learned) - learned["identity"].null_count,
+        "failed": len(failures),
+        "rules": {name: _told(own) for name, own in rules.items()},
+        "species": {name: asdict(one) for name, one in decider.outcome.species.items()},
+        "stage_seconds": {"embed": embedded.seconds, **stage_seconds(decider.outcome, updating)},
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    tables.write_summary(config, "embed", embedded)
+    tables.write_summary(config, "calibrate", summary)
     close(newer, decider.outcome, run_id, failed=len(failures))
     say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
-    check_failures(failures, len(wanted), config.max_failures)
+    check_failures(failures, len(wanted) + len(clashes), config.max_failures)
 
 
 def rules_table(rules: dict[str, SpeciesRules], config: Config) -> Table:
@@ -95,6 +135,19 @@ def rules_table(rules: dict[str, SpeciesRules], config: Config) -> Table:
             learned = (f"{curve.samples:,}", f"{curve.individuals:,}", f"{curve.ece:.3f}")
         table.add_row(species, f"{own.known_distance:.3f}", f"{own.new_distance:.3f}", *learned)
     return table
+
+
+def _told(rules: SpeciesRules) -> dict[str, Any]:
+    """Rules as summary.json has them; the curve itself is the catalogue's."""
+    curve = rules.calibration
+    return {
+        "known_distance": rules.known_distance,
+        "new_distance": rules.new_distance,
+        "source": rules.source,
+        "links": curve and curve.samples,
+        "individuals": curve and curve.individuals,
+        "expected_calibration_error": curve and curve.ece,
+    }
 
 
 def _learn(

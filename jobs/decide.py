@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from jobs.console import say
 from jobs.growth import Growth, compared_nodes, read_vectors
-from jobs.rules import calibrate_event, check_asked, make_rules
+from jobs.rules import NoRulesError, calibrate_event, check_asked, make_rules
 from reid import schema
 from reid.catalogue import (
     ROW_SCHEMA,
@@ -19,12 +19,14 @@ from reid.catalogue import (
     SpeciesRules,
     changed_rows,
     check_known,
+    check_matches,
     compare,
     fresh_decisions,
     read_rules,
     rules_as_settings,
 )
 from reid.config import Config
+from reid.errors import StorageError
 from reid.identify import Identified, identify_species
 
 # As in a catalogue, but what is new has no identity yet.
@@ -45,6 +47,8 @@ class SpeciesOutcome:
     merges: int = 0
     splits: int = 0
     edges: int = 0  # found by this run
+    search_seconds: float = 0.0
+    decide_seconds: float = 0.0  # rules, individuals, names and events
     notes: list[str] = field(default_factory=list)
 
 
@@ -56,7 +60,8 @@ class Outcome:
         species: those that it touched.
         known_already: images of the upload that the catalogue had, with nothing new about them.
         decisions: of reviewers, new to the catalogue.
-        failures: schema.FAILURES; annotations that clash with the catalogue's.
+        failures: schema.FAILURES; annotations that clash with the catalogue's, or whose species has
+            no rules.
         events: schema.CHANGES.
     """
 
@@ -103,7 +108,9 @@ class Decider:
         """What is to be committed on top of `catalogue`; None if there is nothing.
 
         Raises:
-            InputError: decisions about unknown images, contradictions, settings that do not fit.
+            InputError: decisions about unknown images, contradictions, settings that do not fit, no
+                rules for any species.
+            StorageError: another run has changed a recipe meanwhile.
         """
         rules = read_rules(catalogue)
         upload = set(pc.unique(self.annotations["species"]).to_pylist())
@@ -124,15 +131,21 @@ class Decider:
         settings = dict(rules)
         made: list[dict[str, Any]] = []
         happened: list[pa.Table] = []
-        for name in _touched(incoming.new, incoming.updated, judged, self.reset):
+        touched = _touched(incoming.new, incoming.updated, judged, self.reset)
+        refused: dict[str, NoRulesError] = {}
+        for name in touched:
             before, new, updated = (
                 _of(table, name) for table in (rows, incoming.new, incoming.updated)
             )
             was = rules.get(name)
             if len(before) + len(new):
-                settings[name], row_changes, found = self._identify(
-                    catalogue, name, was, before, new, updated, said
-                )
+                try:
+                    settings[name], row_changes, found = self._identify(
+                        catalogue, name, was, before, new, updated, said
+                    )
+                except NoRulesError as error:
+                    refused[name] = error
+                    continue
                 changed.append(row_changes)
                 counters[name] = found.next_number - 1
                 happened.append(found.changes)
@@ -140,6 +153,11 @@ class Decider:
                 settings[name] = self.reset[name]
             if settings[name] is not was:
                 made.append(calibrate_event(name, settings[name], was))
+        if refused and {*touched, *upload} == {*refused}:
+            raise next(iter(refused.values()))
+        self.outcome.failures = pa.concat_tables(
+            [incoming.failures, _without_rules(incoming.new, refused)]
+        )
         events += [pa.Table.from_pylist(made, schema=schema.CHANGES), *happened]
         self.outcome.events = pa.concat_tables(events)
         all_changed = pa.concat_tables(changed)
@@ -163,10 +181,14 @@ class Decider:
             return stored, stored[:0], set()
         fresh = fresh_decisions(stored, self.decisions, self.run_id)
         columns = ["annotation_id", "species"]
-        everyone = pa.concat_tables([index.select(columns), self.annotations.select(columns)])
+        # Where both name an image the catalogue is right, and the upload's fails.
+        is_known = pc.is_in(self.annotations["annotation_id"], index["annotation_id"])
+        uploaded = self.annotations.filter(pc.invert(is_known))
+        everyone = pa.concat_tables([index.select(columns), uploaded.select(columns)])
         check_known(fresh, everyone["annotation_id"])
         ends = pa.chunked_array(fresh["a_id"].chunks + fresh["b_id"].chunks, pa.string())
         judged = everyone.filter(pc.is_in(everyone["annotation_id"], ends.combine_chunks()))
+        check_matches(fresh, judged)
         species = set(pc.unique(judged["species"]).to_pylist())
         return pa.concat_tables([stored, fresh]), fresh, species
 
@@ -184,6 +206,12 @@ class Decider:
         began = time.perf_counter()
         rows = _with_upload(before, new, updated)
         rules = self.reset.get(name, was)
+        embedded = self.recipes.get(name)
+        if rules is not None and len(new) and embedded not in (None, rules.recipe):
+            raise StorageError(
+                f"{name}: its images were embedded as {embedded}, and another run has meanwhile "
+                f"changed the catalogue to {rules.recipe}; run the same command again, with that model"
+            )
         vectors = None
         if rules is None:
             vectors = read_vectors(catalogue.path, self.recipes[name], rows)
@@ -193,7 +221,9 @@ class Decider:
                 f"{rules.new_distance:.3f}; {rules.source}"
             )
         compared = set() if was is None else compared_nodes(catalogue, was, rules, before)
+        searching = time.perf_counter()
         edges, found = self._growth.grow(catalogue, name, rules, rows, said, compared, vectors)
+        search_seconds = time.perf_counter() - searching
         result = identify_species(
             name,
             rows,
@@ -210,6 +240,8 @@ class Decider:
         for column in result.rows.column_names[1:]:
             rows = rows.set_column(rows.schema.get_field_index(column), column, result.rows[column])
         outcome = _outcome(rows, before, new, updated, result, found)
+        outcome.search_seconds = round(search_seconds, 2)
+        outcome.decide_seconds = round(time.perf_counter() - began - search_seconds, 2)
         self.outcome.species[name] = outcome
         say(
             f"identify: {name}: {outcome.known:,} known, {outcome.new:,} new, {outcome.unsure:,} unsure; "
@@ -226,6 +258,16 @@ def _touched(
 ) -> list[str]:
     uploaded = pa.chunked_array(new["species"].chunks + updated["species"].chunks, pa.string())
     return sorted({*pc.unique(uploaded).to_pylist(), *judged, *reset})
+
+
+def _without_rules(new: pa.Table, refused: Mapping[str, NoRulesError]) -> pa.Table:
+    """schema.FAILURES: one species that cannot be judged does not hold up the others."""
+    rows = [
+        {**row, "stage": "identify", "error": str(error)}
+        for name, error in refused.items()
+        for row in _of(new, name).to_pylist()
+    ]
+    return pa.Table.from_pylist(rows, schema=schema.FAILURES)
 
 
 def _of(rows: pa.Table, species: str) -> pa.Table:

@@ -83,9 +83,7 @@ def stream_distributed_edges(
     check_radius(radius)
     blocks = _blocks(embeddings, block_rows or _default_block_rows(num_gpus_per_task))
     starts = [0, *itertools.accumulate(_sizes(blocks))]
-    if max_in_flight is None:
-        max_in_flight = 2 * tasks_at_once(num_cpus_per_task, num_gpus_per_task)
-    if max_in_flight < 1:
+    if max_in_flight is not None and max_in_flight < 1:
         raise InputError(f"max_in_flight: {max_in_flight}, needs at least 1")
     device = "cuda" if num_gpus_per_task else "cpu"
     task = ray.remote(_block_edges).options(
@@ -99,9 +97,11 @@ def stream_distributed_edges(
     for first in range(len(blocks)):
         strip = [(first, second) for second in range(first, len(blocks))]
         while any(pair not in done for pair in strip):
+            # Asked anew each time: a cluster that starts from nothing grows with what waits.
+            most = max_in_flight or 2 * tasks_at_once(num_cpus_per_task, num_gpus_per_task)
             # Ahead of this strip only so much is computed as may lie around until its turn comes.
             ahead = sum(pair[0] > first for pair in (*running.values(), *done))
-            room = min(max_in_flight - len(running), WAITING_PER_TASK * max_in_flight - ahead)
+            room = min(most - len(running), WAITING_PER_TASK * most - ahead)
             for a, b in itertools.islice(waiting, max(room, 0)):
                 arguments = (blocks[a], blocks[b], radius, starts[a], starts[b])
                 running[task.remote(*arguments, backend, device, reduce)] = (a, b)

@@ -31,8 +31,8 @@ class Growth:
         """Take what the search is done with, and the run that will have found the edges."""
         self.config, self.run_id = config, run_id
         self._parts = 0
-        # (species, recipe) → nodes that were searched, and all that they were searched against
-        self._searched: dict[tuple[str, str], tuple[set[Hashable], set[Hashable]]] = {}
+        # How a species was searched (`_searched_by`) → nodes that were, and all that they were against
+        self._searched: dict[Hashable, tuple[set[Hashable], set[Hashable]]] = {}
 
     def grow(
         self,
@@ -65,7 +65,8 @@ class Growth:
         shown = node_sides(rows, nodes, rules.viewpoints)
         keys = _keys(nodes, shown)
         everyone, fresh = set(keys), set(keys) - compared
-        mine, against = self._searched.get((species, rules.recipe), (set(), set()))
+        how = (species, *_searched_by(rules))
+        mine, against = self._searched.get(how, (set(), set()))
         done = against if fresh <= mine else set()
         rest = everyone - fresh - done
         found = 0
@@ -79,7 +80,7 @@ class Growth:
             found = self._search(
                 catalogue.path, species, rules, nodes, shown, pool(vectors, nodes), *places
             )
-            self._searched[species, rules.recipe] = (fresh, everyone)
+            self._searched[how] = (fresh, everyone)
         runs = holding_runs(catalogue) | {self.run_id}
         edges = read_edge_parts(catalogue.path, species, rules.recipe, runs)
         return comparable_edges(edges, nodes, shown), found
@@ -168,6 +169,11 @@ def read_vectors(path: str, recipe: str, rows: pa.Table) -> NDArray[np.float32]:
             "`reid calibrate`"
         )
     return found.vectors
+
+
+def _searched_by(rules: SpeciesRules) -> tuple[str, float, str]:
+    """A search under other rules has seen other pairs."""
+    return rules.recipe, rules.radius, rules.viewpoints
 
 
 def _keys(nodes: Nodes, shown: NDArray[np.int8] | None) -> list[Hashable]:

@@ -60,10 +60,9 @@ def reidentify(config: Config) -> None:
     annotations = read_upload(config)
     catalogue = open_catalogue(path, create=True)
     tables.write_config(config)
-    annotations, rewritten = with_known_keys(catalogue, annotations)
-    if rewritten:
-        say(f"note: {rewritten:,} files were written again and hold the pictures that are known")
+    annotations = with_known_keys(catalogue, annotations)
     pending = _pending(catalogue, annotations)
+    reading = time.perf_counter() - started
     with ray_session(config.address) if len(pending) or wants_tasks(config) else nullcontext():
         embedded, failures = embed_pending(config, catalogue, pending)
         decider = Decider(
@@ -73,7 +72,9 @@ def reidentify(config: Config) -> None:
             decisions=decisions,
             recipes=embedded.recipes,
         )
+        began = time.perf_counter()
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
+        updating = time.perf_counter() - began
         outcome = decider.outcome
         for decision in ("known", "new", "unsure"):
             images = sum(getattr(one, decision) for one in outcome.species.values())
@@ -89,6 +90,11 @@ def reidentify(config: Config) -> None:
         "failed": len(failures),
         "events": len(outcome.events),
         "species": {name: dataclasses.asdict(one) for name, one in outcome.species.items()},
+        "stage_seconds": {
+            "read": round(reading, 2),
+            "embed": embedded.seconds,
+            **stage_seconds(outcome, updating),
+        },
         "seconds": round(time.perf_counter() - started, 2),
     }
     store.write_table(store.join(config.out, tables.FAILURES), failures)
@@ -166,11 +172,7 @@ def without(annotations: pa.Table, failures: pa.Table) -> pa.Table:
 
 def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -> None:
     """Say what came out: a table, a row a species, and what happened to individuals, in words."""
-    if len(outcome.failures):
-        say(
-            f"warning: {len(outcome.failures)} images were left out; the first: "
-            f"{outcome.failures['image_path'][0]}: {outcome.failures['error'][0]}"
-        )
+    warn_left_out(outcome.failures)
     if catalogue.record.run_id != run_id:
         say(
             f"nothing new: {catalogue.path} has these {outcome.known_already:,} images and all "
@@ -189,6 +191,28 @@ def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -
         f"reid undo {run_id} --catalogue {catalogue.path}"
     )
     print(run_id)  # noqa: T201  the one line for a pipe
+
+
+def stage_seconds(outcome: Outcome, updating: float) -> dict[str, float]:
+    """Seconds of the stages behind the embedding, as written to summary.json.
+
+    Args:
+        outcome: of the last round.
+        updating: seconds that all rounds took; what was not search and decision was the commit.
+    """
+    search = sum(one.search_seconds for one in outcome.species.values())
+    decide = sum(one.decide_seconds for one in outcome.species.values())
+    told = {"search": search, "decide": decide, "commit": updating - search - decide}
+    return {stage: round(seconds, 2) for stage, seconds in told.items()}
+
+
+def warn_left_out(failures: pa.Table) -> None:
+    """Say that images were left out, and why the first was."""
+    if len(failures):
+        say(
+            f"warning: {len(failures)} images were left out; the first: "
+            f"{failures['image_path'][0]}: {failures['error'][0]}"
+        )
 
 
 def closing_table(outcome: Outcome, failed: int) -> Table:

@@ -21,6 +21,20 @@ ENCOUNTERS, VIEWPOINTS = "off", "compare-all"  # where nothing else is asked for
 ESTIMATED_MARGIN = 1.25
 
 
+class NoRulesError(InputError):
+    """A species has no rules, and the images at hand do not say which."""
+
+    def __init__(self, species: str, error: InputError) -> None:
+        """Take the species, and why its rules cannot be learned."""
+        super().__init__(
+            f"{species}: the catalogue has no rules for it yet, and they cannot be learned from "
+            f"these images ({error}). Either learn them from labelled ones: `reid calibrate --input "
+            "labelled.csv --catalogue …`; or give distances: identify.known_distance=… "
+            "identify.new_distance=…, for example those of `reid run` on the same images; or let "
+            "them be guessed, for good: identify.estimate=true"
+        )
+
+
 def check_asked(config: Config, rules: Mapping[str, SpeciesRules]) -> None:
     """Refuse settings that contradict the catalogue's.
 
@@ -56,10 +70,11 @@ def make_rules(
         recipe: folder name of the embeddings.
         rows: schema.ANNOTATIONS of the images at hand, labelled or not.
         vectors: (n, d) float32, unit rows, of these rows.
-        before: what was not asked for stays as it was here, but for the distances.
+        before: what was not asked for stays as it was here, but for the distances; and the curve,
+            where these are given and there are no labels.
 
     Raises:
-        InputError: no distances were given, and the labels do not suffice to learn them.
+        NoRulesError: no distances were given, and the labels do not suffice to learn them.
     """
     settings = config.identify
     asked = settings.rules(species)
@@ -67,7 +82,14 @@ def make_rules(
     encounters = asked.encounters or (before.encounters if before else ENCOUNTERS)
     viewpoints = asked.viewpoints or (before.viewpoints if before else VIEWPOINTS)
     if known is not None and new is not None:
-        source = "given"
+        try:  # for the confidences, which need no curve that reaches the wanted probabilities
+            curve = _calibrated(config, rows, vectors, encounters, viewpoints)
+            source = f"given; confidences from {in_words(curve)}"
+        except InputError as error:
+            compared = (recipe, encounters, viewpoints)
+            if before and compared == (before.recipe, before.encounters, before.viewpoints):
+                curve = before.calibration  # of the same distances
+            source = f"given; no {'new ' if curve else ''}confidences ({error})"
     else:
         try:
             curve = _calibrated(config, rows, vectors, encounters, viewpoints)
@@ -75,7 +97,7 @@ def make_rules(
             source = in_words(curve)
         except InputError as error:
             if not settings.estimate:
-                raise _no_rules(species, error) from error
+                raise NoRulesError(species, error) from error
             known, new, source = _estimated(config, vectors)
     return SpeciesRules(
         recipe=recipe,
@@ -147,16 +169,6 @@ def _estimated(config: Config, vectors: NDArray[np.float32]) -> tuple[float, flo
     found = find_threshold(vectors, nobody, method="dbscan", seed=config.seed)
     known = float(found.eps or 0)
     return known, ESTIMATED_MARGIN * known, f"estimated without labels: {found.note}"
-
-
-def _no_rules(species: str, error: InputError) -> InputError:
-    return InputError(
-        f"{species}: the catalogue has no rules for it yet, and they cannot be learned from these "
-        f"images ({error}). Either learn them from labelled ones: `reid calibrate --input "
-        "labelled.csv --catalogue …`; or give distances: identify.known_distance=… "
-        "identify.new_distance=…, for example those of `reid run` on the same images; or let them "
-        "be guessed, for good: identify.estimate=true"
-    )
 
 
 def _numbers(words: "pd.Series[str]") -> NDArray[np.int64]:

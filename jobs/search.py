@@ -97,16 +97,16 @@ def _by_tasks(
     on_gpu: bool,
 ) -> Iterator[Edges]:
     """A task a block pair, so many at once as there is room for; one that dies is done again."""
-    old = _blocks(known, known_sides, 0, rows)
-    own = _blocks(new, new_sides, len(known), rows)
-    pairs = ((a, b) for k, b in enumerate(own) for a in (*old, *own[: k + 1]))
     task = ray.remote(_pair).options(num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=3)
     options = {"backend": _backend(config), "device": "cuda" if on_gpu else "cpu"}
-    most = 2 * tasks_at_once(1, 1 if on_gpu else 0)
     running: list[Any] = []
     try:
+        old = _blocks(known, known_sides, 0, rows)
+        own = _blocks(new, new_sides, len(known), rows)
+        pairs = ((a, b) for k, b in enumerate(own) for a in (*old, *own[: k + 1]))
         while True:
-            for (a, a_start), (b, b_start) in itertools.islice(pairs, most - len(running)):
+            most = 2 * tasks_at_once(1, 1 if on_gpu else 0)  # anew: the cluster may grow
+            for (a, a_start), (b, b_start) in itertools.islice(pairs, max(0, most - len(running))):
                 running.append(task.remote(a, b, radius, a_start, b_start, options))
             if not running:
                 return

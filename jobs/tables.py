@@ -22,7 +22,7 @@ CONFIG = "config.yaml"
 REPORT = "report.html"
 EVALUATION = "evaluation.json"
 
-STAGES = ("finetune", "embed", "cluster", "truth", "evaluate", "report", "identify")
+STAGES = ("finetune", "embed", "cluster", "truth", "evaluate", "report", "calibrate", "identify")
 
 PACKAGES = (
     "torch",

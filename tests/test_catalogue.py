@@ -470,6 +470,20 @@ def test_an_upload_is_sorted_by_what_is_known() -> None:
     assert "as lynx, and this upload says fox" in rows[1]["error"]
 
 
+def test_boxes_of_an_image_move_together() -> None:
+    stored = make_rows({"a": "l-1", "b": "l-2", "c": "l-3", "d": "l-4"}).to_pylist()
+    for row, image in zip(stored, ("i.jpg", "i.jpg", "i.jpg", "j.jpg"), strict=True):
+        row["image_path"] = image
+    stored[2]["root"] = "elsewhere"  # another image of this name
+    rows = pa.Table.from_pylist(stored, schema=ROW_SCHEMA)
+    upload = pa.Table.from_pylist([stored[0] | {"root": "v"}], schema=schema.ANNOTATIONS)
+    found = cat.compare(rows, upload)
+    moved = dict(zip(*found.updated.select(["annotation_id", "root"]).to_pydict().values(), strict=True))  # fmt: skip
+    assert moved == {"a": "v", "b": "v"}
+    assert found.updated.schema == schema.ANNOTATIONS
+    assert (found.known, len(found.new), len(found.failures)) == (0, 0, 0)
+
+
 def test_only_rows_that_changed_are_written() -> None:
     before = make_rows({"a": "l-1", "b": "l-1", "c": "l-2"}, nearest_distance=None)
     after = make_rows({"c": "l-2", "new": "l-3", "b": "l-9", "a": "l-1"}, nearest_distance=None)
@@ -491,7 +505,7 @@ def test_storage_that_fails_for_a_while(flaky_bucket: "FlakyBucket") -> None:
     place = f"{flaky_bucket.uri}/catalogue"
     catalogue = night(cat.open_catalogue(place, create=True), "r0", {"z": "lynx-1"})
     for run in ("r1", "r2"):
-        flaky_bucket.fail(requests=40, share=0.4, answers=("503 SlowDown", "dropped"))
+        flaky_bucket.fail(requests=40, share=0.5, answers=("503 SlowDown", "dropped"))
         catalogue = night(catalogue, run, {run: "lynx-2", "z": f"lynx-{run}"})
     flaky_bucket.fail(requests=0)
     assert flaky_bucket.failed > 10

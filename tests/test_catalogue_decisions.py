@@ -3,13 +3,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid import catalogue as cat
 from reid import schema
 from reid.catalogue.decisions import IMPORT_SCHEMA
 from reid.errors import InputError
+from reid.identify.constraints import latest_decisions
 
 HEADER = "a_id,b_id,decision,reviewer,timestamp,note\n"
 
@@ -84,6 +85,21 @@ def test_unknown_ids_are_listed(tmp_path: Path) -> None:
         cat.check_known(decisions, pa.chunked_array([["a"], ["b"]]))
 
 
+def test_a_match_between_species_is_refused(tmp_path: Path) -> None:
+    annotations = pa.table({"annotation_id": ["a", "b", "c"], "species": ["lynx", "lynx", "fox"]})
+    apart = ("a,c,nomatch,Ana,2026-01-01,", "b,c,unknown,Ana,2026-01-01,")
+    cat.check_matches(read(tmp_path, "a,b,match,Ana,2026-01-01,", *apart), annotations)
+    with pytest.raises(InputError, match=r"1 matches join two species.* b \(lynx\) and c \(fox\)"):
+        cat.check_matches(read(tmp_path, "b,c,match,Ana,2026-01-01,"), annotations)
+
+
+def test_a_line_in_two_files_is_once(tmp_path: Path, empty: cat.Catalogue) -> None:
+    line = "a,b,match,Ana,2026-01-01,"
+    both = pa.concat_tables([read(tmp_path, line), read(tmp_path, line)])
+    assert len(cat.fresh_decisions(empty.decisions(), both, "r1")) == 1
+    assert len(bring_in(empty, "r1", both).decisions()) == 1
+
+
 def test_the_same_file_twice_is_once(tmp_path: Path, empty: cat.Catalogue) -> None:
     first = read(tmp_path, "a,b,match,Ana,2026-01-01,sure", "a,c,nomatch,Ana,2026-01-01,")
     one = bring_in(empty, "r1", first)
@@ -102,7 +118,7 @@ def test_the_later_decision_holds(tmp_path: Path, empty: cat.Catalogue) -> None:
     late = read(tmp_path, "a,b,nomatch,Bo,2026-02-01,", "a,c,match,Bo,2026-02-01,")
     early = read(tmp_path, "a,b,match,Ana,2026-01-01,")
     catalogue = bring_in(bring_in(empty, "r1", late), "r2", early)
-    held = cat.effective_decisions(catalogue.decisions())
+    held = latest_decisions(catalogue.decisions())
     assert held.select(["a_id", "b_id", "decision", "reviewer"]).to_pylist() == [
         {"a_id": "a", "b_id": "b", "decision": "nomatch", "reviewer": "Bo"},
         {"a_id": "a", "b_id": "c", "decision": "match", "reviewer": "Bo"},
@@ -165,6 +181,7 @@ DECISION = st.tuples(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(DECISION, max_size=12), st.randoms(use_true_random=False))
 def test_which_decision_holds_does_not_depend_on_order(
     tmp_path_factory: pytest.TempPathFactory,
@@ -176,9 +193,9 @@ def test_which_decision_holds_does_not_depend_on_order(
         f"{pair},{('match', 'nomatch')[day % 2]},{who},2026-01-0{day}," for pair, who, day in drawn
     ]
     folder = tmp_path_factory.mktemp("decisions")
-    held = cat.effective_decisions(read(folder, *lines))
+    held = latest_decisions(read(folder, *lines))
     shuffler.shuffle(lines)
-    assert cat.effective_decisions(read(folder, *lines)).equals(held)
+    assert latest_decisions(read(folder, *lines)).equals(held)
     latest: dict[frozenset[str], int] = {}
     for pair, _, day in drawn:
         key = frozenset(pair.split(","))

@@ -251,7 +251,8 @@ def test_three_nights_on_a_circle() -> None:
     distance = 1 - np.cos(np.radians(30))
     assert row["nearest_id"] == "a1"
     assert row["nearest_distance"] == pytest.approx(distance, abs=1e-6)
-    assert row["confidence"] == pytest.approx(1 - CURVE(distance), abs=1e-5)
+    # The curve is of one individual, and there are four.
+    assert row["confidence"] == pytest.approx(1 - CURVE.for_gallery(4)(distance), abs=1e-5)
     # A reviewer joins it; another tells a0 and a1 apart; a5 is near a3 and nobody else.
     said = decisions_table([("a3", "a1", "match", 1), ("a0", "a1", "nomatch", 2)], "r3")
     third = night.run(annotations(annotation_id=["a5"]), said, "r3")

@@ -5,6 +5,7 @@
     C/decisions/     Delta table: what reviewers decided about pairs
     C/settings/      JSON, named by its content: recipes, thresholds, calibration
     C/edges/         Parquet: which images are near each other
+    C/hashes/        Parquet: what files hold that were written again
     C/staged/        events of runs that are on their way into C/events
 
 One commit on C/annotations is the atomic step of a run, and what it carries (the record, see
@@ -26,7 +27,7 @@ upkeep.py     fewer files, and old ones removed
 """
 
 from reid.catalogue.commits import ROW_SCHEMA, Change, new_run_id, update
-from reid.catalogue.decisions import check_known, effective_decisions, read_decisions
+from reid.catalogue.decisions import check_known, check_matches, read_decisions
 from reid.catalogue.decisions import fresh as fresh_decisions
 from reid.catalogue.edges import (
     SpeciesGraph,
@@ -55,9 +56,9 @@ __all__ = [
     "SpeciesRules",
     "changed_rows",
     "check_known",
+    "check_matches",
     "comparable_edges",
     "compare",
-    "effective_decisions",
     "fresh_decisions",
     "history",
     "holding_runs",

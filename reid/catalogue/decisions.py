@@ -115,19 +115,49 @@ def check_known(decisions: pa.Table, annotation_ids: pa.Array | pa.ChunkedArray)
         )
 
 
+def check_matches(decisions: pa.Table, annotations: pa.Table) -> None:
+    """Refuse matches between species, which are never compared: no run could keep to them.
+
+    Args:
+        decisions: columns a_id, b_id, decision.
+        annotations: columns annotation_id and species, of all that the decisions name.
+
+    Raises:
+        InputError: with the pairs and their species.
+    """
+    columns = (annotations[name].to_pylist() for name in ("annotation_id", "species"))
+    species = dict(zip(*columns, strict=True))
+    wrong = [
+        f"{a} ({species[a]}) and {b} ({species[b]})"
+        for a, b, decision in zip(
+            *(decisions[name].to_pylist() for name in ("a_id", "b_id", "decision")), strict=True
+        )
+        if decision == "match" and species[a] != species[b]
+    ]
+    if wrong:
+        raise InputError(
+            _listed(
+                f"{len(wrong)} matches join two species; nothing was changed. Take these lines out, "
+                "or undo the run that brought an image under the wrong species",
+                wrong,
+            )
+        )
+
+
 def fresh(stored: pa.Table, incoming: pa.Table, run_id: str) -> pa.Table:
-    """The incoming decisions that are not stored yet, as schema.DECISIONS.
+    """The incoming decisions that are not stored yet, each once, as schema.DECISIONS.
 
     Raises:
         InputError: two decisions on one pair have one timestamp and disagree, so that neither
             supersedes the other.
     """
     keys = set(zip(*(stored[name].to_pylist() for name in COLUMNS[:-1]), strict=True))
-    rows = [
-        {**row, "run_id": run_id}
-        for row in incoming.to_pylist()
-        if tuple(row[name] for name in COLUMNS[:-1]) not in keys
-    ]
+    rows = []
+    for row in incoming.to_pylist():
+        key = tuple(row[name] for name in COLUMNS[:-1])
+        if key not in keys:
+            keys.add(key)
+            rows.append({**row, "run_id": run_id})
     added = pa.Table.from_pylist(rows, schema=schema.DECISIONS)
     _refuse_ties(pa.concat_tables([stored, added]))
     return added
@@ -154,22 +184,6 @@ def _refuse_ties(decisions: pa.Table) -> None:
                 sorted(lines),
             )
         )
-
-
-def effective_decisions(decisions: pa.Table) -> pa.Table:
-    """The latest decision on each pair, sorted by a_id, b_id; earlier ones are superseded.
-
-    Args:
-        decisions: columns of schema.DECISIONS, in any order of rows.
-    """
-    order = [("a_id", "ascending"), ("b_id", "ascending"), ("timestamp", "descending")]
-    # Two reviewers may say the same at the same moment: which of them is named must not depend on
-    # the order in which they were brought in.
-    ordered = decisions.sort_by([*order, ("reviewer", "ascending")])
-    a_ids, b_ids = ordered["a_id"].to_pylist(), ordered["b_id"].to_pylist()
-    pairs = list(zip(a_ids, b_ids, strict=True))
-    first = [i for i, pair in enumerate(pairs) if i == 0 or pair != pairs[i - 1]]
-    return ordered.take(pa.array(first, pa.int64()))
 
 
 def write_version(path: str, decisions: pa.Table) -> int:

@@ -31,6 +31,7 @@ class Incoming:
         updated: schema.ANNOTATIONS; it has them, the picture and the species are the same, and the
             upload says something new about them (a label, an encounter, …). What the upload leaves
             open stays as the catalogue has it: the same folder may come again without its labels.
+            Where an image has moved, its boxes that the upload does not name have moved with it.
         failures: schema.FAILURES; their id stands for another picture, box or species.
     """
 
@@ -61,12 +62,36 @@ def compare(rows: pa.Table, annotations: pa.Table) -> Incoming:
             updated = updated.set_column(place, schema.ANNOTATIONS.field(name), said)
             told |= ~_same(stored, updated, name)
     told &= ~clash
+    moved = _moved_along(rows, stored.filter(pa.array(~clash)), updated.filter(pa.array(~clash)))
     return Incoming(
         new=annotations.filter(pc.invert(is_known)),
         known=int((~clash & ~told).sum()),
-        updated=updated.filter(pa.array(told)),
+        updated=pa.concat_tables([updated.filter(pa.array(told)), moved]),
         failures=_clashes(stored.filter(pa.array(clash)), there.filter(pa.array(clash))),
     )
+
+
+def _moved_along(rows: pa.Table, stored: pa.Table, updated: pa.Table) -> pa.Table:
+    """The other boxes of images that have another root now: boxes of one image stay in one image.
+
+    Args:
+        rows: of the catalogue.
+        stored, updated: those that the upload names, before and after it.
+    """
+    was, now = (
+        zip(*(side[name].to_pylist() for name in ("root", "image_path")), strict=True)
+        for side in (stored, updated)
+    )
+    roots = {old: new[0] for old, new in zip(was, now, strict=True) if old != new}
+    if not roots:
+        return updated[:0]
+    unnamed = pc.invert(pc.is_in(rows["annotation_id"], value_set=stored["annotation_id"]))
+    others = rows.filter(unnamed).select(schema.ANNOTATIONS.names)
+    images = zip(others["root"].to_pylist(), others["image_path"].to_pylist(), strict=True)
+    root = pa.array([roots.get(image) for image in images], pa.string())
+    place = schema.ANNOTATIONS.get_field_index("root")
+    others = others.set_column(place, schema.ANNOTATIONS.field("root"), root)
+    return others.filter(pc.is_valid(root))
 
 
 def _same(left: pa.Table, right: pa.Table, column: str) -> np.ndarray:
@@ -90,8 +115,9 @@ def _clashes(stored: pa.Table, there: pa.Table) -> pa.Table:
             what = f"with another file or box ({old_path}; this upload: {new_path})"
         messages.append(
             f"the catalogue has this annotation {what}; nothing was replaced. If it is another "
-            "picture, give its file another name; if it takes the old one's place, undo the run "
-            "that brought the old one"
+            "picture, give its file another name, or give this upload a --root above its folder, "
+            "which tells its names from others; if it takes the old one's place, undo the run that "
+            "brought the old one"
         )
     return pa.table(
         [

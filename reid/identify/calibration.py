@@ -131,8 +131,8 @@ def calibrate(
     if individuals < max(FEWEST_INDIVIDUALS, folds) or not np.isfinite(different).any():
         raise InputError(
             f"calibration: {individuals} labelled individuals have two images of different "
-            f"encounters that can be compared; at least {max(FEWEST_INDIVIDUALS, folds)} are needed. "
-            "Label more images, or give identify.known_distance and identify.new_distance"
+            f"encounters that can be compared; at least {max(FEWEST_INDIVIDUALS, folds)} are needed: "
+            "label more images"
         )
     distance, truth, weight, group = _samples(same, different, who[asked], new_share)
     tried = []

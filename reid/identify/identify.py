@@ -98,7 +98,8 @@ def identify_species(
         new_distance: beyond here two rows are not taken for one individual.
         next_number: the first number that no identity of the species ever had.
         radius: of the graph, at least `new_distance`, which it is if not given.
-        calibration: for confidences; null without it.
+        calibration: for confidences, carried to as many individuals as there are now; null
+            without it.
         encounters: `off`, `best` or `mean`.
         run_id: this run; decisions that came with it and change nothing make `confirm` events.
 
@@ -135,6 +136,7 @@ def identify_species(
     parted = np.zeros(n, np.bool_)
     for event in events:
         parted[event.rows] |= event.event == "split"
+    individuals = max(1, len(np.unique(after)))
     decided = decide(
         before,
         decision_before,
@@ -147,7 +149,7 @@ def identify_species(
         radius=radius,
         stands_for=read.nodes.first[read.nodes.node],
         parted=parted,
-        calibration=calibration,
+        calibration=calibration and calibration.for_gallery(individuals),
     )
     table, changed = _table(species, read, after, decided)
     notes = []

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
@@ -79,6 +80,7 @@ def questions(graph: SpeciesGraph, decisions: pa.Table, *, limit: int = 200) -> 
         limit: questions at most.
     """
     rules = graph.rules
+    individuals = max(1, len(pc.unique(graph.rows["identity_id"])))
     found = review_candidates(
         graph.species,
         graph.rows,
@@ -86,7 +88,7 @@ def questions(graph: SpeciesGraph, decisions: pa.Table, *, limit: int = 200) -> 
         decisions,
         known_distance=rules.known_distance,
         new_distance=rules.new_distance,
-        calibration=rules.calibration,
+        calibration=rules.calibration and rules.calibration.for_gallery(individuals),
         encounters=rules.encounters,
         limit=limit,
     )

@@ -8,8 +8,9 @@ pictures: embedded by model actors, searched by Ray tasks, committed. An undistu
 a night takes. Then the driver of another one, in a process of its own, is killed with SIGKILL at a
 moment drawn evenly over that time, and the same command is run to its end. What the catalogue then
 holds is compared with the undisturbed one: identities, decisions, names and their counters, settings,
-events and the neighbour graph, all but the ids and times of runs; confidences and distances to 1e-5, as
-the last bit of a network's output depends on the batch that an image was in.
+events and the neighbour graph, all but the ids and times of runs; distances to 1e-5, as the last bit of a
+network's output depends on the batch that an image was in, and confidences, whose curve is steep in places,
+to 1e-3.
 
 The cluster is another process and outlives the drivers, as it does at night.
 """
@@ -43,8 +44,7 @@ RULES = (
     "embed.cpus_per_worker=1",
     "embed.shard_rows=8",
 )
-CLOSE = 1e-5
-NUMBERS = ("confidence", "nearest_distance", "distance")
+CLOSE = {"confidence": 1e-3, "nearest_distance": 1e-5, "distance": 1e-5}
 
 
 def night(table: Path, catalogue: Path, address: str) -> subprocess.Popen[bytes]:
@@ -97,9 +97,12 @@ def differences(one: dict[str, pd.DataFrame], other: dict[str, pd.DataFrame]) ->
             found.append(f"{name}: {len(a)} and {len(b)} rows")
             continue
         for column in a.columns:
-            if column in NUMBERS:
+            if column in CLOSE:
                 same = np.allclose(
-                    a[column].to_numpy(float), b[column].to_numpy(float), atol=CLOSE, equal_nan=True
+                    a[column].to_numpy(float),
+                    b[column].to_numpy(float),
+                    atol=CLOSE[column],
+                    equal_nan=True,
                 )
             else:
                 same = a[column].astype(str).equals(b[column].astype(str))
@@ -163,6 +166,8 @@ def main() -> int:
             undisturbed = fresh("undisturbed")
             seconds = finish(uploads["test"], undisturbed, address)
             wanted = state(undisturbed)
+            if wanted["rows"]["confidence"].isna().any():
+                raise SystemExit("there are no confidences to compare; label more of the herd")
             print(f"a night takes {seconds:.1f} s; {len(wanted['rows'])} images", flush=True)
             tried = 0
             while len(results) < args.kills:

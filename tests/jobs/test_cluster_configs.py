@@ -1,8 +1,10 @@
 """The cluster configurations, against Ray's own schema, KubeRay's fields and what they promise."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,11 @@ def test_the_check_finds_a_misspelt_key(path: Path) -> None:
         validate_config(prepare_config(broken))
 
 
+def has_gpu(machine: dict) -> bool:
+    """Whether a machine has a GPU: by AWS's families of instances, or by Google's accelerators."""
+    return "guestAccelerators" in machine or machine.get("InstanceType", "")[:1] in ("g", "p")
+
+
 @pytest.mark.parametrize("path", CLOUDS, ids=by_name)
 def test_cloud_heads_have_no_gpu_and_workers_start_from_none(path: Path) -> None:
     config = prepare_config(read(path))
@@ -90,10 +97,11 @@ def test_cloud_heads_have_no_gpu_and_workers_start_from_none(path: Path) -> None
     assert head["resources"] == {"CPU": 0, "GPU": 0}
     assert "--num-cpus=0 --num-gpus=0" in config["head_start_ray_commands"][-1]
     assert types["gpu"]["resources"]["GPU"] == 1
+    assert not has_gpu(head["node_config"])
+    assert has_gpu(types["gpu"]["node_config"])
     for worker in types.values():
         assert worker["min_workers"] == 0
         assert 0 < worker["max_workers"] <= config["max_workers"]
-        assert worker["node_config"] != head["node_config"]
     assert not config["setup_commands"], (
         "the image has it all; Ray's default installs a nightly Ray"
     )
@@ -118,6 +126,31 @@ def test_own_machines_ask_for_the_token_too() -> None:
             assert "RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=~/.ray/auth_token ray start" in command
     head = read(CONFIGS / "on-prem.yaml")["head_start_ray_commands"][-1]
     assert "--num-gpus=0" in head
+
+
+@pytest.mark.parametrize("name", ["local.yaml", "on-prem.yaml"])
+def test_own_machines_start_ray_from_the_project_alone(name: str, tmp_path: Path) -> None:
+    config = read(CONFIGS / name)
+    ray = tmp_path / "bin" / "ray"
+    ray.parent.mkdir()
+    ray.write_text('#!/bin/sh\necho "$1" >> "$HOME/called"\n')
+    ray.chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": f"{ray.parent}:{os.environ['PATH']}"}
+
+    def started() -> list[str]:
+        called = tmp_path / "called"
+        called.unlink(missing_ok=True)
+        for command in config["head_start_ray_commands"]:
+            subprocess.run(
+                ["bash", "-c", command], env=environment, capture_output=True, check=False
+            )
+        return called.read_text().split() if called.exists() else []
+
+    assert started() == [], "there is no project here, and another Ray must not be started"
+    activate = tmp_path / "reid-engine" / ".venv" / "bin" / "activate"
+    activate.parent.mkdir(parents=True)
+    activate.touch()
+    assert started() == ["stop", "start"]
 
 
 # ── KubeRay ───────────────────────────────────────────────────────────────────────────────────────

@@ -114,6 +114,25 @@ def test_no_more_is_in_flight_than_allowed(tmp_path: Path) -> None:
     assert sum(len(edges) for edges, _ in parts) == 10, "ten block pairs, each alone"
 
 
+def test_a_cluster_that_grows_gets_more_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = iter([1, 1])  # as on a cluster that has not started a node yet
+    waited: list[int] = []
+    wait = ray.wait
+
+    def counted(references: list, **options: object) -> tuple[list, list]:
+        waited.append(len(references))
+        return wait(references, **options)
+
+    monkeypatch.setattr("jobs.graph.tasks_at_once", lambda *_: next(room, 4))
+    monkeypatch.setattr(ray, "wait", counted)
+    rows = bursts(300)
+    assert_same(
+        distributed_radius_graph(rows, 0.4, block_rows=50), neighbors.radius_graph(rows, 0.4)
+    )
+    assert waited[:2] == [2, 2], "twice what there is room for"
+    assert max(waited) == 8
+
+
 def test_progress_counts_every_block_pair_once() -> None:
     seen: list[tuple[int, int]] = []
     distributed_radius_graph(
