@@ -911,7 +911,8 @@ def test_five_nights_of_the_herd_and_a_reviewer(
             )
     assert len(names) == herd.images
     told = [f"{good} of {of} {decision}" for decision, (good, of) in right.items()]
-    print(f"right after five nights, of the images that came later: {', '.join(told)}")
+    with capsys.disabled():
+        print(f"right after five nights, of the images that came later: {', '.join(told)}")
     good, of = right["known"]
     assert of >= 5
     assert good >= 0.85 * of, right
@@ -932,7 +933,8 @@ def test_five_nights_of_the_herd_and_a_reviewer(
     assert reid("identify", "-C", survey.place, "--constraints", file) == 0
     assert survey.events("merge")
     reviewed = survey.names
-    print(f"ARI {ari:.3f}, after {len(answers)} answers {score(reviewed, truth):.3f}")
+    with capsys.disabled():
+        print(f"ARI {ari:.3f}, after {len(answers)} answers {score(reviewed, truth):.3f}")
     assert score(reviewed, truth) > ari
     merging = survey.catalogue.record.run_id
 
