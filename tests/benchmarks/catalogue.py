@@ -18,6 +18,7 @@ import argparse
 import contextlib
 import json
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +28,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+
+# Run as a script, so that its own folder and the repository can be imported, installed or not.
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import jobs.growth
 from jobs import tables
