@@ -498,7 +498,7 @@ def test_only_rows_that_changed_are_written() -> None:
 def test_run_ids_are_unlike_each_other() -> None:
     ids = {cat.new_run_id() for _ in range(50)}
     assert len(ids) == 50
-    assert all(len(name) == 22 for name in ids)
+    assert all(len(name) == 25 for name in ids)
 
 
 def test_storage_that_fails_for_a_while(flaky_bucket: "FlakyBucket") -> None:

@@ -86,7 +86,7 @@ def page() -> str:
 
 
 def test_the_page_shows_figures_and_what_was_found(page: str) -> None:
-    assert "0.100 (0.05–0.15)" in page
+    assert '0.100 <span class="range">(0.05–0.15)</span>' in page
     assert "+0.150" in page
     assert "1,234" in page
     assert page.count("data:image/webp") == 2, "a picture that cannot be read has an empty frame"
