@@ -89,10 +89,10 @@ def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
             raise InputError(f"{path}: cannot be used as storage: {error}") from error
         return fs, inner
 
-    return _guarded(path, "reach", connect)
+    return guarded(path, "reach", connect)
 
 
-def _guarded(path: str, action: str, run: Callable[[], T]) -> T:
+def guarded(path: str, action: str, run: Callable[[], T]) -> T:
     """Do what may be done twice, until it works; errors name the path, a missing file stays one.
 
     Raises:
@@ -125,14 +125,14 @@ def _guarded(path: str, action: str, run: Callable[[], T]) -> T:
 def exists(path: str) -> bool:
     """True if there is a file or a folder at `path`."""
     fs, inner = filesystem(path)
-    info = _guarded(path, "look", lambda: fs.get_file_info(inner))
+    info = guarded(path, "look", lambda: fs.get_file_info(inner))
     return bool(info.type != pafs.FileType.NotFound)
 
 
 def is_folder(path: str) -> bool:
     """True if `path` is a folder (on object storage: something lies under it)."""
     fs, inner = filesystem(path)
-    info = _guarded(path, "look", lambda: fs.get_file_info(inner))
+    info = guarded(path, "look", lambda: fs.get_file_info(inner))
     return bool(info.type == pafs.FileType.Directory)
 
 
@@ -140,7 +140,7 @@ def list_files(folder: str, *, recursive: bool = False) -> list[str]:
     """Paths of the files under `folder`, sorted; empty where the folder does not exist."""
     fs, inner = filesystem(folder)
     selector = pafs.FileSelector(inner, allow_not_found=True, recursive=recursive)
-    infos = _guarded(folder, "list", lambda: fs.get_file_info(selector))
+    infos = guarded(folder, "list", lambda: fs.get_file_info(selector))
     inner = inner.rstrip("/")
     return sorted(
         join(folder, info.path[len(inner) :].lstrip("/"))
@@ -153,7 +153,7 @@ def list_folders(folder: str) -> list[str]:
     """Paths of the folders in `folder`, sorted; empty where it does not exist."""
     fs, inner = filesystem(folder)
     selector = pafs.FileSelector(inner, allow_not_found=True)
-    infos = _guarded(folder, "list", lambda: fs.get_file_info(selector))
+    infos = guarded(folder, "list", lambda: fs.get_file_info(selector))
     return sorted(
         join(folder, info.base_name) for info in infos if info.type == pafs.FileType.Directory
     )
@@ -163,7 +163,7 @@ def last_written(folder: str) -> float | None:
     """When something in `folder` was written last, in seconds since 1970; None: it holds no file."""
     fs, inner = filesystem(folder)
     selector = pafs.FileSelector(inner, allow_not_found=True, recursive=True)
-    infos = _guarded(folder, "list", lambda: fs.get_file_info(selector))
+    infos = guarded(folder, "list", lambda: fs.get_file_info(selector))
     files = [info for info in infos if info.type == pafs.FileType.File]
     return max((info.mtime.timestamp() for info in files), default=None)
 
@@ -184,7 +184,7 @@ def read_bytes(path: str) -> bytes:
         with fs.open_input_stream(inner) as stream:
             return bytes(stream.read())
 
-    return _guarded(path, "read", read)
+    return guarded(path, "read", read)
 
 
 def write_bytes(path: str, data: bytes) -> None:
@@ -212,7 +212,7 @@ def write_bytes(path: str, data: bytes) -> None:
             Path(aside).unlink(missing_ok=True)
             raise
 
-    _guarded(path, "write", write)
+    guarded(path, "write", write)
 
 
 def _umask() -> int:
@@ -252,7 +252,7 @@ def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
     """
     fs, inner = filesystem(path)
     # ParquetFile, not read_table: the latter guesses partition columns from folder names.
-    return _guarded(
+    return guarded(
         path,
         "read",
         lambda: pq.ParquetFile(inner, filesystem=fs).read(
@@ -274,7 +274,7 @@ def read_row_group(path: str, group: int) -> pa.Table:
         with pq.ParquetFile(inner, filesystem=fs) as file:
             return file.read_row_group(group)
 
-    return _guarded(path, "read", read)
+    return guarded(path, "read", read)
 
 
 def iter_tables(paths: Sequence[str], columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
@@ -297,4 +297,4 @@ def remove(path: str) -> None:
         except FileNotFoundError:
             return  # somebody else was faster
 
-    _guarded(path, "remove", look_and_remove)
+    guarded(path, "remove", look_and_remove)

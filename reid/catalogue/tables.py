@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.fs as pafs
 
 from reid import optional, store
 from reid.errors import InputError, StorageError
@@ -142,6 +143,14 @@ def read(path: str, table: Any, schema: pa.Schema, **selection: Any) -> pa.Table
         schema: of the columns wanted, all or some of the table's.
         selection: `filters` of DeltaTable.to_pyarrow_table.
     """
-    rows = guarded(path, "read", lambda: table.to_pyarrow_table(columns=schema.names, **selection))
+
+    def run() -> pa.Table:
+        # Arrow's own file system: with deltalake's, which is Python, Arrow's threads may let go of a
+        # file after Python has ended, and the process aborts (apache/arrow#34314, #45017).
+        fs, inner = store.filesystem(path)
+        rooted = pafs.SubTreeFileSystem(inner, fs)
+        return table.to_pyarrow_table(columns=schema.names, filesystem=rooted, **selection)
+
+    rows = guarded(path, "read", lambda: store.guarded(path, "read", run))
     # Delta has no lists of fixed length.
     return rows.cast(schema)

@@ -67,7 +67,7 @@ def finish(table: Path, catalogue: Path, address: str) -> float:
     code = night(table, catalogue, address).wait()
     if code != 0:
         raise SystemExit(
-            f"a run ended with {code}: {(catalogue.parent / 'log').read_text()[-2000:]}"
+            f"a run ended with {code}: {(catalogue.parent / 'log').read_text()[-20000:]}"
         )
     return time.perf_counter() - started
 
