@@ -99,6 +99,23 @@ def changes(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, Constr
     )
 
 
+def test_a_merge_is_told_by_the_link_of_its_own_component() -> None:
+    """0 and 1 meet in two components: over 0.1 where 1 is merged into 0, over 0.2 in the other."""
+    before = np.asarray([0, 0, 1, 0, 1, 2, 2, 3])
+    edges = np.asarray([[0, 1], [1, 2], [3, 4], [3, 5], [3, 6], [5, 7]])
+    lengths = np.asarray([0.1, 0.1, 0.2, 0.1, 0.1, 0.1], np.float32)
+    none = np.full(8, -1)
+    images = np.asarray([0, -1, -1, 0, -1, -1, -1, -1])  # keeps the two apart
+    made = Constraints(none, none, images, NONE, NONE)
+    found = partition(8, edges, lengths, 0.35, made)
+    after = follow_names(before, found.component, 10)[0]
+    events = derive_events(before, after, found, edges, lengths, made)
+    merge, _ = [event for event in events if event.event == "merge"]
+    assert (merge.identity, merge.other, merge.rows.tolist()) == (0, 1, [2])
+    assert merge.link is not None
+    assert (merge.link.a, merge.link.b) == (1, 2)
+
+
 @settings(max_examples=300, deadline=None)
 @given(changes())
 def test_events_replay_to_the_partition(change: tuple) -> None:

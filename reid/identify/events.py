@@ -131,23 +131,25 @@ def _with_joins(events: list[Event], before: NDArray[np.int64], found: Partition
         if event.event == "extend":
             event = replace(event, link=_join(found, grew[int(found.component[event.rows[0]])]))
         elif event.event == "merge" and event.other is not None:
-            event = replace(event, link=_join(found, links[event.identity, event.other]))
+            where = int(found.component[event.rows[0]])
+            event = replace(event, link=_join(found, links[where, event.identity, event.other]))
         result.append(event)
     return result
 
 
 def _meetings(
     merging: NDArray[np.int64], before: NDArray[np.int64], found: Partition
-) -> dict[tuple[int, int], int]:
-    """The join at which two old identities became connected, (x, y) and (y, x) → place.
+) -> dict[tuple[int, int, int], int]:
+    """The join at which two old identities became connected, (component, x, y) and (…, y, x) → place.
 
+    Identities that have come apart may meet in several components.
     Joins run from the strongest to the weakest, so it is the weakest link of the best chain between
     them: without it they would be two.
     """
     n, span = len(before), int(before.max(initial=-1)) + 1
     parent: dict[int, int] = {}
     holds: dict[int, list[int]] = {}
-    met: dict[tuple[int, int], int] = {}
+    met: dict[tuple[int, int, int], int] = {}
 
     def find(key: int) -> int:
         parent.setdefault(key, key)
@@ -168,9 +170,10 @@ def _meetings(
         a, b = ends
         if a == b:
             continue
+        where = int(found.component[row_a])
         for x in holds[a]:
             for y in holds[b]:
-                met[x, y] = met[y, x] = place
+                met[where, x, y] = met[where, y, x] = place
         small, large = sorted((a, b), key=lambda key: len(holds[key]))
         parent[small] = large
         holds[large] = holds[large] + holds.pop(small)
