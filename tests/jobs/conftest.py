@@ -24,6 +24,30 @@ def local_ray(s3: str) -> Iterator[None]:
     ray.shutdown()
 
 
+@pytest.fixture
+def growing_cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[int]]:
+    """Lets a module of jobs, given by name, find room for one task twice, and then for four.
+
+    So it is on a cluster that has not started a node yet. What comes back grows by the number of tasks
+    that are waited for, each time they are.
+    """
+
+    def patch(module: str) -> list[int]:
+        room = iter([1, 1])
+        waited: list[int] = []
+        wait = ray.wait
+
+        def counted(references: list, **options: object) -> tuple[list, list]:
+            waited.append(len(references))
+            return wait(references, **options)
+
+        monkeypatch.setattr(f"{module}.tasks_at_once", lambda *_: next(room, 4))
+        monkeypatch.setattr(ray, "wait", counted)
+        return waited
+
+    return patch
+
+
 @pytest.fixture(scope="session")
 def make_photos() -> Callable[..., list[Path]]:
     """Writes small pictures of coloured tiles, each another; the number in the name is its seed."""

@@ -114,17 +114,8 @@ def test_no_more_is_in_flight_than_allowed(tmp_path: Path) -> None:
     assert sum(len(edges) for edges, _ in parts) == 10, "ten block pairs, each alone"
 
 
-def test_a_cluster_that_grows_gets_more_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    room = iter([1, 1])  # as on a cluster that has not started a node yet
-    waited: list[int] = []
-    wait = ray.wait
-
-    def counted(references: list, **options: object) -> tuple[list, list]:
-        waited.append(len(references))
-        return wait(references, **options)
-
-    monkeypatch.setattr("jobs.graph.tasks_at_once", lambda *_: next(room, 4))
-    monkeypatch.setattr(ray, "wait", counted)
+def test_a_cluster_that_grows_gets_more_to_do(growing_cluster: Callable[[str], list[int]]) -> None:
+    waited = growing_cluster("jobs.graph")
     rows = bursts(300)
     assert_same(
         distributed_radius_graph(rows, 0.4, block_rows=50), neighbors.radius_graph(rows, 0.4)

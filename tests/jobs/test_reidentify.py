@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-import ray
 
 from jobs import tables
 from jobs.decide import Decider
@@ -801,20 +800,13 @@ def test_found_by_tasks_or_in_one_process(
 
 
 def test_the_search_gets_more_to_do_when_the_cluster_grows(
-    local_ray: None, monkeypatch: pytest.MonkeyPatch
+    local_ray: None,
+    monkeypatch: pytest.MonkeyPatch,
+    growing_cluster: Callable[[str], list[int]],
 ) -> None:
     rows = np.stack(list(crowd(4).values())).astype(np.float32)
-    room = iter([1, 1])  # as on a cluster that has not started a node yet
-    waited: list[int] = []
-    wait = ray.wait
-
-    def counted(references: list, **options: object) -> tuple[list, list]:
-        waited.append(len(references))
-        return wait(references, **options)
-
     monkeypatch.setattr("jobs.search.CPU_BLOCK_ROWS", 4)
-    monkeypatch.setattr("jobs.search.tasks_at_once", lambda *_: next(room, 4))
-    monkeypatch.setattr(ray, "wait", counted)
+    waited = growing_cluster("jobs.search")
     config = load_config(overrides=["cluster.distributed=true"])
     found = list(new_edges(config, "lynx", rows[:12], rows[12:], 0.5))
     whole = extend_edges(rows[:12], rows[12:], 0.5)
