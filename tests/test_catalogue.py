@@ -422,7 +422,7 @@ def test_the_log_is_kept_over_checkpoints(here: str) -> None:
     assert cat.open_catalogue(here).counters == {"lynx": 101}
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(
         st.one_of(

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reid import catalogue as cat
@@ -181,7 +181,6 @@ DECISION = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(DECISION, max_size=12), st.randoms(use_true_random=False))
 def test_which_decision_holds_does_not_depend_on_order(
     tmp_path_factory: pytest.TempPathFactory,

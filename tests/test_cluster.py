@@ -169,7 +169,7 @@ def _coarse(n, steps):
     return distances + distances.T
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(coarse_graphs, st.integers(1, 6))
 def test_a_forest_holds_the_labels_at_every_threshold(distances, min_samples):
     graph = graph_of(distances)
@@ -181,7 +181,7 @@ def test_a_forest_holds_the_labels_at_every_threshold(distances, min_samples):
         np.testing.assert_array_equal(labels_at(forest, eps), expected.labels_)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(coarse_graphs, st.integers(1, 5), st.randoms(use_true_random=False))
 def test_row_order_changes_nothing_but_label_names(distances, min_samples, random):
     order = list(range(len(distances)))
@@ -193,7 +193,7 @@ def test_row_order_changes_nothing_but_label_names(distances, min_samples, rando
         assert same_partition(noise_to_singletons(labels)[order], noise_to_singletons(shuffled))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(coarse_graphs)
 def test_forests_of_parts_join_to_the_forest_of_the_whole(distances):
     graph = graph_of(distances)

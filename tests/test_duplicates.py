@@ -41,7 +41,7 @@ files = st.integers(1, 8).flatmap(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(files, st.integers(1, 7))
 def test_exact_duplicates_leave_every_label_as_it_is(case, min_samples):
     distances, hashes = case
@@ -60,7 +60,7 @@ def test_exact_duplicates_leave_every_label_as_it_is(case, min_samples):
         np.testing.assert_array_equal(labels_at(whole, eps), expected.labels_)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(files, st.integers(1, 6), st.integers(0, 100))
 def test_a_sweep_of_the_expanded_forest_scores_every_row(case, min_samples, seed):
     distances, hashes = case

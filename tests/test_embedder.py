@@ -88,7 +88,7 @@ def test_ensemble_cosine_is_the_weighted_mean_of_the_models_cosines() -> None:
     )
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(batch_size=st.integers(1, 7), n=st.integers(1, 9))
 def test_batch_size_changes_nothing(batch_size: int, n: int) -> None:
     model = tiny_model()

@@ -124,9 +124,7 @@ def test_a_row_that_is_stored_twice_is_read_once(tmp_path: Path) -> None:
     ),
     wanted=st.lists(st.integers(0, 30).map("a{}".format), unique=True),
 )
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_however_rows_lie_in_parts_they_are_found(
     tmp_path: Path, parts: list[list[str]], wanted: list[str]
 ) -> None:

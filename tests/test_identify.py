@@ -165,7 +165,7 @@ def replay(before: dict[str, str], events: pa.Table, found: Identified) -> None:
     assert {name: size for name, size in sizes.items() if size} == after
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(collections(), st.sampled_from(["off", "best", "mean"]), st.data())
 def test_uploads_in_any_order_are_one_upload(
     collection: tuple, encounters: str, data: st.DataObject

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reid.errors import InputError
@@ -132,7 +132,6 @@ def test_the_calibration_error_on_paper() -> None:
     assert expected_calibration_error(told, np.array([1, 0, 1, 0]) > 0, weight) == 0.5
 
 
-@settings(deadline=None)
 @given(st.integers(16, 300), st.integers(0, 99))
 def test_the_calibration_error_is_a_mean_of_gaps(n: int, seed: int) -> None:
     random = np.random.default_rng(seed)

@@ -24,7 +24,7 @@ def numbered(component: list[int]) -> np.ndarray:
 ROWS = st.lists(st.tuples(st.integers(-1, 3), st.integers(0, 3)), max_size=10)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(ROWS)
 def test_as_many_rows_as_possible_keep_their_name(rows: list[tuple[int, int]]) -> None:
     before = np.asarray([old for old, _ in rows], np.int64)
@@ -47,7 +47,7 @@ def test_as_many_rows_as_possible_keep_their_name(rows: list[tuple[int, int]]) -
     assert (before == after).sum() == most
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_parts_that_stay_keep_their_names(rows: list[tuple[int, int]], random) -> None:
     component = numbered([new for _, new in rows])
@@ -116,7 +116,7 @@ def test_a_merge_is_told_by_the_link_of_its_own_component() -> None:
     assert (merge.link.a, merge.link.b) == (1, 2)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(changes())
 def test_events_replay_to_the_partition(change: tuple) -> None:
     before, edges, distances, made = change

@@ -38,7 +38,7 @@ def joined(parts: list[tuple[np.ndarray, np.ndarray]]) -> dict[tuple[int, int], 
     }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 60), st.integers(1, 40), st.integers(0, 99), st.integers(1, 30),
     st.sampled_from(["numpy", "torch"]), st.booleans(),
@@ -81,7 +81,7 @@ def test_night_by_night_is_all_at_once(
             assert mine[pair] == pytest.approx(distance, abs=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 600), st.integers(0, 99))
 def test_a_distance_depends_on_its_two_rows_alone(d: int, seed: int) -> None:
     rows = unit_rows(40, d, seed)

@@ -111,7 +111,7 @@ def contradicts(c: Constraints) -> bool:
     return any(of[a] == of[b] for a, b in cannot_pairs(c))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(problems())
 def test_it_is_kruskal_with_refusals(problem: tuple) -> None:
     n, edges, distances, c = problem
@@ -134,7 +134,7 @@ def test_it_is_kruskal_with_refusals(problem: tuple) -> None:
     assert (np.diff(found.distances[found.kinds == 0]) >= 0).all()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(problems(), st.randoms(use_true_random=False))
 def test_the_order_of_edges_and_decisions_changes_nothing(problem: tuple, random) -> None:
     n, edges, distances, c = problem
@@ -168,7 +168,7 @@ def test_six_points_on_paper() -> None:
     assert held.joins.tolist() == [[0, 1], [3, 4], [1, 2]]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(problems())
 def test_every_contradiction_has_a_shortest_chain(problem: tuple) -> None:
     n, _, _, c = problem
@@ -229,7 +229,7 @@ def test_a_chain_is_read_from_end_to_end() -> None:
     assert found.chain == [(0, 1, MATCH), (1, 2, LABEL), (2, 4, ENCOUNTER)]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(problems())
 def test_minimum_links_is_the_first_spanning_forest(problem: tuple) -> None:
     n, edges, _, _ = problem

@@ -16,7 +16,7 @@ from reid.identify.partition import components
 KNOWN, NEW = 0.2, 0.4
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.integers(2, 12),
     st.lists(st.tuples(st.integers(0, 11), st.integers(0, 11)), max_size=24),

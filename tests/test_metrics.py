@@ -70,7 +70,7 @@ def test_too_few_rows_to_ask(n):
     assert (found.queries, found.skipped) == (0, n)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(2, 40), st.integers(1, 8))
 def test_retrieval_equals_average_precision_and_blocks_change_nothing(seed, n, individuals):
     embeddings = unit_rows(seed, n)
@@ -118,7 +118,7 @@ def test_agreement_without_any_pair():
     assert (found.pairwise_precision, found.pairwise_recall, found.pairwise_f1) == (1, 0, 0)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.integers(-1, 4), st.integers(-1, 4)), min_size=1, max_size=25))
 def test_agreement_equals_counting_pairs_and_rows(rows):
     labels, identities = np.array(rows).T
@@ -152,7 +152,7 @@ def test_minp_by_hand():
     assert found.mean_inverse_negative_penalty == pytest.approx((1 + 1 + 2 / 3) / 3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(6, 40))
 def test_minp_equals_a_plain_loop(seed, n):
     embeddings = unit_rows(seed, n)
@@ -182,7 +182,7 @@ def test_queries_ask_the_gallery_alone_by_hand():
     assert rows.first_hit.tolist() == [1, 2]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(0, 10**6))
 def test_queries_and_gallery_equal_pytorch_metric_learning(seed):
     import torch
@@ -210,7 +210,7 @@ def test_queries_and_gallery_equal_pytorch_metric_learning(seed):
     assert found.mean_average_precision == pytest.approx(expected["mean_average_precision"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_a_gallery_of_everyone_else_is_the_open_set(seed):
     rng = np.random.default_rng(seed)
@@ -236,7 +236,7 @@ def test_masks_that_do_not_fit_are_refused():
         retrieval(embeddings, identities, gallery=np.arange(4))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(2, 40), st.integers(1, 8), st.integers(1, 8))
 def test_pairs_are_those_of_scikit_learn(seed, n, individuals, clusters):
     rng = np.random.default_rng(seed)

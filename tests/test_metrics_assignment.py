@@ -36,7 +36,7 @@ def test_a_side_that_nobody_is_on_is_not_scored():
     assert np.isnan(assignment(truth, truth, np.array([False, False])).baks)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10**6), st.integers(2, 60))
 def test_both_sides_are_macro_recalls_of_scikit_learn(seed, n):
     rng = np.random.default_rng(seed)
@@ -55,7 +55,7 @@ def test_both_sides_are_macro_recalls_of_scikit_learn(seed, n):
         assert found.baus == pytest.approx(np.mean(each))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_nearest_row_of_the_gallery_block_by_block(seed):
     embeddings, _ = animals(seed, 6, 5, 1.0)
@@ -66,7 +66,7 @@ def test_nearest_row_of_the_gallery_block_by_block(seed):
     np.testing.assert_allclose(found.distances, distance.min(axis=1), atol=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 10**6), st.integers(1, 3))
 def test_threshold_is_as_good_as_the_best_of_all(seed, trials):
     rng = np.random.default_rng(seed)

@@ -64,7 +64,7 @@ def b_cubed_by_loop(labels, truth, times):
     return {"b_cubed_precision": np.mean(precision), "b_cubed_recall": np.mean(recall)}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.integers(2, 18))
 def test_resampled_scores_equal_a_plain_loop_over_pairs(seed, n):
     rng = np.random.default_rng(seed)

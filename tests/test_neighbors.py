@@ -77,7 +77,7 @@ def test_six_points_by_hand() -> None:
     np.testing.assert_allclose(distance[5], 1 - np.cos(np.deg2rad(80)), atol=1e-6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     n=st.integers(0, 90),
     d=st.integers(1, 40),
@@ -178,7 +178,7 @@ def test_knn_is_the_float64_order(backend: str, n: int, k: int) -> None:
     np.testing.assert_allclose(np.take_along_axis(truth, indices, 1), best, atol=2e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     q=st.integers(0, 40),
     n=st.integers(1, 90),
@@ -231,7 +231,7 @@ def test_the_screen_bound_holds_and_is_not_loose() -> None:
     assert screen.score_error(typical, typical) < 0.005, "a loose bound makes the screen useless"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     rows=st.integers(1, 9),
     columns=st.integers(1, 300),

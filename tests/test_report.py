@@ -435,7 +435,7 @@ def test_an_error_in_the_loader_itself_is_not_hidden() -> None:
         write_report(io.BytesIO(), ReportData("t", herd(4), thumbnail=loader))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 90), st.integers(0, 60_000), st.integers(1, 7))
 def test_thumbnails_keep_to_their_room_and_lose_none(n: int, room: int, broken: int) -> None:
     def loader(row: int) -> Image.Image | None:
@@ -546,7 +546,7 @@ def test_tsne_keeps_groups_together() -> None:
     np.testing.assert_array_equal(plane, project(rows, "tsne", seed=1))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 12), st.integers(1, 5), st.booleans(), st.sampled_from(["pca", "tsne"]))
 def test_plane_is_finite_and_bounded(n: int, dimensions: int, equal: bool, method: str) -> None:
     rows = np.ones((n, dimensions), np.float32) if equal else vectors(n, dimensions)

@@ -86,7 +86,7 @@ def test_pairs_that_share_no_neighbour_follow_the_rule(jaccard_weight):
     assert (expected[~overlap] >= jaccard_weight).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(2, 40), st.integers(1, 12), st.integers(1, 100_000))
 def test_blocks_change_nothing(seed, n, k1, memory_bytes):
     embeddings, _ = clumps(seed, n=n)

@@ -31,7 +31,7 @@ def known(identity):
     return np.array([name is not None for name in identity])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.floats(0.1, 0.5), st.integers(0, 5))
 def test_individuals_held_out_are_held_out_whole(seed, share, draw):
     identity, encounter = herd(seed)
@@ -77,7 +77,7 @@ def test_one_meeting_of_everybody_cannot_be_split():
         identity_folds(np.arange(6), 2, encounters=np.zeros(6, dtype=int))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(2, 4))
 def test_folds_share_no_individual_and_hold_every_labelled_row(seed, folds):
     identity, encounter = herd(seed, individuals=20)
@@ -97,7 +97,7 @@ def test_folds_are_about_as_large():
     assert sizes.max() - sizes.min() <= 2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.floats(0.05, 0.6))
 def test_every_query_of_a_closed_set_has_its_individual_in_the_gallery(seed, share):
     identity, encounter = herd(seed)
@@ -125,7 +125,7 @@ def test_closed_set_by_hand():
         assert np.flatnonzero(query).tolist() in ([2], [3])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 10**6), st.floats(0.1, 0.6))
 def test_every_query_is_later_than_every_row_of_the_gallery(seed, share):
     rng = np.random.default_rng(seed)

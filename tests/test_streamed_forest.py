@@ -9,7 +9,7 @@ from reid.cluster import dbscan, labels_at, streamed
 from reid.neighbors import radius_graph, stream_edges
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     n=st.integers(2, 60),
     block=st.integers(1, 20),

@@ -208,7 +208,7 @@ def test_thumbnails_do_not_solve_it(tmp_path: Path) -> None:
         assert max(scores) < 0.3, species
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(SPECIES),
     individuals=st.integers(2, 12),

@@ -21,7 +21,7 @@ def _cases(draw):
     return codes, world, draw(st.integers(1, 5)), draw(st.integers(1, 4)), draw(st.integers(0, 3))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(_cases())
 def test_every_rank_has_its_own_identities_and_an_epoch_has_every_row(case):
     codes, world, identities, images, epoch = case
@@ -88,7 +88,7 @@ def test_fewer_identities_than_workers():
         identity_batches(np.zeros(9, int), identities=2, images=2, seed=0, epoch=0, world=2)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(1, 50), st.integers(1, 7), st.integers(1, 4), st.integers(0, 3))
 def test_shuffled_ranks_together_have_every_row(n, batch, world, epoch):
     plans = [

@@ -68,7 +68,7 @@ coarse_cases = st.integers(2, 14).flatmap(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(coarse_cases, st.integers(1, 6))
 def test_a_sweep_equals_clustering_again_at_each_threshold(case, min_samples):
     distances, truth = case

@@ -35,7 +35,7 @@ def clumps(seed, individuals=20, images=6, d=16, spread=0.35):
     return rows.astype(np.float32), identity
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6), st.integers(2, 4))
 def test_folds_hold_out_each_individual_once(seed, folds):
     codes = np.random.default_rng(seed).integers(0, 9, size=50)

@@ -97,7 +97,7 @@ class Nights:
         }
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     collections(),
     st.sampled_from(["off", "best", "mean"]),

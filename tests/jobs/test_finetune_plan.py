@@ -118,7 +118,7 @@ def test_settings_that_cannot_be_meant_are_refused(overrides: list[str], message
 # ── Splits ────────────────────────────────────────────────────────────────────────────────────────
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     individuals=st.integers(8, 20),
     seed=st.integers(0, 5),
