@@ -122,6 +122,7 @@ def _write(
             version=catalogue.version,
             key=f"{catalogue.path}@{catalogue.version}-{catalogue.record.token}",
             command=command,
+            guard=config.guard_formulas,
             budget_bytes=int(config.report.max_megabytes * 1e6),
         )
 

@@ -118,11 +118,12 @@ def later_config_of(
     file: str | None, overrides: Sequence[str] | None, *, out: str | None, **flags: Any
 ) -> "Config":
     """Settings of a stage that goes on from an output folder: those of its earlier stages hold."""
-    from jobs.common.outputs import CONFIG
+    from jobs.common.outputs import CONFIG, check_config
     from reid import store
 
     base = config_of(file, overrides, out=out, **flags)
     earlier = store.join(base.out, CONFIG)
     if file is not None or not store.exists(earlier):
         return base
+    check_config(earlier)
     return config_of(earlier, overrides, out=base.out, **flags)

@@ -1,7 +1,7 @@
 """Embeddings ready to be clustered, one group a species: from an output folder, or anybody's file."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from jobs.common import outputs
 from reid import embeddings, schema, store
-from reid.errors import InputError
+from reid.errors import DamagedError, InputError
 from reid.manifest import known_identity
 
 
@@ -36,13 +36,22 @@ def read_groups(out: str) -> list[Group]:
 
     Raises:
         InputError: nothing was embedded here, or nothing could be.
+        DamagedError: fewer embeddings are there than the embedding stage made, or other ones.
     """
     annotations = outputs.read_stage(out, outputs.ANNOTATIONS, "embed")
     folders = outputs.read_summary(out).get("embed", {}).get("folders", {})
+    failed = outputs.read_failures(out)["annotation_id"]
+    unknown = sorted({*pc.unique(annotations["species"]).to_pylist()} - {*folders})
+    if folders and unknown:
+        raise DamagedError(
+            f"{out}: {', '.join(unknown[:5])} is in {outputs.ANNOTATIONS} and was never embedded; run "
+            "`reid embed` again"
+        )
     groups = []
     for species, folder in sorted(folders.items()):
         rows = annotations.filter(pc.equal(annotations["species"], species))
         stored = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
+        embeddings.check_accounted(rows["annotation_id"], stored.found, failed, folder)
         if len(stored.found):
             here = rows.take(pa.array(stored.found))
             keys = np.asarray(here["source_key"].to_pylist(), dtype=object)
@@ -58,6 +67,30 @@ def read_groups(out: str) -> list[Group]:
             f"{out}: no embeddings to cluster; run `reid embed` first, and see {outputs.FAILURES}"
         )
     return groups
+
+
+def read_clusters(out: str, annotation_ids: Iterable[str]) -> pa.Table:
+    """The clusters (schema.CLUSTERS) of the embedded annotations of an output folder, in any order.
+
+    Raises:
+        InputError: they are of other annotations, or of before these were embedded.
+    """
+    clusters = outputs.read_stage(out, outputs.CLUSTERS, "cluster")
+    source = outputs.read_summary(out).get("cluster", {}).get("embeddings")
+    wanted, found = set(annotation_ids), clusters["annotation_id"].to_pylist()
+    lost, extra = sorted(wanted - {*found}), sorted({*found} - wanted)
+    if source is not None or lost or extra or len(found) > len(wanted):
+        why = (
+            f"it is of {source}"
+            if source is not None
+            else f"{len(lost):,} images are not in it and {len(extra):,} of it are not here (for "
+            f"example {(lost or extra or found)[0]})"
+        )
+        raise InputError(
+            f"{store.join(out, outputs.CLUSTERS)} does not belong to the images of this folder: {why}; "
+            "run `reid cluster` again"
+        )
+    return clusters
 
 
 def read_embedding_file(path: str, species: str | None = None) -> list[Group]:

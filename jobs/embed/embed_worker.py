@@ -122,7 +122,7 @@ class EmbedWorker:
         else:
             store.write_table(failures_path, all_failed)
         if len(table):
-            store.write_table(store.join(self.task.folder, f"part-{digest}.parquet"), table)
+            embeddings.write_part(embeddings.part_path(self.task.folder, digest), table)
         return len(table), len(all_failed)
 
 

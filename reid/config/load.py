@@ -31,6 +31,9 @@ class Config(Section):
     max_failures: float = Field(0.1, ge=0, le=1, description="Share of images that may fail")
     address: str | None = Field(None, description="Ray cluster to join; default: this machine")
     metrics: bool = Field(False, description="Counters at the cluster's Prometheus endpoint")
+    guard_formulas: bool = Field(
+        True, description="CSV: an apostrophe before text that a spreadsheet would run (= + - @)"
+    )
     seed: int = Field(0, ge=0, description="Of everything random")
     images: Images = Field(default_factory=Images)
     embed: Embed = Field(default_factory=Embed)

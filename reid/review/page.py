@@ -74,6 +74,7 @@ def write_review(
     version: int,
     key: str,
     command: str,
+    guard: bool = True,
     budget_bytes: int = BUDGET_BYTES,
 ) -> Written:
     """Write the page. All text is untrusted and escaped.
@@ -93,6 +94,7 @@ def write_review(
         version: of the catalogue.
         key: equal for pages whose decisions belong together; the browser keeps them under it.
         command: what to run with the CSV.
+        guard: no cell of the CSV shall be a formula to a spreadsheet (`reid.spreadsheet`).
         budget_bytes: hard limit on the size of the page.
 
     Raises:
@@ -100,7 +102,13 @@ def write_review(
     """
     if not asked:
         raise InputError("review: there is nothing to ask, so there is no page to write")
-    about = {"catalogue": catalogue, "version": version, "key": key, "command": command}
+    about = {
+        "catalogue": catalogue,
+        "version": version,
+        "key": key,
+        "command": command,
+        "guard": guard,
+    }
     bare = len(encoded(_render(asked, _content(asked, rows, about), []))) + SLACK_BYTES
     room = budget_bytes - bare
     large_ids = list(dict.fromkeys(s.annotation_id for one in asked for s in (one.a, one.b)))
