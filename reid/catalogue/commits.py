@@ -173,6 +173,8 @@ def _write(table: Any, rows: pa.Table, properties: Any) -> None:
         predicate="old.species = new.species AND old.annotation_id = new.annotation_id",
         source_alias="new",
         target_alias="old",
+        # A catalogue may have been made before a column was.
+        merge_schema=not tables.column_names(table).issuperset(schema.CATALOGUE.names),
         commit_properties=properties,
     ).when_matched_update_all().when_not_matched_insert_all().execute()
 

@@ -15,6 +15,7 @@ _TOLD = (
     "encounter_id",
     "viewpoint",
     "timestamp",
+    "utc_offset_minutes",
     "location_id",
     "split",
     "image_id",

@@ -11,6 +11,7 @@ import pyarrow.fs as pafs
 
 from reid import optional, store
 from reid.errors import InputError, StorageError
+from reid.schema import conform
 
 T = TypeVar("T")
 
@@ -139,18 +140,24 @@ def read(path: str, table: Any, schema: pa.Schema, **selection: Any) -> pa.Table
 
     Args:
         path: for messages.
-        table: a DeltaTable.
+        table: a DeltaTable; columns that came after it was made are null.
         schema: of the columns wanted, all or some of the table's.
         selection: `filters` of DeltaTable.to_pyarrow_table.
     """
+    has = column_names(table)
 
     def run() -> pa.Table:
         # Arrow's own file system: with deltalake's, which is Python, Arrow's threads may let go of a
         # file after Python has ended, and the process aborts (apache/arrow#34314, #45017).
         fs, inner = store.filesystem(path)
         rooted = pafs.SubTreeFileSystem(inner, fs)
-        return table.to_pyarrow_table(columns=schema.names, filesystem=rooted, **selection)
+        names = [name for name in schema.names if name in has]
+        return table.to_pyarrow_table(columns=names, filesystem=rooted, **selection)
 
     rows = guarded(path, "read", lambda: store.guarded(path, "read", run))
-    # Delta has no lists of fixed length.
-    return rows.cast(schema)
+    return conform(rows, schema)  # casts too: Delta has no lists of fixed length
+
+
+def column_names(table: Any) -> set[str]:
+    """The columns of a DeltaTable."""
+    return {field.name for field in table.schema().fields}
