@@ -170,6 +170,7 @@ class Decider:
             decisions=self.decisions,
             settings=rules_as_settings(settings) if made else None,
             counts=_counts(self.outcome),
+            edges=self._growth.written,
         )
 
     def _decisions(
