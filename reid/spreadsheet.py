@@ -8,6 +8,9 @@ apostrophe before it, by which spreadsheets know text; readers of ours take it o
 import re
 from collections.abc import Iterable, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 # An apostrophe that stands before such text already gets another, so that nothing is lost.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 _SPECIAL = re.compile(r'[",\r\n]')
@@ -50,6 +53,23 @@ def _cell(value: object) -> str:
         doubled = text.replace('"', '""')
         return f'"{doubled}"'
     return text
+
+
+def guard_table(table: pa.Table) -> tuple[pa.Table, int]:
+    """The table with every text guarded, and how many were."""
+    guarded = 0
+    for place, field in enumerate(table.schema):
+        if not pa.types.is_string(field.type):
+            continue
+        column = table[field.name]
+        looks = pc.match_substring_regex(column, f"^(?:{_FORMULA.pattern})")
+        looks = pc.fill_null(looks, False)
+        count = pc.sum(looks).as_py() or 0
+        if count:
+            marked = pc.binary_join_element_wise(pa.scalar("'"), column, pa.scalar(""))
+            table = table.set_column(place, field, pc.if_else(looks, marked, column))
+            guarded += count
+    return table, guarded
 
 
 def guard_note(guarded: int, how_raw: str) -> str:

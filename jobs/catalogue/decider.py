@@ -60,6 +60,7 @@ class Outcome:
         species: those that it touched.
         known_already: images of the upload that the catalogue had, with nothing new about them.
         decisions: of reviewers, new to the catalogue.
+        cleared: column → labels that the upload took away.
         failures: schema.FAILURES; annotations that clash with the catalogue's, or whose species has
             no rules.
         events: schema.CHANGES.
@@ -68,6 +69,7 @@ class Outcome:
     species: dict[str, SpeciesOutcome] = field(default_factory=dict)
     known_already: int = 0
     decisions: int = 0
+    cleared: dict[str, int] = field(default_factory=dict)
     failures: pa.Table = field(default_factory=schema.FAILURES.empty_table)
     events: pa.Table = field(default_factory=schema.CHANGES.empty_table)
 
@@ -87,6 +89,7 @@ class Decider:
         decisions: pa.Table | None = None,
         recipes: Mapping[str, str] | None = None,
         reset: Mapping[str, SpeciesRules] | None = None,
+        emptied: Mapping[str, pa.Array] | None = None,
     ) -> None:
         """Take what there is to decide about.
 
@@ -97,10 +100,12 @@ class Decider:
             decisions: what `read_decisions` returns.
             recipes: species → recipe folder, of what was embedded.
             reset: rules that replace the catalogue's.
+            emptied: of `reid.catalogue.compare`: labels that the upload says are none.
         """
         self.config, self.run_id = config, run_id
         self.annotations, self.decisions = annotations, decisions
         self.recipes, self.reset = recipes or {}, reset or {}
+        self.emptied = emptied
         self.outcome = Outcome()
         self._growth = Growth(config, run_id)
 
@@ -120,9 +125,12 @@ class Decider:
         named = pc.is_in(index["annotation_id"], self.annotations["annotation_id"].combine_chunks())
         there = set(pc.unique(index.filter(named)["species"]).to_pylist())
         rows = catalogue.rows(species=sorted(upload | there | judged | {*self.reset}))
-        incoming = compare(rows, self.annotations)
+        incoming = compare(rows, self.annotations, self.emptied)
         self.outcome = Outcome(
-            known_already=incoming.known, decisions=len(fresh), failures=incoming.failures
+            known_already=incoming.known,
+            decisions=len(fresh),
+            cleared=dict(incoming.cleared),
+            failures=incoming.failures,
         )
         changed, events = [ROW_SCHEMA.empty_table()], [schema.CHANGES.empty_table()]
         if len(fresh):

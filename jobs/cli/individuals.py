@@ -134,7 +134,11 @@ def history(
     ] = None,
     identity: Annotated[
         str | None,
-        typer.Option("--identity", metavar="NAME", help="All that befell one individual."),
+        typer.Option(
+            "--identity",
+            metavar="NAME",
+            help="All that befell one individual, by its id or the name that people gave it.",
+        ),
     ] = None,
     last: Annotated[int, typer.Option("--last", min=1, help="Runs to show.")] = 20,
     debug: Debug = False,  # noqa: ARG001
@@ -169,12 +173,21 @@ def export(
             help=".csv or .parquet. [default: CATALOGUE/export/identities.csv and .parquet]",
         ),
     ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw", help="No apostrophe before text that a spreadsheet takes for a formula."
+        ),
+    ] = False,
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
-    """Who is who now: `annotation_id, image_path, species, identity_id, decision, confidence`."""
+    """Who is who now: `annotation_id, image_path, species, identity_id, name, identity, decision, confidence`.
+
+    `name` is what people call the individual, `identity` the label of this image.
+    """
     from jobs.catalogue.admin import export as run_export
 
-    run_export(catalogue, out)
+    run_export(catalogue, out, raw=raw)
 
 
 @app.command(rich_help_panel=PANEL)

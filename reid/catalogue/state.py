@@ -24,6 +24,8 @@ EXPORT_COLUMNS = (
     "image_path",
     "species",
     "identity_id",
+    "name",
+    "identity",
     "decision",
     "confidence",
 )
@@ -86,10 +88,34 @@ class Catalogue:
         return read_decisions_version(self.path, self.record.decisions, self.record.decision_digest)
 
     def identities(self) -> pa.Table:
-        """What `reid export` writes: annotation_id, image_path, species, identity_id, decision and
-        confidence, sorted by annotation_id.
+        """What `reid export` writes: EXPORT_COLUMNS, sorted by annotation_id.
+
+        `name` is what people call the individual, by any label of its images (null: by none);
+        `identity` is the label of this image.
         """
-        return self.rows(EXPORT_COLUMNS)
+        rows = self.rows([name for name in EXPORT_COLUMNS if name != "name"])
+        names = names_of_individuals(rows)
+        called = pa.array([names.get(one) for one in rows["identity_id"].to_pylist()], pa.string())
+        return rows.append_column("name", called).select(EXPORT_COLUMNS)
+
+
+def names_of_individuals(rows: pa.Table) -> dict[str, str]:
+    """identity_id → what people call this individual; several names, in order, with ` / ` between.
+
+    Args:
+        rows: columns identity_id and identity (the label of each image).
+    """
+    named = rows.select(["identity_id", "identity"]).filter(pc.is_valid(rows["identity"]))
+    found: dict[str, set[str]] = {}
+    for one, label in zip(*named.to_pydict().values(), strict=True):
+        found.setdefault(one, set()).add(label)
+    return {one: " / ".join(sorted(labels)) for one, labels in found.items()}
+
+
+def called(identity_id: str | None, names: Mapping[str, str] | None) -> str:
+    """`lynx-0042 (Luna)`, or the id alone where nobody gave a name; empty for nobody."""
+    name = (names or {}).get(identity_id or "")
+    return identity_id or "" if name is None else f"{identity_id} ({name})"
 
 
 def annotations_path(path: str) -> str:
