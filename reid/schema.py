@@ -7,7 +7,9 @@ ANNOTATIONS = pa.schema(
         pa.field("annotation_id", pa.string(), nullable=False),
         pa.field("image_path", pa.string(), nullable=False),  # relative to root
         pa.field("root", pa.string(), nullable=False),  # folder or URI of the collection
-        pa.field("bbox", pa.list_(pa.float32(), 4)),  # x, y, w, h of the upright image; null: all of it
+        pa.field(
+            "bbox", pa.list_(pa.float32(), 4)
+        ),  # x, y, w, h of the upright image; null: all of it
         pa.field("bbox_unit", pa.string()),  # px | relative (shares of width and height); null = px
         pa.field("species", pa.string(), nullable=False),
         pa.field("identity", pa.string()),  # null = unknown

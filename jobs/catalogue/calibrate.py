@@ -58,7 +58,8 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
     run_id = new_run_id()
     config = below_catalogue(config, run_id)
     path = str(config.identify.catalogue)
-    labelled = read_upload(config)
+    reading = read_upload(config)
+    labelled = reading.annotations
     catalogue = open_catalogue(path, create=bool(config.input))
     outputs.write_config(config)
     held = catalogue.rows(schema.ANNOTATIONS.names)
@@ -92,7 +93,7 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
         updating = time.perf_counter() - began
     console.print(rules_table(rules, config))
-    failures = pa.concat_tables([failures, clashes])
+    failures = pa.concat_tables([reading.failures, failures, clashes])
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     summary = {
         "catalogue": path,
@@ -109,7 +110,8 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
     outputs.write_summary(config, "calibrate", summary)
     close(newer, decider.outcome, run_id, failed=len(failures))
     say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
-    check_failures(failures, len(wanted) + len(clashes), config.max_failures)
+    asked = len(wanted) + len(clashes) + len(reading.failures)
+    check_failures(failures, asked, config.max_failures)
 
 
 def rules_table(rules: dict[str, SpeciesRules], config: Config) -> Table:

@@ -31,6 +31,7 @@ from reid.catalogue import (
 )
 from reid.config import Config
 from reid.errors import InputError
+from reid.sources import Reading, no_sources
 
 EVENTS_SHOWN = 20
 
@@ -59,7 +60,8 @@ def identify(config: Config, embed: EmbedStage) -> None:
     config = below_catalogue(config, run_id)
     path = str(config.identify.catalogue)
     decisions = _read_constraints(config)
-    annotations = read_upload(config)
+    upload = read_upload(config)
+    annotations = upload.annotations
     catalogue = open_catalogue(path, create=True)
     outputs.write_config(config)
     annotations = with_known_keys(catalogue, annotations)
@@ -81,12 +83,12 @@ def identify(config: Config, embed: EmbedStage) -> None:
         for decision in ("known", "new", "unsure"):
             images = sum(getattr(one, decision) for one in outcome.species.values())
             count(config, "images", images, stage="identify", outcome=decision)
-    failures = pa.concat_tables([failures, outcome.failures])
+    failures = pa.concat_tables([upload.failures, failures, outcome.failures])
     summary: dict[str, Any] = {
         "catalogue": path,
         "run_id": run_id if newer.record.run_id == run_id else None,  # None: nothing new
         "version": newer.version,
-        "annotations": len(annotations),
+        "annotations": len(annotations) + len(upload.failures),
         "known_already": outcome.known_already,
         "decisions": outcome.decisions,
         "failed": len(failures),
@@ -104,7 +106,7 @@ def identify(config: Config, embed: EmbedStage) -> None:
     outputs.write_summary(config, "identify", summary)
     close(newer, outcome, run_id, failed=len(failures))
     say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
-    check_failures(failures, len(annotations), config.max_failures)
+    check_failures(failures, len(annotations) + len(upload.failures), config.max_failures)
 
 
 def below_catalogue(config: Config, run_id: str) -> Config:
@@ -124,11 +126,11 @@ def below_catalogue(config: Config, run_id: str) -> Config:
     )
 
 
-def read_upload(config: Config) -> pa.Table:
-    """The annotations (schema.ANNOTATIONS) of the configured sources; none without sources."""
+def read_upload(config: Config) -> Reading:
+    """The configured sources; nothing without sources."""
     if not config.input:
-        return schema.ANNOTATIONS.empty_table()
-    return read_sources(config)[0]
+        return no_sources()
+    return read_sources(config)
 
 
 def embed_pending(

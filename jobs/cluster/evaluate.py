@@ -47,7 +47,7 @@ def evaluate(
     )
     notes: list[str] = []
     if labels is not None:
-        groups, notes = relabel(groups, labels)
+        groups, notes = relabel(groups, labels, config.sources)
     for note in notes:
         say(f"note: {note}")
     found: dict[str, metrics.Evaluation] = {}

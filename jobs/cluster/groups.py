@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from jobs.common import outputs
+from jobs.common.console import say
 from reid import embeddings, schema, store
 from reid.errors import InputError
-from reid.manifest import known_identity
+from reid.sources.words import Words, clean_labels, word_notes
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ def read_groups(out: str) -> list[Group]:
     Raises:
         InputError: nothing was embedded here, or nothing could be.
     """
-    annotations = outputs.read_stage(out, outputs.ANNOTATIONS, "embed")
+    annotations = schema.conform(
+        outputs.read_stage(out, outputs.ANNOTATIONS, "embed"), schema.ANNOTATIONS
+    )
     folders = outputs.read_summary(out).get("embed", {}).get("folders", {})
     groups = []
     for species, folder in sorted(folders.items()):
@@ -152,14 +155,24 @@ def _as_annotations(
     if len(set(ids)) < n or None in ids:
         raise InputError(f"--embeddings {path}: annotation_id is missing or repeated in some rows")
     empty = pa.nulls(n)
+    found = Words()
+
+    def labels(name: str) -> pa.Array:
+        """A column of labels by the rules of every reader; all null where there is none."""
+        if name not in columns:
+            return pa.nulls(n, pa.string())
+        return clean_labels(name, pa.array(columns[name], pa.string()), found)
+
     values = {
         "annotation_id": ids,
         "image_path": columns.get("image_path") or ids,
         "root": [""] * n,
-        "species": [name or species for name in columns.get("species") or [None] * n],
-        "identity": [known_identity(name) for name in columns.get("identity") or [None] * n],
-        "encounter_id": columns.get("encounter_id") or [None] * n,
+        "species": pc.fill_null(labels("species"), species),
+        "identity": labels("identity"),
+        "encounter_id": labels("encounter_id"),
     }
+    for note in word_notes(f"--embeddings {path}", found):
+        say(f"note: {note}")
     return pa.Table.from_arrays(
         [
             pa.array(values[one.name], one.type) if one.name in values else empty.cast(one.type)
