@@ -41,14 +41,19 @@ def run_embed(config: Config) -> EmbedSummary:
 def _embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
     """The embedding stage, whatever failed in it."""
     started = time.perf_counter()
-    annotations, notes = read_sources(config)
+    reading = read_sources(config)
+    annotations = reading.annotations
     labelled = len(annotations) - annotations["identity"].null_count
-    reading = round(time.perf_counter() - started, 2)
+    reading_seconds = round(time.perf_counter() - started, 2)
     outputs.write_config(config)
     store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
     with ray_session(config.address):
         summary, failures = embed(config, annotations)
-    summary.labelled, summary.notes, summary.reading_seconds = labelled, list(notes), reading
+    failures = pa.concat_tables([reading.failures, failures])
+    summary.annotations += len(reading.failures)
+    summary.failed += len(reading.failures)
+    summary.labelled, summary.notes, summary.sources = labelled, reading.notes, reading.sources
+    summary.reading_seconds = reading_seconds
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     outputs.write_summary(config, "embed", summary)
     if outputs.is_outdated(config.out, "cluster"):

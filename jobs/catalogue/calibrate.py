@@ -96,7 +96,7 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
         updating = time.perf_counter() - began
     console.print(rules_table(rules, config))
-    failures = pa.concat_tables([failures, clashes])
+    failures = pa.concat_tables([upload.failures, failures, clashes])
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     summary = {
         "catalogue": path,
@@ -113,7 +113,8 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
     outputs.write_summary(config, "calibrate", summary)
     close(newer, decider.outcome, run_id, failed=len(failures))
     say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
-    check_failures(failures, len(wanted) + len(clashes), config.max_failures)
+    asked = len(wanted) + len(clashes) + len(upload.failures)
+    check_failures(failures, asked, config.max_failures)
 
 
 def rules_table(rules: dict[str, SpeciesRules], config: Config) -> Table:

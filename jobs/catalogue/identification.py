@@ -38,8 +38,7 @@ from reid.catalogue import (
 from reid.config import Config
 from reid.errors import InputError
 from reid.identify import check_species
-from reid.manifest import source_key
-from reid.sources import Reading
+from reid.sources import Reading, no_sources, source_key
 
 EVENTS_SHOWN = 20
 
@@ -94,12 +93,12 @@ def identify(config: Config, embed: EmbedStage) -> None:
         for decision in ("known", "new", "unsure"):
             images = sum(getattr(one, decision) for one in outcome.species.values())
             count(config, "images", images, stage="identify", outcome=decision)
-    failures = pa.concat_tables([failures, outcome.failures])
+    failures = pa.concat_tables([upload.failures, failures, outcome.failures])
     summary: dict[str, Any] = {
         "catalogue": path,
         "run_id": run_id if newer.record.run_id == run_id else None,  # None: nothing new
         "version": newer.version,
-        "annotations": len(annotations),
+        "annotations": len(annotations) + len(upload.failures),
         "known_already": outcome.known_already,
         "decisions": outcome.decisions,
         "cleared": outcome.cleared,
@@ -118,7 +117,7 @@ def identify(config: Config, embed: EmbedStage) -> None:
     outputs.write_summary(config, "identify", summary)
     close(newer, outcome, run_id, failed=len(failures))
     say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
-    check_failures(failures, len(annotations), config.max_failures)
+    check_failures(failures, len(annotations) + len(upload.failures), config.max_failures)
 
 
 def below_catalogue(config: Config, run_id: str) -> Config:
@@ -141,10 +140,8 @@ def below_catalogue(config: Config, run_id: str) -> Config:
 def read_upload(config: Config) -> Reading:
     """The configured sources, read; nothing without sources."""
     if not config.input:
-        nobody = schema.ANNOTATIONS.empty_table()
-        return Reading(nobody, schema.FAILURES.empty_table(), [], {})
-    annotations, notes = read_sources(config)
-    return Reading(annotations, schema.FAILURES.empty_table(), notes, {})
+        return no_sources()
+    return read_sources(config)
 
 
 def in_catalogues_words(
@@ -173,7 +170,7 @@ def in_catalogues_words(
 
 
 def _source_key(row: Mapping[str, Any]) -> str:
-    return source_key(row["root"], row["image_path"], row["bbox"])
+    return source_key(row["root"], row["image_path"], row["bbox"], row["bbox_unit"])
 
 
 def _about_known(

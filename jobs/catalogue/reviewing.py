@@ -20,7 +20,7 @@ from reid.review import Question, Written, best_questions, questions, shown_ids,
 from reid.review.page import LARGE_PX
 
 COLUMNS = (
-    "annotation_id", "image_path", "root", "bbox", "identity", "encounter_id", "viewpoint",
+    "annotation_id", "image_path", "root", "bbox", "bbox_unit", "identity", "encounter_id", "viewpoint",
     "timestamp", "location_id",
 )  # fmt: skip
 

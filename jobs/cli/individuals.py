@@ -8,10 +8,13 @@ from jobs.cli.app import app
 from jobs.cli.options import (
     Address,
     Catalogue,
+    Column,
     ConfigFile,
+    DateOrder,
     Debug,
     FromParent,
     Input,
+    KeepWord,
     MaxFailures,
     Metrics,
     Model,
@@ -45,6 +48,9 @@ def identify(
     root: Root = None,
     species: Species = None,
     identity_from_parent: FromParent = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
     model: Model = None,
     max_failures: MaxFailures = None,
     address: Address = None,
@@ -60,7 +66,8 @@ def identify(
     """
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
+        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
+        keep_word=keep_word, max_failures=max_failures, address=address,
         metrics=metrics, seed=seed, catalogue=catalogue, constraints=constraints,
     )  # fmt: skip
     from jobs.run import run_identify
@@ -78,6 +85,9 @@ def calibrate(
     root: Root = None,
     species: Species = None,
     identity_from_parent: FromParent = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
     model: Model = None,
     max_failures: MaxFailures = None,
     address: Address = None,
@@ -92,7 +102,8 @@ def calibrate(
     """
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
+        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
+        keep_word=keep_word, max_failures=max_failures, address=address,
         seed=seed, catalogue=catalogue,
     )  # fmt: skip
     from jobs.run import run_calibrate

@@ -49,7 +49,7 @@ def evaluate(
     )
     notes: list[str] = []
     if labels is not None:
-        groups, notes = relabel(groups, labels)
+        groups, notes = relabel(groups, labels, config.sources)
     for note in notes:
         say(f"note: {note}")
     clusters = _stored_clusters(config, groups) if embeddings is None else None

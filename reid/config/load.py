@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from reid import store
 from reid.config.catalogue import Identify
-from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section
+from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section, Sources
 from reid.config.training import Finetune
 from reid.errors import InputError
 
@@ -35,6 +35,7 @@ class Config(Section):
         True, description="CSV: an apostrophe before text that a spreadsheet would run (= + - @)"
     )
     seed: int = Field(0, ge=0, description="Of everything random")
+    sources: Sources = Field(default_factory=Sources)
     images: Images = Field(default_factory=Images)
     embed: Embed = Field(default_factory=Embed)
     cluster: Cluster = Field(default_factory=Cluster)

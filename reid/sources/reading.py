@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from reid import schema
+
 # The columns of schema.ANNOTATIONS that a source may give or leave out.
 LABELS = (
     "species", "identity", "encounter_id", "viewpoint", "timestamp", "location_id", "split",
@@ -32,3 +34,9 @@ class Reading:
     notes: list[str]
     given: Mapping[str, NDArray[np.bool_]]
     sources: list[dict[str, Any]] = field(default_factory=list)
+
+
+def no_sources() -> Reading:
+    """The reading of no source."""
+    given = {name: np.zeros(0, bool) for name in LABELS}
+    return Reading(schema.ANNOTATIONS.empty_table(), schema.FAILURES.empty_table(), [], given)
