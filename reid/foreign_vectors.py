@@ -132,7 +132,7 @@ def _lists(path: str, column: pa.Array) -> np.ndarray:
     flat = column.flatten()
     if flat.null_count:
         raise InputError(f"{path}: {flat.null_count:,} values of `embedding` are null")
-    values = flat.to_numpy(zero_copy_only=False)
+    values: np.ndarray = flat.to_numpy(zero_copy_only=False)
     return values.reshape(len(column), lengths[0] if lengths else 0)
 
 

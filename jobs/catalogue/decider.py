@@ -9,7 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.catalogue.increments import Growth, compared_nodes, read_vectors
-from jobs.catalogue.thresholds import NoRulesError, calibrate_event, check_asked, make_rules
+from jobs.catalogue.thresholds import (
+    ENCOUNTERS,
+    NoRulesError,
+    calibrate_event,
+    check_asked,
+    make_rules,
+)
 from jobs.common.console import say
 from reid import schema
 from reid.catalogue import (
@@ -27,7 +33,7 @@ from reid.catalogue import (
 )
 from reid.config import Config
 from reid.errors import StorageError
-from reid.identify import Identified, identify_species
+from reid.identify import Identified, identify_species, without_contradicting_words
 
 # As in a catalogue, but what is new has no identity yet.
 STATE = pa.schema([one.with_nullable(True) for one in ROW_SCHEMA])
@@ -221,6 +227,10 @@ class Decider:
                 f"{name}: its images were embedded as {embedded}, and another run has meanwhile "
                 f"changed the catalogue to {rules.recipe}; run the same command again, with that model"
             )
+        mode = (
+            rules.encounters if rules else self.config.identify.rules(name).encounters or ENCOUNTERS
+        )
+        rows, notes = without_contradicting_words(rows, said, encounters=mode)
         vectors = None
         if rules is None:
             vectors = read_vectors(catalogue.path, self.recipes[name], rows)
@@ -257,6 +267,7 @@ class Decider:
             f"{outcome.individuals_before:,} → {outcome.individuals:,} individuals, {outcome.merges} merges, "
             f"{outcome.splits} splits ({time.perf_counter() - began:.1f} s)"
         )
+        outcome.notes[:0] = notes
         for note in outcome.notes:
             say(f"note: {name}: {note}")
         return rules, changed_rows(before, rows.cast(ROW_SCHEMA)), result

@@ -296,7 +296,10 @@ def _read_constraints(config: Config) -> pa.Table | None:
     files = config.identify.constraints
     if not files:
         return None
-    decisions = pa.concat_tables([read_decisions(file) for file in files])
+    notes: list[str] = []
+    decisions = pa.concat_tables([read_decisions(file, notes) for file in files])
+    for note in notes:
+        say(f"note: {note}")
     say(f"decisions: {len(decisions):,} read from {', '.join(files)}")
     return decisions
 

@@ -8,6 +8,7 @@ in the order the data meets them:
     encounters.py      what is compared: images, or all views of one side in an encounter as one
     distances.py       distances that are the same bits whenever they are measured
     extend.py          edges that new rows bring: new × all
+    empty_labels.py    words of an older catalogue that say nothing, and contradict
     species.py         rows, decisions and edges of one species as numbers
     contradictions.py  must-links that a cannot-link forbids, with their chains
     partition.py       edges, must-links and cannot-links → individuals
@@ -24,6 +25,7 @@ in the order the data meets them:
 
 from reid.identify.boxes import SAME_BOX_IOU
 from reid.identify.calibration import Calibration, calibrate, thresholds
+from reid.identify.empty_labels import without_contradicting_words
 from reid.identify.encounters import ENCOUNTERS, Nodes, make_nodes, pool
 from reid.identify.extend import (
     EDGES,
@@ -64,4 +66,5 @@ __all__ = [
     "sides",
     "species_nodes",
     "thresholds",
+    "without_contradicting_words",
 ]

@@ -152,9 +152,8 @@ def candidates_cpu(
 def _key_limits(keys: np.ndarray, k: int, groups: int, error: float) -> np.ndarray:
     dealt = keys[:, : keys.shape[1] // groups * groups].reshape(len(keys), -1, groups)
     kth = np.partition(dealt.max(axis=1), groups - k, axis=1)[:, groups - k, None]
-    return threshold_keys(
-        lower_limit(keys_as_scores(kth), error, keys.dtype == np.int16), keys.dtype
-    )
+    limits: np.ndarray = lower_limit(keys_as_scores(kth), error, keys.dtype == np.int16)
+    return threshold_keys(limits, keys.dtype)
 
 
 def lower_limit(kth: Scores, error: float, rounded: bool) -> Scores:
