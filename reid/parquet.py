@@ -92,6 +92,8 @@ def decode(
     table = table.replace_schema_metadata(metadata or None)
     if written:
         wrong = [] if group is not None else differing(written["columns"], table)
+        if group is None and columns is None:
+            wrong += sorted({*written["columns"]} - {*table.column_names})
         if rows != written["rows"] or wrong:
             raise damaged(path, f"{', '.join(wrong) or 'rows'}: not the values that were written")
         for name, value in (about or {}).items():

@@ -9,10 +9,10 @@ import ray
 from numpy.typing import NDArray
 
 from jobs.common.console import progress
+from jobs.common.endings import as_reid_error
 from jobs.neighbours.block_pairs import CPU_BLOCK_ROWS, GPU_BLOCK_ROWS, block_result, tasks_at_once
 from jobs.neighbours.placement import search_device, tasks_on_gpu, wants_tasks
 from reid.config import Config
-from reid.errors import StorageError
 from reid.identify import block_edges, extend_edges
 from reid.neighbors import check_unit_rows
 
@@ -115,7 +115,7 @@ def _by_tasks(
             # Copied: an array that came from the object store keeps its place there.
             yield edges.copy(), distances.copy()
     except ray.exceptions.RayError as error:
-        raise StorageError(f"the search stopped: {error}; run the same command again") from error
+        raise as_reid_error(error, "the search stopped") from error
 
 
 def _blocks(
