@@ -207,6 +207,7 @@ def _local_files(folder: str, depth: int | None, wanted: Wanted, found: Listing)
         where = visited.get(os.path.dirname(real))  # noqa: PTH120  a million Paths are slow
         name = os.path.basename(real)  # noqa: PTH119
         listed = where is not None and not litter_kind(name, is_folder=False)
+        listed = listed and os.path.exists(real)  # noqa: PTH110
         if real in linked or (listed and wanted(f"{where}/{name}" if where else name)):
             found.linked_twice += 1
         elif wanted(below):

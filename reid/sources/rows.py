@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-# Texts; the other columns of schema.ANNOTATIONS are timestamp, utc_offset_minutes, and the boxes.
+# The columns of schema.ANNOTATIONS that a source may give, beside the path and the boxes.
 TEXTS = (
     "annotation_id", "image_id", "species", "identity", "encounter_id", "viewpoint", "location_id",
     "split",
 )  # fmt: skip
+TIMES = ("timestamp", "utc_offset_minutes")
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def _rows(source: str, table: Table, how: How, used: set[str]) -> Rows:
         for line, problem, cells in table.broken
     ]
     paths = places.one_spelling(joined_paths(table, matched.fields["image_path"]), root)
-    rows = Rows(source, root, paths, lines=table.lines, failed=broken)
+    rows = Rows(source, root, paths, lines=table.lines, failed=list(broken))
     _read_labels(rows, table, matched, how, notes)
     bad = _read_boxes(rows, table, matched, notes)
     missing = np.asarray(
