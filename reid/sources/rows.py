@@ -70,6 +70,12 @@ class How:
         columns: our name → the column that gives it.
         date_order: `dmy`, `mdy` or `ymd` for dates such as 11/04/2021; None: the column proves it.
         keep_words: words that are names, though they look empty.
+        detections: a detector's results, for the images of folders; None: whole images.
+        detection_threshold: least confidence of a box; None: as the results' version wants it.
+        animal_categories: kinds of detections that are animals.
+        trust_individual_ids: individualID of a Camtrap DP package is an individual, whatever the
+            package says of itself.
+        as_folder: a folder that is a package of another program is a folder of images.
     """
 
     root: str | None = None
@@ -78,3 +84,8 @@ class How:
     columns: Mapping[str, str] = field(default_factory=dict)
     date_order: str | None = None
     keep_words: tuple[str, ...] = ()
+    detections: str | None = None
+    detection_threshold: float | None = None
+    animal_categories: tuple[str, ...] = ("animal",)
+    trust_individual_ids: bool = False
+    as_folder: bool = False

@@ -15,9 +15,11 @@ from reid.sources import dates, places, words
 from reid.sources.boxes import read_boxes
 from reid.sources.columns import Matched
 from reid.sources.delimited import read_delimited
+from reid.sources.finding import find_images
 from reid.sources.reading import LABELS
 from reid.sources.rows import TEXTS, Failed, How, Rows
 
+_PROBED = 64  # paths that are looked for before a table's paths are believed
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
 
 
@@ -149,6 +151,7 @@ def _rows(source: str, table: Table, how: How, used: set[str]) -> Rows:
         for line, problem, cells in table.broken
     ]
     paths = places.one_spelling(joined_paths(table, matched.fields["image_path"]), root)
+    paths = _where_they_are(source, paths, root, notes)
     rows = Rows(source, root, paths, lines=table.lines, failed=list(broken))
     _read_labels(rows, table, matched, how, notes)
     bad = _read_boxes(rows, table, matched, notes)
@@ -165,6 +168,25 @@ def _rows(source: str, table: Table, how: How, used: set[str]) -> Rows:
     )
     rows.counts |= {"rows": len(table.lines) + len(broken), "unreadable": len(rows.failed)}
     return rows
+
+
+def _where_they_are(source: str, paths: pa.Array, root: str, notes: list[str]) -> pa.Array:
+    """Without leading folders that are not below the root, where the files are there without them."""
+    known = paths.drop_null()
+    rows = np.linspace(0, len(known) - 1, min(_PROBED, len(known))).astype(int)
+    probe = known.take(pa.array(rows)).to_pylist()
+    if all(_is_there(root, path) for path in probe):
+        return paths
+    if not find_images(source, probe, root, strict=False).places:
+        return paths  # none of them is here at all: embedding says so of each
+    found = find_images(source, known.to_pylist(), root, strict=False)
+    notes += found.notes
+    moved = pa.array([found.places.get(path, path) for path in known.to_pylist()], pa.string())
+    return pc.replace_with_mask(paths, paths.is_valid(), moved)
+
+
+def _is_there(root: str, path: str) -> bool:
+    return places.look(store.join(root, path)) != "absent"
 
 
 def agreeing(table: Table, places_of: Sequence[int]) -> int | None:
