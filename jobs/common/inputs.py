@@ -27,6 +27,9 @@ def read_sources(config: Config) -> Reading:
         animal_categories=tuple(name.lower() for name in config.sources.animal_categories),
         trust_individual_ids=config.sources.trust_individual_ids,
         as_folder=config.sources.as_folder,
+        location_level=config.sources.location_level,
+        location_pattern=config.sources.location_pattern,
+        encounter_gap_seconds=config.sources.encounter_gap_seconds,
     )
     reading = sources.read_sources(config.input, how)
     annotations = reading.annotations

@@ -41,6 +41,16 @@ class Sources(Section):
     trust_individual_ids: bool = Field(
         False, description="individualID of Camtrap DP is an individual, whatever the package says"
     )
+    location_level: Count | None = Field(
+        None,
+        description="Folder that is the place, 1 the first below the root; default: all of them",
+    )
+    location_pattern: str | None = Field(
+        None, description="Regular expression on paths; its one group is the place"
+    )
+    encounter_gap_seconds: float = Field(
+        60, ge=0, description="Longest pause within an encounter, where the source has none"
+    )
     as_folder: bool = Field(
         False, description="Read a package of another program as a folder of images"
     )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from reid import schema, store
 from reid.errors import InputError
@@ -14,6 +15,7 @@ from reid.sources.reading import LABELS, Reading
 from reid.sources.repeats import each_once, given_ids
 from reid.sources.rows import TEXTS, TIMES, Failed, How, Rows
 from reid.sources.stacked import Stacked
+from reid.sources.stations import burst_names, bursts, places_from_folders, vote
 
 _SHOWN = 3
 _NEVER_OPENED = "it is no file but a folder, a pipe or a device, which is never opened as an image"
@@ -33,6 +35,7 @@ def join(sources: Sequence[Rows], how: How) -> Reading:
     if how.identity_from_parent:
         _identities_from_folders(stacked)
         given["identity"][:] = True
+    _places_and_bursts(stacked, how, given, notes)
     _finish_labels(stacked, how, notes)
     files = ids.look_at_files(stacked.whole)
     failed += _never_opened(stacked, files)
@@ -99,6 +102,9 @@ def _stack(sources: Sequence[Rows]) -> Stacked:
         relative=np.concatenate(units),
         source=number,
         lines=np.concatenate(lines),
+        weights=np.concatenate(
+            [np.full(len(r), np.nan) if r.weights is None else r.weights for r in sources]
+        ),
         whole=pa.chunked_array(whole, pa.string()).combine_chunks(),
     )
 
@@ -123,6 +129,51 @@ def _identities_from_folders(stacked: Stacked) -> None:
             "give the folder above the individuals' folders as --input or --root"
         )
     stacked.set("identity", words.clean_labels("folder", names, words.Words()))
+
+
+def _places_and_bursts(
+    stacked: Stacked, how: How, given: dict[str, NDArray[np.bool_]], notes: list[str]
+) -> None:
+    """Places from folders, one species a burst, and encounters, where the sources have none."""
+    by_folder = np.asarray([rows.folders for rows in stacked.sources], bool)[stacked.source]
+    if how.location_level is not None or how.location_pattern is not None:
+        by_folder[:] = True
+    if by_folder.any() and not how.identity_from_parent:
+        found = places_from_folders(
+            stacked.column("image_path"), level=how.location_level, pattern=how.location_pattern
+        )
+        before = stacked.column("location_id")
+        stacked.set(
+            "location_id", pc.if_else(pa.array(by_folder), pc.coalesce(before, found), before)
+        )
+    places, moments = stacked.column("location_id"), stacked.column("timestamp")
+    if places.null_count == len(places) or moments.null_count == len(moments):
+        return
+    clock = (places, moments, stacked.column("utc_offset_minutes"))
+    if not np.isnan(stacked.weights).all():
+        weights = np.where(np.isnan(stacked.weights), 0.0, stacked.weights)
+        first = bursts(*clock, gap_seconds=how.encounter_gap_seconds)
+        first[np.isnan(stacked.weights)] = -1
+        species, changed = vote(stacked.column("species"), weights, first)
+        stacked.set("species", species)
+        if changed:
+            notes.append(
+                f"{changed:,} boxes take the species that most of their burst have; a burst shows one species"
+            )
+    without = ~given["encounter_id"][stacked.source]
+    first = bursts(
+        *clock,
+        [pc.fill_null(stacked.column("species"), "")],
+        gap_seconds=how.encounter_gap_seconds,
+    )
+    first[~without] = -1
+    if (first >= 0).any():
+        named = pc.coalesce(stacked.column("encounter_id"), burst_names(first, places, moments))
+        stacked.set("encounter_id", named)
+        notes.append(
+            f"{int((first >= 0).sum()):,} images are in {len(np.unique(first[first >= 0])):,} encounters: the same "
+            f"place and species, pauses up to {how.encounter_gap_seconds:g} s (sources.encounter_gap_seconds)"
+        )
 
 
 def _finish_labels(stacked: Stacked, how: How, notes: list[str]) -> None:

@@ -109,11 +109,8 @@ def _add_detections(
         elif (box := box_of(detection.get("bbox"))) is None:
             records.fail(path, f"bbox {str(detection.get('bbox'))[:80]} is not four numbers")
         else:
-            columns = {"timestamp": taken} if taken else {}
             named = _species(detection, species)
-            if named:
-                columns["species"] = named
-            records.add(path, box, **columns)
+            records.add(path, box, weight=confidence, timestamp=taken, species=named)
 
 
 def _species(detection: Mapping[str, Any], species: Mapping[str, str]) -> str | None:

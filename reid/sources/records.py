@@ -38,14 +38,23 @@ class Records:
     _boxes: list[tuple[float, ...]] = field(default_factory=list)
     _relative: list[bool] = field(default_factory=list)
     _columns: dict[str, list[str | None]] = field(default_factory=dict)
+    _weights: list[float] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self._paths)
 
     def add(
-        self, path: str, box: Sequence[float] | None, relative: bool = True, **columns: str | None
+        self,
+        path: str,
+        box: Sequence[float] | None,
+        relative: bool = True,
+        *,
+        weight: float | None = None,
+        **columns: str | None,
     ) -> None:
-        """One animal; columns are of rows.TEXTS, `timestamp` or `utc_offset_minutes`, as text."""
+        """One animal; columns are of rows.TEXTS or `timestamp`, as text; the weight is a machine's."""
+        if weight is not None:
+            self._weights.append(weight)
         for name in columns:
             self._columns.setdefault(name, [None] * len(self))
         self._paths.append(path)
@@ -86,6 +95,8 @@ class Records:
         words_found = words.Words()
         columns = {}
         for name, values in self._columns.items():
+            if not any(values):
+                continue  # this source does not tell it
             column = pa.array(values, pa.string()).filter(mask)
             if name in TEXTS:
                 columns[name] = words.clean_labels(
@@ -112,6 +123,8 @@ class Records:
             boxes,
             np.asarray(self._relative, bool)[keep],
             lines=np.zeros(len(paths), np.int64),
+            weights=np.asarray(self._weights)[keep] if self._weights else None,
+            folders="location_id" not in columns,
             given=frozenset(name for name in LABELS if name in columns),
             failed=failed,
             notes=[

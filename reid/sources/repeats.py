@@ -149,7 +149,7 @@ def _files(stacked: Stacked, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     spelled = stacked.whole
     if spelled.null_count:
         remote = [
-            stacked.place(row)
+            stacked.place(int(row))
             for row in np.flatnonzero(spelled.is_null().to_numpy(zero_copy_only=False))
         ]
         spelled = pc.replace_with_mask(spelled, spelled.is_null(), pa.array(remote, pa.string()))

@@ -37,6 +37,9 @@ class Rows:
         boxes: (n, 4) float64, NaN in rows of whole images; None: all are.
         relative: (n,) bool: the box is in shares of the image.
         lines: (n,) int64 line (or row) of each in its file; None for listings.
+        weights: (n,) float64: the species are a machine's, and so sure is it of the box; None: they
+            are given.
+        folders: the images' folders tell their places, where no column does.
         given: labels that this source has a column for.
         failed: rows that cannot be used.
         notes: in plain words.
@@ -50,6 +53,8 @@ class Rows:
     boxes: NDArray[np.float64] | None = None
     relative: NDArray[np.bool_] | None = None
     lines: NDArray[np.int64] | None = None
+    weights: NDArray[np.float64] | None = None
+    folders: bool = False
     given: frozenset[str] = frozenset()
     failed: list[Failed] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -75,6 +80,11 @@ class How:
         animal_categories: kinds of detections that are animals.
         trust_individual_ids: individualID of a Camtrap DP package is an individual, whatever the
             package says of itself.
+        location_level: depth below the root of the folder that is the place; None: all folders
+            together, without those that cameras make.
+        location_pattern: a regular expression whose one group is the place; None: by folders.
+        encounter_gap_seconds: images of one place and species are one encounter up to this pause,
+            where the source has no encounters.
         as_folder: a folder that is a package of another program is a folder of images.
     """
 
@@ -89,3 +99,6 @@ class How:
     animal_categories: tuple[str, ...] = ("animal",)
     trust_individual_ids: bool = False
     as_folder: bool = False
+    location_level: int | None = None
+    location_pattern: str | None = None
+    encounter_gap_seconds: float = 60.0

@@ -68,9 +68,9 @@ def _add_detections(
         named = scientific_name(text_of(own) or whole or "")
         if kind not in how.animal_categories:
             records.left_out[f"boxes of {kind or 'unknown kind'}"] += 1
-        elif (number_of(detection.get("conf")) or 0.0) < threshold:
+        elif (confidence := number_of(detection.get("conf")) or 0.0) < threshold:
             records.left_out["boxes below"] += 1
         elif (box := box_of(detection.get("bbox"))) is None:
             records.fail(path, f"bbox {str(detection.get('bbox'))[:80]} is not four numbers")
         else:
-            records.add(path, box, species=named)
+            records.add(path, box, weight=confidence, species=named)

@@ -22,6 +22,7 @@ class Stacked:
         relative: (n,) bool.
         source: (n,) int64 number in `sources`.
         lines: (n,) int64 line in the file, 0 in listings.
+        weights: (n,) float64 of a machine's species; NaN where it is given.
         whole: (n,) strings, the path from the root of the disk; null on object storage.
     """
 
@@ -31,6 +32,7 @@ class Stacked:
     relative: NDArray[np.bool_]
     source: NDArray[np.int64]
     lines: NDArray[np.int64]
+    weights: NDArray[np.float64]
     whole: pa.Array
 
     def __len__(self) -> int:
@@ -70,5 +72,6 @@ class Stacked:
             self.relative[rows],
             self.source[rows],
             self.lines[rows],
+            self.weights[rows],
             self.whole.take(chosen),
         )
