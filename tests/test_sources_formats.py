@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import zipfile
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -342,6 +343,132 @@ def test_a_package_reads_no_tables_from_elsewhere(package: Path) -> None:
             read(package / "datapackage.json", {"resources": resources})
     with pytest.raises(InputError, match="no resource media, deployments"):
         read(package / "datapackage.json", {"resources": [{"name": "observations"}]})
+
+
+WILDLIFE_INSIGHTS = """project_id,deployment_id,image_id,filename,location,is_blank,genus,species,common_name,timestamp,\
+number_of_objects,individual_id,sequence_id
+1,D1,i1,IMG_0001.JPG,https://x.org/a,0,Lynx,lynx,Lynx,5/5/19 17:21,1,luna,s1
+1,D2,i2,IMG_0001.JPG,https://x.org/b,,Panthera,,Big cat,5/25/19 17:22,1,,s2
+1,D2,i3,IMG_0002.JPG,https://x.org/c,1,,,Blank,5/25/19 17:22,,,
+1,D2,i4,IMG_0003.JPG,https://x.org/d,0,Homo,sapiens,Human,5/25/19 17:22,1,,
+1,D2,i5,IMG_0004.JPG,https://x.org/e,0,Lynx,lynx,Lynx,5/25/19 17:22,3,,
+1,D2,i6,IMG_0005.JPG,https://x.org/f,0,,,No CV Result,5/25/19 17:22,1,,
+"""
+
+
+@pytest.mark.parametrize("form", ["folder", "zip", "csv"])
+def test_wildlife_insights(tmp_path: Path, form: str) -> None:
+    touch(tmp_path / "img", "D1/IMG_0001.JPG", "D2/IMG_0001.JPG", "D2/IMG_0004.JPG")
+    tables = {
+        "images.csv": WILDLIFE_INSIGHTS,
+        "deployments.csv": "deployment_id,placename\nD1,North\n",
+    }
+    source = tmp_path / "export"
+    source.mkdir()
+    for name, text in tables.items():
+        (source / name).write_text(text)
+    if form == "csv":
+        source = source / "images.csv"
+    if form == "zip":
+        with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+            for name in tables:
+                archive.write(source / name, f"wi_2024/{name}")
+        source = tmp_path / "export.zip"
+    found = read_sources([str(source)], How(root=str(tmp_path / "img")))
+    rows = found.annotations.to_pylist()
+    assert [row["image_path"] for row in rows] == ["D1/IMG_0001.JPG", "D2/IMG_0001.JPG"]
+    assert [row["species"] for row in rows] == ["Lynx lynx", "Panthera"]
+    assert [row["location_id"] for row in rows] == ["North", "D2"]
+    assert [row["identity"] for row in rows] == ["luna", None]
+    assert [row["encounter_id"] for row in rows] == ["s1", "s2"]
+    assert [row["timestamp"] for row in rows] == [
+        datetime(2019, 5, 5, 17, 21),
+        datetime(2019, 5, 25, 17, 22),
+    ]
+    assert (
+        "1 of blank images, 1 of people, 1 images of several animals without boxes, 1 of images"
+        in found.notes[0]
+    )
+
+
+def test_wildlife_insights_with_names_that_repeat(tmp_path: Path) -> None:
+    touch(tmp_path, "IMG_0001.JPG")
+    (tmp_path / "images.csv").write_text(WILDLIFE_INSIGHTS)
+    with pytest.raises(
+        InputError, match=r"D1/IMG_0001\.JPG and D2/IMG_0001\.JPG would both be IMG_0001\.JPG"
+    ):
+        read_sources([str(tmp_path / "images.csv")])
+    (tmp_path / "x.zip").write_bytes(b"PK\3\4 and no more")
+    with pytest.raises(InputError, match=r"no \.zip, or a damaged one"):
+        read_sources([str(tmp_path / "x.zip")])
+
+
+def test_tables_of_detectors_leave_out_what_is_no_animal(tmp_path: Path) -> None:
+    (tmp_path / "animl.csv").write_text(
+        "FilePath,category,conf,bbox1,bbox2,bbox3,bbox4,prediction\n"
+        "a.jpg,1,0.9,0.1,0.1,0.4,0.4,cougar\nb.jpg,2,0.9,0.1,0.1,0.4,0.4,human\nc.jpg,0,,,,,,empty\n"
+    )
+    found = read_sources([str(tmp_path / "animl.csv")])
+    assert found.annotations["image_path"].to_pylist() == ["a.jpg"]
+    assert found.annotations["species"].to_pylist() == ["cougar"]
+    assert any("2 rows show no animal and are left out" in n for n in found.notes)
+
+
+def workbook(path: Path, rows: list[list[object]]) -> None:
+    """A minimal .xlsx: texts inline, numbers as they are."""
+    cells = "".join(
+        "<row>"
+        + "".join(
+            f"<c><v>{cell}</v></c>"
+            if isinstance(cell, int | float)
+            else f'<c t="inlineStr"><is><t>{cell}</t></is></c>'
+            for cell in row
+        )
+        + "</row>"
+        for row in rows
+    )
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types"/>',
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r" Type="{office}/officeDocument" '
+        'Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets><sheet name="t" sheetId="1" r:id="r1"/>'
+        "</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="r1" '
+        f'Type="{office}/worksheet" Target="worksheets/s.xml"/></Relationships>',
+        "xl/worksheets/s.xml": f'<worksheet xmlns="{main}"><sheetData>{cells}</sheetData></worksheet>',
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in parts.items():
+            archive.writestr(name, text)
+
+
+def test_spreadsheets(tmp_path: Path) -> None:
+    rows = [
+        ["Path", "Individual", "x", "y", "w", "h"],
+        ["a.jpg", 12, 1, 2, 30.5, 40],
+        [],
+        ["b.jpg", "NA", 1, 2, 3, 4],
+    ]
+    workbook(tmp_path / "t.xlsx", rows)
+    found = read_sources([str(tmp_path / "t.xlsx")])
+    assert found.annotations["identity"].to_pylist() == ["12", None]
+    assert found.annotations["bbox"].to_pylist() == [[1, 2, 30.5, 40], [1, 2, 3, 4]]
+    workbook(tmp_path / "wide.xlsx", [["path"], ["a.jpg", "luna"]])
+    with pytest.raises(InputError, match="row 2: 'luna' stands where the header has no column"):
+        read_sources([str(tmp_path / "wide.xlsx")])
+    (tmp_path / "bad.xlsx").write_bytes(b"PK no workbook")
+    with pytest.raises(InputError, match="no workbook, or a locked or damaged one"):
+        read_sources([str(tmp_path / "bad.xlsx")])
+
+
+@with_samples
+def test_the_samples_of_animl() -> None:
+    found = read_sources([str(SAMPLES / "animl/reid_manifest.csv")])
+    assert len(found.annotations) == 20
+    assert set(found.annotations["bbox_unit"].to_pylist()) == {"relative"}
 
 
 @with_samples

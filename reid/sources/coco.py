@@ -83,13 +83,18 @@ def _add_annotations(
             records.fail(path, f"bbox {str(given)[:80]} is not four numbers")
             continue
         sequence_level += bool(annotation.get("sequence_level_annotation"))
-        columns = {
-            "species": name or None, "encounter_id": sequence, "location_id": place, "timestamp": taken,
-            "image_id": key, "viewpoint": text_of(annotation.get("viewpoint")),
-        }  # fmt: skip
-        if identity:
-            columns["identity"] = identity
-        records.add(path, box, relative, **columns)
+        records.add(
+            path,
+            box,
+            relative,
+            species=name or None,
+            identity=identity,
+            encounter_id=sequence,
+            location_id=place,
+            timestamp=taken,
+            image_id=key,
+            viewpoint=text_of(annotation.get("viewpoint")),
+        )
     if len(records) == before:
         records.left_out["images without animal"] += 1
     return sequence_level

@@ -132,8 +132,8 @@ def _refuse_collisions(source: str, places: dict[str, str]) -> None:
             given.replace("\\", "/")
         ):
             raise InputError(
-                f"{source}: {other} and {given} would both be {place}; give --root the folder that its paths begin "
-                "in, or copy the folders too"
+                f"{source}: {other} and {given} would both be {place}; lay the images out in the folders that these "
+                "paths name, or give --root the folder that they begin in"
             )
 
 

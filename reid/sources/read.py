@@ -22,6 +22,8 @@ from reid.sources.listings import read_folder, read_glob, read_image, read_list
 from reid.sources.reading import Reading
 from reid.sources.rows import How, Rows
 from reid.sources.tables import TABLE_SUFFIXES, read_table
+from reid.sources.wildlife_insights import COLUMNS as WILDLIFE_INSIGHTS
+from reid.sources.wildlife_insights import is_export, read_wildlife_insights
 
 
 def read_sources(inputs: Sequence[str], how: How | None = None) -> Reading:
@@ -86,6 +88,12 @@ def _read_folder(source: str, how: How) -> Rows:
     """A folder of images, or a package of another program."""
     if how.detections is not None:
         return _with_detections(source, how.detections, how)
+    if not how.as_folder and is_export(source):
+        rows = read_wildlife_insights(source, how)
+        rows.notes.append(
+            f"{source}: it is an export of Wildlife Insights and is read as one; --as-folder reads all of its images"
+        )
+        return rows
     if not how.as_folder and is_package(source):
         rows = read_json(store.join(source, "datapackage.json"), how)
         rows.notes.append(
@@ -115,6 +123,8 @@ def _read_file(source: str, how: How, seen: dict[str, bool], used: set[str]) -> 
     suffix = suffix_of(source)
     if suffix in READABLE_SUFFIXES:
         yield read_image(source, how)
+    elif suffix == ".zip" or (suffix == ".csv" and _is_wildlife_insights(source)):
+        yield read_wildlife_insights(source, how)
     elif suffix in TABLE_SUFFIXES or (suffix == ".txt" and _looks_like_table(source)):
         yield read_table(source, how, used=used)
     elif suffix == ".json":
@@ -124,18 +134,30 @@ def _read_file(source: str, how: How, seen: dict[str, bool], used: set[str]) -> 
     else:
         ending = PurePosixPath(source).suffix or "without an ending"
         raise InputError(
-            f"--input {escaped(source)}: unknown kind of source {ending!r}; known: folder, glob, .txt, .json, "
+            f"--input {escaped(source)}: unknown kind of source {ending!r}; known: folder, glob, .txt, .json, .zip, "
             f"{', '.join(TABLE_SUFFIXES)}, {', '.join(sorted(READABLE_SUFFIXES))}"
         )
 
 
+def _first_line(source: str) -> str:
+    """The first line of a text file that holds anything; "" where it is no text."""
+    fs, inner = store.filesystem(source)
+    try:
+        with fs.open_input_stream(inner, compression=None) as stream:
+            text, _ = decode_text(stream.read(65536))
+    except (InputError, OSError):
+        return ""
+    return next((line for line in text.splitlines() if line.strip()), "")
+
+
+def _is_wildlife_insights(source: str) -> bool:
+    names = {name.strip().strip('"').lower() for name in _first_line(source).split(",")}
+    return names >= WILDLIFE_INSIGHTS
+
+
 def _looks_like_table(source: str) -> bool:
     """A text file whose first line is a header: several names, one of them that of the image path."""
-    try:
-        text, _ = decode_text(store.read_bytes(source)[:65536])
-    except (InputError, OSError):
-        return False
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    first = _first_line(source)
     for separator in (",", ";", "\t", "|"):
         keys = [columns.column_key(cell.strip('"')) for cell in first.split(separator)]
         if len(keys) > 1 and columns.PATH_KEYS & set(keys):
