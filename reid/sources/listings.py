@@ -86,6 +86,7 @@ def read_list(
             continue
         if (
             "\\" in line
+            and line.strip("/\\.")
             and not store.is_remote(line)
             and places.look(store.join(base, line)) == "absent"
         ):
@@ -126,7 +127,7 @@ def _named(source: str, paths: Sequence[str], root: str) -> Rows:
             good.append(below)
         except UnicodeEncodeError:
             failed.append(Failed(number, escaped(below), _NO_UTF8))
-    return Rows(source, root, pa.array(good, pa.string()), failed=failed)
+    return Rows(source, root, pa.array(good, pa.string()), failed=failed, folders=True)
 
 
 _NO_UTF8 = "the file's name is not UTF-8 text, so that no table can hold it; rename it"
@@ -154,7 +155,7 @@ def _listed(source: str, folder: str, found: Listing, how: How) -> Rows:
         for path in found.special
         if is_image_name(path)
     ]
-    rows = Rows(source, root, pa.array(paths, pa.string()), failed=failed)
+    rows = Rows(source, root, pa.array(paths, pa.string()), failed=failed, folders=True)
     rows.notes = listing_notes(source, found)
     others = sum(n for name, n in found.other.items() if name)
     rows.counts = {"images": len(paths), "other_files": others, "left_out": found.litter.total()}

@@ -66,7 +66,12 @@ def relative(path: str, root: str) -> str:
 
 def real(path: str) -> str:
     """The absolute path without links."""
-    return path if store.is_remote(path) else os.path.realpath(Path(path).expanduser())
+    if store.is_remote(path):
+        return path
+    try:
+        return os.path.realpath(Path(path).expanduser())
+    except (OSError, ValueError, RuntimeError):  # as in `look`
+        return path
 
 
 def one_spelling(paths: pa.Array, root: str) -> pa.Array:
