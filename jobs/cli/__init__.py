@@ -46,15 +46,17 @@ def run_command(name: str | None, argv: Sequence[str]) -> None:
     except Exception as error:
         if debug:
             raise
-        told = error if isinstance(error, ReidError) else _unforeseen(error)
+        told = _in_words(error)
         typer.secho(f"error: {told}", err=True, fg=typer.colors.RED)
         sys.exit(told.exit_code)
 
 
-def _unforeseen(error: Exception) -> ReidError:
-    """An error that nobody has put into words: of Ray's workers, of the machine, or of this program."""
+def _in_words(error: Exception) -> ReidError:
+    """The error for the user; of Ray's workers, of the machine, or of this program as well."""
     if type(error).__module__.partition(".")[0] == "ray":
         return as_reid_error(error, "stopped")
+    if isinstance(error, ReidError):
+        return error
     if isinstance(error, OSError):
         return StorageError(f"{error}; run the same command again to go on from here")
     return InternalError(f"{type(error).__name__}: {error}; {REPORT}")

@@ -67,7 +67,8 @@ def as_reid_error(error: BaseException, what: str) -> ReidError:
     """
     chain = list(_causes(error))
     for cause in chain:
-        if isinstance(cause, ReidError):
+        # Ray's own error is made to look like its cause, and says it with a traceback.
+        if isinstance(cause, ReidError) and not _is_ray(cause):
             return cause
     own = next((cause for cause in chain if not _is_ray(cause)), None)
     if own is None:  # no code of ours failed: a worker or a node was lost

@@ -180,10 +180,13 @@ def lower_limit(kth: Scores, error: float, rounded: bool) -> Scores:
         error: of a score before it was rounded.
         rounded: whether the scores are stored in bfloat16.
     """
+    limit: Scores
     if not rounded:
-        return kth - 2 * error
+        limit = kth - 2 * error
+        return limit
     low = kth - abs(kth) * HALF_UNIT - (2 * error + FLOAT_ERROR)
-    return low - abs(low) * HALF_UNIT - FLOAT_ERROR
+    limit = low - abs(low) * HALF_UNIT - FLOAT_ERROR
+    return limit
 
 
 def _faiss_search(
