@@ -17,7 +17,7 @@ import typer
 # Commands register as their modules are imported; `reid --help` lists them in this order.
 from jobs.cli import results, individuals, training, machines  # isort: skip  # noqa: F401
 from jobs.cli.app import app
-from jobs.common.endings import REPORT, TERMINATED, as_reid_error, orderly_termination
+from jobs.common.endings import REPORT, TERMINATED, Termination, as_reid_error, orderly_termination
 from reid.errors import InputError, InternalError, ReidError, StorageError
 
 __all__ = ["app", "main", "run_command"]
@@ -35,20 +35,23 @@ def run_command(name: str | None, argv: Sequence[str]) -> None:
     """
     arguments = [*([name] if name else []), *argv]
     debug = "--debug" in arguments
+    termination = Termination()
     try:
-        with orderly_termination():
+        with orderly_termination() as termination:
             app(arguments, prog_name="reid")
     except SystemExit as done:
         # The parser's own exit code for a wrong flag is 2, which here means too many failed images.
-        if done.code in (INTERRUPTED, TERMINATED):
+        if done.code == INTERRUPTED:
             typer.secho("stopped; run the same command again to go on from here", err=True)
+        if termination.asked and done.code:
+            sys.exit(TERMINATED)
         sys.exit(InputError.exit_code if done.code == USAGE_ERROR else done.code)
     except Exception as error:
         if debug:
             raise
         told = _in_words(error)
         typer.secho(f"error: {told}", err=True, fg=typer.colors.RED)
-        sys.exit(told.exit_code)
+        sys.exit(TERMINATED if termination.asked else told.exit_code)
 
 
 def _in_words(error: Exception) -> ReidError:

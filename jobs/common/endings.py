@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from reid.errors import InputError, InternalError, ReidError, StorageError
@@ -15,23 +16,32 @@ REPORT = (
 )
 
 
-class TerminatedError(SystemExit):
-    """Somebody asked the process to end (SIGTERM), as schedulers do before they kill."""
+@dataclass
+class Termination:
+    """Whether somebody asked the process to end."""
 
-    def __init__(self) -> None:
-        """End with the exit code that shells give."""
-        super().__init__(TERMINATED)
+    asked: bool = False
 
 
 @contextmanager
-def orderly_termination() -> Iterator[None]:
-    """Let SIGTERM end the process as Ctrl-C does: what is open is closed, what is half done is dropped."""
+def orderly_termination() -> Iterator[Termination]:
+    """Let SIGTERM, as schedulers send it before they kill, end the process as Ctrl-C does.
+
+    What is open is closed, and what is half done is dropped. It is a KeyboardInterrupt, as Ray turns any
+    other exception of a signal's handler into one of its own; the exit code is up to who asks `asked`.
+    """
+    told = Termination()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield told
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+
+    def interrupt(*_: object) -> None:
+        told.asked = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield
+        yield told
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -48,10 +58,6 @@ def own_signals() -> Iterator[None]:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
-
-
-def _terminate(*_: object) -> None:
-    raise TerminatedError
 
 
 def as_reid_error(error: BaseException, what: str) -> ReidError:
