@@ -12,6 +12,7 @@ from reid.sources import ids, words
 from reid.sources.camera_times import fill_encounters
 from reid.sources.listings import parent_names
 from reid.sources.reading import LABELS, Reading
+from reid.sources.records import DOWNLOAD, WEB
 from reid.sources.repeats import each_once, given_ids
 from reid.sources.rows import TEXTS, TIMES, Failed, How, Rows
 from reid.sources.stacked import Stacked
@@ -187,14 +188,16 @@ def _finish_labels(stacked: Stacked, how: How, notes: list[str]) -> None:
 
 
 def _never_opened(stacked: Stacked, files: ids.Files) -> list[tuple[str, Failed]]:
-    """Rows whose path is not one of a file; `files` learns of names with a zero byte."""
+    """Rows whose path is not one of a file; `files` learns of web addresses and zero bytes."""
     paths = stacked.column("image_path")
     zeros = pc.match_substring(paths, pattern="\0").to_numpy(zero_copy_only=False)
-    files.special[zeros] = True
+    web = pc.match_substring_regex(paths, pattern="^https?://").to_numpy(zero_copy_only=False)
+    files.special[zeros | web] = True
     failed = []
     for row in np.flatnonzero(files.special):
-        why = "its name has a zero byte" if zeros[row] else _NEVER_OPENED
-        one = Failed(int(stacked.lines[row]), paths[int(row)].as_py(), why)
+        why = "its name has a zero byte" if zeros[row] else DOWNLOAD if web[row] else _NEVER_OPENED
+        stage = WEB if web[row] else "read"
+        one = Failed(int(stacked.lines[row]), paths[int(row)].as_py(), why, stage)
         failed.append((stacked.sources[stacked.source[row]].source, one))
     return failed
 
