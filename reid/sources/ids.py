@@ -78,7 +78,7 @@ class Files:
     Attributes:
         size, time_ns: (n,) int64; −1 for a file that is not there or was not asked for.
         number: (n,) int64, of the file on its disk; 0 likewise.
-        special: (n,) bool: a pipe, a socket, a device or a folder.
+        special: (n,) bool: a pipe, a socket or a device.
     """
 
     size: NDArray[np.int64]
@@ -104,7 +104,8 @@ def look_at_files(paths: pa.Array) -> Files:
                 found = os.stat(path)  # noqa: PTH116  a million Paths are slow
             except (OSError, ValueError):  # the latter: a name with a zero byte
                 continue
-            special[at] = not stat.S_ISREG(found.st_mode)
+            # A folder in a file's place does no harm: it is found out when it is embedded.
+            special[at] = not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
             numbers[at] = (
                 found.st_size,
                 found.st_mtime_ns,

@@ -19,7 +19,7 @@ from reid.sources.stacked import Stacked
 from reid.sources.stations import bursts, places_from_folders, vote
 
 _SHOWN = 3
-_NEVER_OPENED = "it is no file but a folder, a pipe or a device, which is never opened as an image"
+_NEVER_OPENED = "it is a pipe, a socket or a device, which is never opened"
 UNKNOWN_SPECIES = "unknown"
 
 
