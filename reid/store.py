@@ -320,6 +320,17 @@ def read_table(
     return _read_parquet(path, columns=columns, about=about)
 
 
+def read_schema(path: str) -> pa.Schema:
+    """The columns of a Parquet file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: it cannot be read.
+    """
+    fs, inner = filesystem(path)
+    return guarded(path, "read", lambda: pq.read_schema(inner, filesystem=fs))
+
+
 def read_row_group(path: str, group: int) -> pa.Table:
     """Read one row group of a Parquet file, by its number.
 

@@ -482,3 +482,36 @@ def test_the_shell_function_tells_failures_in_its_notes(tmp_path: Path) -> None:
     table, notes = read_annotations([str(tmp_path / "t.csv")])
     assert len(table) == 1
     assert notes[-1].startswith("b.jpg: not read:")
+
+
+def test_a_folder_whose_name_is_no_utf8_is_one_clear_error(tmp_path: Path) -> None:
+    folder = os.fsdecode(os.fsencode(tmp_path) + b"/f\xfc")
+    Path(folder).mkdir()
+    (Path(folder) / "a.jpg").touch()
+    with pytest.raises(InputError, match=r"f\\xfc, is not UTF-8 text"):
+        read_sources([folder])
+    (Path(folder) / "b.t\udcfct").touch()  # an ending that is no text, in a note
+    with pytest.raises(InputError, match="rename the folder"):
+        read_sources([folder])
+    (tmp_path / "good.jpg").touch()
+    found = read_sources([str(tmp_path)])
+    assert len(found.failures) == 1
+    assert "\n".join(found.notes).encode()
+
+
+def test_web_addresses_in_a_table_are_failures_of_their_own(tmp_path: Path) -> None:
+    found = read(tmp_path, "path\na.jpg\nhttps://x.org/b.jpg\n")
+    assert found.annotations["image_path"].to_pylist() == ["a.jpg"]
+    assert found.failures["stage"].to_pylist() == ["web"]
+
+
+def test_ids_and_keys_of_many_rows_are_those_of_single_ones(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"picture")
+    text = 'path,bbox,bbox_unit\na.jpg,"1,2,30.5,40",px\na.jpg,"0.1,0.2,0.30001,0.4",relative\na.jpg,,\nb.jpg,,\n'
+    for row in read(tmp_path, text).annotations.to_pylist():
+        box = row["bbox"]
+        if box is not None:
+            box = [1, 2, 30.5, 40] if row["bbox_unit"] == "px" else [0.1, 0.2, 0.30001, 0.4]
+        path = row["image_path"]
+        assert row["annotation_id"] == annotation_id(path, box, row["bbox_unit"])
+        assert row["source_key"] == source_key(str(tmp_path), path, box, row["bbox_unit"])

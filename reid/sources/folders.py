@@ -88,8 +88,10 @@ def litter_kind(name: str, *, is_folder: bool) -> str | None:
     lowered = name.lower()
     if name.startswith("._"):
         return "side files of macOS (._*)"
-    if is_folder and (lowered in LITTER_FOLDERS or lowered.endswith(LITTER_FOLDER_ENDINGS)):
+    if is_folder and lowered in LITTER_FOLDERS:
         return f"folders {name}"
+    if is_folder and lowered.endswith(LITTER_FOLDER_ENDINGS):
+        return f"folders *{lowered[lowered.rindex('.') :]}"
     if not is_folder and lowered in LITTER_FILES:
         return f"files {lowered.strip()}"
     if name.startswith("."):
@@ -116,8 +118,8 @@ def list_images(
     for path in list_files(folder, depth, wanted or (lambda _: True), found):
         suffix = suffix_of(path)
         if suffix not in READABLE_SUFFIXES:
-            found.other[suffix] += 1
-        elif _is_utf8(path):
+            found.other[escaped(suffix)] += 1
+        elif is_utf8(path):
             found.paths.append(path)
         else:
             found.misnamed.append(escaped(path))
@@ -125,7 +127,8 @@ def list_images(
     return found
 
 
-def _is_utf8(path: str) -> bool:
+def is_utf8(path: str) -> bool:
+    """Can a table hold this name? Names on a disk are bytes, and may be no text."""
     if path.isascii():
         return True
     try:

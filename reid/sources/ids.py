@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from reid import store
 
 RELATIVE, PIXELS = "relative", "px"
+PIXEL_FORM = "%s\n%.3f,%.3f,%.3f,%.3f"
+RELATIVE_FORM = "%s\nrelative %.5f,%.5f,%.5f,%.5f"
 
 
 def annotation_id(image_path: str, bbox: Sequence[float] | None, unit: str | None = PIXELS) -> str:
@@ -21,18 +23,12 @@ def annotation_id(image_path: str, bbox: Sequence[float] | None, unit: str | Non
 
     Boxes in pixels count to a thousandth, relative ones to a hundred-thousandth of the picture.
     """
-    return hashlib.blake2b(
-        f"{image_path}\n{_box_text(bbox, unit)}".encode("utf-8", "surrogateescape"), digest_size=12
-    ).hexdigest()
-
-
-def _box_text(bbox: Sequence[float] | None, unit: str | None) -> str:
     if bbox is None:
-        return ""
-    x, y, w, h = bbox
-    if unit == RELATIVE:
-        return f"relative {x:.5f},{y:.5f},{w:.5f},{h:.5f}"
-    return f"{x:.3f},{y:.3f},{w:.3f},{h:.3f}"
+        text = f"{image_path}\n"
+    else:
+        x, y, w, h = bbox
+        text = (RELATIVE_FORM if unit == RELATIVE else PIXEL_FORM) % (image_path, x, y, w, h)
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 
 
 def failed_id(source: str, line: int, image_path: str) -> str:
@@ -82,7 +78,7 @@ class Files:
     Attributes:
         size, time_ns: (n,) int64; −1 for a file that is not there or was not asked for.
         number: (n,) int64, of the file on its disk; 0 likewise.
-        special: (n,) bool: a pipe, a socket, a device or a folder.
+        special: (n,) bool: a pipe, a socket or a device.
     """
 
     size: NDArray[np.int64]
@@ -108,7 +104,8 @@ def look_at_files(paths: pa.Array) -> Files:
                 found = os.stat(path)  # noqa: PTH116  a million Paths are slow
             except (OSError, ValueError):  # the latter: a name with a zero byte
                 continue
-            special[at] = not stat.S_ISREG(found.st_mode)
+            # A folder in a file's place does no harm: it is found out when it is embedded.
+            special[at] = not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode))
             numbers[at] = (
                 found.st_size,
                 found.st_mtime_ns,
@@ -123,14 +120,17 @@ def annotation_ids(
 ) -> pa.Array:
     """`annotation_id` of n rows; boxes are NaN where there is none."""
     made = []
+    digest = hashlib.blake2b
     for start in range(0, len(paths), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         rows = zip(
             paths[part].to_pylist(), box_lists(boxes[part]), relative[part].tolist(), strict=True
         )
-        named = [
-            annotation_id(path, box, RELATIVE if shares else PIXELS) for path, box, shares in rows
-        ]
+        named = []
+        for path, box, shares in rows:  # annotation_id, without a million calls
+            form = "%s\n" if box is None else RELATIVE_FORM if shares else PIXEL_FORM
+            values = (path,) if box is None else (path, *box)
+            named.append(digest((form % values).encode(), digest_size=12).hexdigest())
         made.append(pa.array(named, pa.string()))
     return pa.chunked_array(made, pa.string()).combine_chunks()
 
@@ -140,6 +140,7 @@ def source_keys(
 ) -> pa.Array:
     """`source_key` of n rows; `places` is where a file lies on object storage, null on a disk."""
     made = []
+    digest = hashlib.blake2b
     for start in range(0, len(places), AT_ONCE):
         part = slice(start, start + AT_ONCE)
         keys = []
@@ -152,7 +153,8 @@ def source_keys(
             strict=True,
         ):
             written = place or (ABSENT if size < 0 else f"{size} {time_ns}")
-            keys.append(_key(f"{box}\n{written}", relative=shares and box is not None))
+            text = f"relative {box}\n{written}" if shares and box else f"{box}\n{written}"
+            keys.append(digest(text.encode(), digest_size=8).hexdigest())
         made.append(pa.array(keys, pa.string()))
     return pa.chunked_array(made, pa.string()).combine_chunks()
 

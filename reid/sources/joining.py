@@ -5,20 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from reid import schema, store
 from reid.errors import InputError
 from reid.sources import ids, words
+from reid.sources.camera_times import fill_encounters
 from reid.sources.listings import parent_names
 from reid.sources.reading import LABELS, Reading
+from reid.sources.records import DOWNLOAD, WEB
 from reid.sources.repeats import each_once, given_ids
 from reid.sources.rows import TEXTS, TIMES, Failed, How, Rows
 from reid.sources.stacked import Stacked
-from reid.sources.stations import burst_names, bursts, places_from_folders, vote
+from reid.sources.stations import bursts, places_from_folders, vote
 
 _SHOWN = 3
-_NEVER_OPENED = "it is no file but a folder, a pipe or a device, which is never opened as an image"
+_NEVER_OPENED = "it is a pipe, a socket or a device, which is never opened"
 UNKNOWN_SPECIES = "unknown"
 
 
@@ -35,7 +36,7 @@ def join(sources: Sequence[Rows], how: How) -> Reading:
     if how.identity_from_parent:
         _identities_from_folders(stacked)
         given["identity"][:] = True
-    _places_and_bursts(stacked, how, given, notes)
+    _places_and_species(stacked, how, notes)
     _finish_labels(stacked, how, notes)
     files = ids.look_at_files(stacked.whole)
     failed += _never_opened(stacked, files)
@@ -60,8 +61,14 @@ def join(sources: Sequence[Rows], how: How) -> Reading:
         )
     if not len(stacked):
         raise InputError(_nothing_left(sources, failed))
-    return Reading(
+    annotations, more = fill_encounters(
         _finished(stacked, names, files),
+        ~told["encounter_id"],
+        gap_seconds=how.encounter_gap_seconds,
+    )
+    notes += more
+    return Reading(
+        annotations,
         _failures(failed),
         notes,
         told,
@@ -131,10 +138,8 @@ def _identities_from_folders(stacked: Stacked) -> None:
     stacked.set("identity", words.clean_labels("folder", names, words.Words()))
 
 
-def _places_and_bursts(
-    stacked: Stacked, how: How, given: dict[str, NDArray[np.bool_]], notes: list[str]
-) -> None:
-    """Places from folders, one species a burst, and encounters, where the sources have none."""
+def _places_and_species(stacked: Stacked, how: How, notes: list[str]) -> None:
+    """Places from folders, where no column gives them, and one species a burst."""
     by_folder = np.asarray([rows.folders for rows in stacked.sources], bool)[stacked.source]
     if how.location_level is not None or how.location_pattern is not None:
         by_folder[:] = True
@@ -160,20 +165,6 @@ def _places_and_bursts(
             notes.append(
                 f"{changed:,} boxes take the species that most of their burst have; a burst shows one species"
             )
-    without = ~given["encounter_id"][stacked.source]
-    first = bursts(
-        *clock,
-        [pc.fill_null(stacked.column("species"), "")],
-        gap_seconds=how.encounter_gap_seconds,
-    )
-    first[~without] = -1
-    if (first >= 0).any():
-        named = pc.coalesce(stacked.column("encounter_id"), burst_names(first, places, moments))
-        stacked.set("encounter_id", named)
-        notes.append(
-            f"{int((first >= 0).sum()):,} images are in {len(np.unique(first[first >= 0])):,} encounters: the same "
-            f"place and species, pauses up to {how.encounter_gap_seconds:g} s (sources.encounter_gap_seconds)"
-        )
 
 
 def _finish_labels(stacked: Stacked, how: How, notes: list[str]) -> None:
@@ -197,14 +188,16 @@ def _finish_labels(stacked: Stacked, how: How, notes: list[str]) -> None:
 
 
 def _never_opened(stacked: Stacked, files: ids.Files) -> list[tuple[str, Failed]]:
-    """Rows whose path is not one of a file; `files` learns of names with a zero byte."""
+    """Rows whose path is not one of a file; `files` learns of web addresses and zero bytes."""
     paths = stacked.column("image_path")
     zeros = pc.match_substring(paths, pattern="\0").to_numpy(zero_copy_only=False)
-    files.special[zeros] = True
+    web = pc.match_substring_regex(paths, pattern="^https?://").to_numpy(zero_copy_only=False)
+    files.special[zeros | web] = True
     failed = []
     for row in np.flatnonzero(files.special):
-        why = "its name has a zero byte" if zeros[row] else _NEVER_OPENED
-        one = Failed(int(stacked.lines[row]), paths[int(row)].as_py(), why)
+        why = "its name has a zero byte" if zeros[row] else DOWNLOAD if web[row] else _NEVER_OPENED
+        stage = WEB if web[row] else "read"
+        one = Failed(int(stacked.lines[row]), paths[int(row)].as_py(), why, stage)
         failed.append((stacked.sources[stacked.source[row]].source, one))
     return failed
 

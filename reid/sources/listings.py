@@ -1,9 +1,9 @@
 """Images without a table: folders, globs, single files, and text files that list any of these."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import PurePosixPath
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reid import store
 from reid.errors import InputError
@@ -164,5 +164,4 @@ def _listed(source: str, folder: str, found: Listing, how: How) -> Rows:
 
 def parent_names(paths: pa.Array) -> pa.Array:
     """The name of each image's folder; null at the top of the collection."""
-    names = [PurePosixPath(path).parent.name or None for path in paths.to_pylist()]
-    return pa.array(names, pa.string())
+    return pc.struct_field(pc.extract_regex(paths, pattern=r"(?P<name>[^/]+)/[^/]*$"), "name")

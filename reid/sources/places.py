@@ -52,7 +52,7 @@ def absolute(path: str) -> str:
     """A path from the root of the disk, in one spelling; URIs stay."""
     if store.is_remote(path):
         return path.rstrip("/")
-    return os.path.normpath(store.filesystem(path)[1])
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111  for a million names
 
 
 def relative(path: str, root: str) -> str:

@@ -11,6 +11,7 @@ from reid.sources.delimited import decode_text
 from reid.sources.folders import (
     READABLE_SUFFIXES,
     escaped,
+    is_utf8,
     list_images,
     listing_notes,
     suffix_of,
@@ -58,6 +59,12 @@ def read_sources(inputs: Sequence[str], how: How | None = None) -> Reading:
     used: set[str] = set()
     seen: dict[str, bool] = {}
     sources = [rows for source in inputs for rows in _read(source, how, seen, used)]
+    for rows in sources:
+        if not is_utf8(rows.root):
+            raise InputError(
+                f"--input {escaped(rows.source)}: the name of its folder, {escaped(rows.root)}, is not UTF-8 text, so that "
+                "no table can hold it; rename the folder"
+            )
     for name, column in how.columns.items():
         if name not in used:
             raise InputError(

@@ -15,7 +15,7 @@ from reid.sources.reading import LABELS
 from reid.sources.rows import TEXTS, Failed, How, Rows
 
 WEB = "web"  # stage of images that lie behind web addresses, and so were never here
-_DOWNLOAD = "a web address: download the image first, or give --root"
+DOWNLOAD = "a web address: download the image first, or give --root"
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Records:
         failed = list(self.failed)
         web = [path for path in found.missing if _is_address(path)] if found else []
         for path in found.missing if found else []:
-            stage, why = (WEB, _DOWNLOAD) if _is_address(path) else ("find", "no such file")
+            stage, why = (WEB, DOWNLOAD) if _is_address(path) else ("find", "no such file")
             failed.append(
                 Failed(0, path, f"{self.source}: {why} (looked below {self.root})", stage)
             )

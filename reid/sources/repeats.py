@@ -106,10 +106,13 @@ def each_once(
     none = np.isnan(stacked.boxes[:, 0])
     if not none.all():
         keys += list(stacked.boxes.astype(np.float32).view(np.int32).astype(np.int64).T)
-    same = _grouped(keys)
-    first = np.full(same.max(initial=-1) + 1, n, np.int64)
-    np.minimum.at(first, same, np.arange(n))
-    stays = first[same]
+    if len(np.unique(files)) == n:
+        stays = np.arange(n)
+    else:
+        same = _grouped(keys)
+        first = np.full(same.max(initial=-1) + 1, n, np.int64)
+        np.minimum.at(first, same, np.arange(n))
+        stays = first[same]
     repeats = np.flatnonzero(stays != np.arange(n))
     keep = np.ones(n, bool)
     if len(repeats):
