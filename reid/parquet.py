@@ -115,6 +115,21 @@ def decode(
     return table
 
 
+def schema_of(source: Any, path: str) -> pa.Schema:
+    """The columns of a Parquet file.
+
+    Raises:
+        DamagedError: it is none, or was damaged.
+        OSError: storage failed.
+    """
+    try:
+        return pq.read_schema(source)
+    except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError, OverflowError) as error:
+        if isinstance(error, OSError) and _is_storage(error):
+            raise
+        raise damaged(path, str(error)) from error
+
+
 def damaged(path: str, why: str) -> DamagedError:
     """The error for a file that is not what was written."""
     return DamagedError(

@@ -328,7 +328,12 @@ def read_schema(path: str) -> pa.Schema:
         StorageError: it cannot be read.
     """
     fs, inner = filesystem(path)
-    return guarded(path, "read", lambda: pq.read_schema(inner, filesystem=fs))
+
+    def read() -> pa.Schema:
+        with fs.open_input_file(inner) as stream:
+            return parquet.schema_of(stream, path)
+
+    return guarded(path, "read", read)
 
 
 def read_row_group(path: str, group: int) -> pa.Table:

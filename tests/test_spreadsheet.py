@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid.spreadsheet import guard, guard_note, guard_table, unguard, write_rows
+from reid.spreadsheet import guard, guard_note, guard_table, unguard, unguard_column, write_rows
 
 TEXT = st.text(alphabet=st.sampled_from("'=+-@\t\r\n,\"ab é"), max_size=6)
 
@@ -33,6 +33,8 @@ def test_a_csv_is_read_back(rows: list[tuple[str, str | None, int]]) -> None:
     table = pa.table({"a": pa.array([a for a, _, _ in rows], pa.string()), "b": pa.array([b for _, b, _ in rows], pa.string())})  # fmt: skip
     by_table, count = guard_table(table)
     assert count == guarded
+    back = unguard_column(by_table["a"].combine_chunks())
+    assert back.to_pylist() == table["a"].to_pylist()
     assert by_table["a"].to_pylist() == [guard(a) for a, _, _ in rows]
     assert by_table["b"].to_pylist() == [None if b is None else guard(b) for _, b, _ in rows]
     raw, none = write_rows(("a", "b", "n"), rows, raw=True)

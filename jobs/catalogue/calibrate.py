@@ -170,5 +170,9 @@ def _learn(
 ) -> SpeciesRules:
     rows = learned.filter(pc.equal(learned["species"], species))
     folder = store.join(str(config.store), recipe)
-    vectors = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks()).vectors
-    return make_rules(config, species, recipe, rows, np.ascontiguousarray(vectors), before)
+    found = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
+    embeddings.check_accounted(
+        rows["annotation_id"], found.found, pa.array([], pa.string()), folder
+    )
+    vectors = np.ascontiguousarray(found.vectors)
+    return make_rules(config, species, recipe, rows, vectors, before)

@@ -20,6 +20,7 @@ from reid.sources.reading import LABELS
 from reid.sources.rows import TEXTS, Failed, How, Rows
 from reid.sources.workbooks import SUFFIXES as WORKBOOKS
 from reid.sources.workbooks import read_workbook
+from reid.spreadsheet import unguard_column
 
 _PROBED = 64  # paths that are looked for before a table's paths are believed
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", *WORKBOOKS)
@@ -72,7 +73,7 @@ def open_table(path: str, *, flag: str = "--input") -> Table:
             texts = [pa.array(column, pa.string()) for column in cells]
             return Table(header, texts, np.asarray(lines, np.int64), (), notes)
         found = read_delimited(data, known=tuple(names.PATH_KEYS))
-        columns = [column.combine_chunks() for column in found.columns]
+        columns = [unguard_column(column.combine_chunks()) for column in found.columns]
         return Table(found.header, columns, found.lines, found.broken, found.notes)
     except InputError as error:
         raise InputError(f"{flag} {path}: cannot be read as a table: {error}") from error
