@@ -24,6 +24,15 @@ SCALED_DECODE_FACTOR = 2
 
 ORIENTATION = 0x0112  # EXIF tag
 
+# The only formats that are opened, by Pillow's names. Whatever else a file named .jpg holds stays shut:
+# Pillow would start Ghostscript on an EPS, and its rarer readers are those that nobody attacks first.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "HEIF", "AVIF", "JPEG2000")
+# Endings, in lower case, of the files that are read as images where a folder or a glob is listed.
+READABLE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .webp .tif .tiff .bmp .gif .heic .heif .hif .avif "
+    ".jp2 .j2k .jpf .jpx .j2c".split()
+)
+
 Decode = Literal["scaled", "full"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels of the upright image
 
