@@ -5,15 +5,30 @@ decode an image far larger than the model's input straight to a half, a quarter 
 size. Everything else goes through Pillow.
 """
 
-import io
+import datetime
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+
+from reid.digest import picture_digest
+from reid.exif import time_taken
+from reid.image_files import (
+    READABLE_SUFFIXES as READABLE_SUFFIXES,
+)
+from reid.image_files import (
+    ImageError,
+    bytes_to_decode,
+    check_size,
+    is_jpeg,
+    memory,
+    open_image,
+    orientation_of,
+    upright_part,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -22,23 +37,8 @@ if TYPE_CHECKING:
 # embedding's cosine with a full decode is 0.996 in the worst twentieth of 2-megapixel images.
 SCALED_DECODE_FACTOR = 2
 
-ORIENTATION = 0x0112  # EXIF tag
-
-# The only formats that are opened, by Pillow's names. Whatever else a file named .jpg holds stays shut:
-# Pillow would start Ghostscript on an EPS, and its rarer readers are those that nobody attacks first.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "HEIF", "AVIF", "JPEG2000")
-# Endings, in lower case, of the files that are read as images where a folder or a glob is listed.
-READABLE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .webp .tif .tiff .bmp .gif .heic .heif .hif .avif "
-    ".jp2 .j2k .jpf .jpx .j2c".split()
-)
-
 Decode = Literal["scaled", "full"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels of the upright image
-
-
-class ImageError(ValueError):
-    """An image that cannot be embedded; the message is the reason in the failures table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,23 @@ class Crop:
     height: int
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An image file, read and decoded once for all the annotations in it.
+
+    Attributes:
+        crops: of each box that was asked for, or the reason why there is none.
+        digest: 16 bytes over what the picture shows, see `reid.digest`.
+        taken: the camera's wall clock, where EXIF says it.
+        utc_offset_minutes: of that clock, where EXIF says it.
+    """
+
+    crops: list[Crop | ImageError]
+    digest: bytes
+    taken: datetime.datetime | None
+    utc_offset_minutes: int | None
+
+
 def decode_crop(
     data: bytes,
     bbox: Sequence[float] | None = None,
@@ -64,11 +81,42 @@ def decode_crop(
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
 ) -> Crop:
-    """Decode one annotation's pixels, upright and cropped.
+    """Decode one annotation's pixels, upright and cropped; arguments as in `decode_frame`.
+
+    Raises:
+        ImageError: there is no usable image in `data`, or the box has no area in it.
+    """
+    frame = decode_frame(
+        data,
+        [bbox],
+        target=target,
+        decode=decode,
+        bbox_margin=bbox_margin,
+        max_megapixels=max_megapixels,
+    )
+    crop = frame.crops[0]
+    if isinstance(crop, ImageError):
+        raise crop
+    return crop
+
+
+def decode_frame(
+    data: bytes,
+    boxes: Sequence[Sequence[float] | None],
+    *,
+    target: int,
+    decode: Decode = "scaled",
+    bbox_margin: float = 0.0,
+    max_megapixels: float = 80,
+) -> Frame:
+    """Decode the pixels of every annotation of one file, upright and cropped.
+
+    A crop does not depend on the other boxes: a reduced-size decode is made for each reduction that a box
+    asks for, at most one full decode among them.
 
     Args:
-        data: the file, in any format that Pillow reads.
-        bbox: x, y, w, h in pixels of the upright image (after its EXIF orientation); None: all of it.
+        data: the file, in one of `reid.image_files.FORMATS`.
+        boxes: x, y, w, h in pixels of the upright image (after its EXIF orientation); None: all of it.
             A box that reaches over the border is clipped.
         target: side in pixels of the model's input; limits how far a scaled decode may reduce.
         decode: `scaled` reduces JPEGs while decoding them; `full` never does.
@@ -78,45 +126,54 @@ def decode_crop(
     Raises:
         ImageError: there is no usable image in `data`; the message says why.
     """
+    crops: list[Crop | ImageError] = []
     with open_image(data) as image:
-        layout = lay_out(image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels)
-        pixels = None
-        if image.format == "JPEG" and image.mode in ("RGB", "L"):
-            least = _reduced_size(image.size, layout.box, target, decode)
-            pixels = _decode_jpeg(data, layout.orientation, least)
-        if pixels is None:
-            pixels = _to_rgb(ImageOps.exif_transpose(image))
-    scale_x, scale_y = pixels.shape[1] / layout.width, pixels.shape[0] / layout.height
+        check_size(image, max_megapixels)
+        with memory.take(bytes_to_decode(image)):
+            size = image.size
+            orientation = orientation_of(image)
+            if image.size != size and image.format != "TIFF":
+                raise ImageError(f"its header says {size}, and it holds {image.size} pixels")
+            decoded: dict[int, np.ndarray | None] = {}
+            for bbox in boxes:
+                try:
+                    layout = lay_out(
+                        image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels
+                    )
+                except ImageError as error:
+                    crops.append(error)
+                    continue
+                crops.append(_crop(data, image, layout, target, decode, decoded))
+            digest = picture_digest(data, image, orientation)
+            taken, offset = time_taken(image)
+    return Frame(crops, digest, taken, offset)
+
+
+def _crop(
+    data: bytes,
+    image: Image.Image,
+    layout: "Layout",
+    target: int,
+    decode: Decode,
+    decoded: dict[int, np.ndarray | None],
+) -> Crop:
+    """One annotation; `decoded` keeps what libjpeg-turbo made of the file, by eighths of its size."""
     left, top, right, bottom = layout.box
+    pixels = None
+    if is_jpeg(image):
+        eighths = _eighths(image.size, _reduced_size(image.size, layout.box, target, decode))
+        if eighths not in decoded:
+            decoded[eighths] = _decode_jpeg(data, layout.orientation, image.size, eighths)
+        pixels = decoded[eighths]
+    if pixels is None:
+        part = upright_part(image, layout.box, layout.orientation)
+        return Crop(part, right - left, bottom - top)
+    scale_x, scale_y = pixels.shape[1] / layout.width, pixels.shape[0] / layout.height
+    x, y = math.floor(left * scale_x), math.floor(top * scale_y)
     cropped = pixels[
-        math.floor(top * scale_y) : max(math.ceil(bottom * scale_y), math.floor(top * scale_y) + 1),
-        math.floor(left * scale_x) : max(
-            math.ceil(right * scale_x), math.floor(left * scale_x) + 1
-        ),
+        y : max(math.ceil(bottom * scale_y), y + 1), x : max(math.ceil(right * scale_x), x + 1)
     ]
     return Crop(cropped, right - left, bottom - top)
-
-
-@contextmanager
-def open_image(data: bytes) -> Iterator[Image.Image]:
-    """Pillow's view of a file, of which only the header is read so far.
-
-    Raises:
-        ImageError: the file is not an image, or what the caller does with it fails.
-    """
-    if not data:
-        raise ImageError("empty file (0 bytes)")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            yield image
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else "far too large"
-        raise ImageError(f"{reason}: {error}") from error
-    # Pillow's decoders raise all of these on broken files, a struct error or a failed lookup included.
-    except (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, EOFError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"cannot be decoded: {type(error).__name__}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,19 +204,8 @@ def lay_out(
     Raises:
         ImageError: the image is too large, or the box has no area in it.
     """
-    megapixels = image.width * image.height / 1e6
-    if megapixels > max_megapixels:
-        raise ImageError(
-            f"{image.width} × {image.height} is {megapixels:.0f} megapixels, over the limit of "
-            f"{max_megapixels:g} (images.max_megapixels)"
-        )
-    orientation = image.getexif().get(ORIENTATION, 1)
-    if orientation not in range(
-        1, 9
-    ):  # written by a broken camera; Pillow leaves such images alone
-        orientation = 1
-    if image.format == "TIFF":
-        orientation = 1  # Pillow turns these itself, and says their upright size
+    check_size(image, max_megapixels)
+    orientation = orientation_of(image)
     upright = image.size if orientation < 5 else image.size[::-1]
     return Layout(orientation, *upright, _pixel_box(bbox, upright, bbox_margin))
 
@@ -177,8 +223,12 @@ def resize(pixels: np.ndarray, size: int, interpolation: str = "bicubic") -> np.
     """
     import torch
 
+    # Turned pictures run backwards through memory, which torch does not know; NumPy calls those that are
+    # one pixel wide or high contiguous all the same, so that only the strides tell.
+    if min(pixels.strides) < 0 or not (pixels.flags.c_contiguous and pixels.flags.writeable):
+        pixels = pixels.copy()
     # A permuted view of (h, w, 3) is torch's channels_last, which has the fast uint8 kernel.
-    planes = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)
     return np.ascontiguousarray(resize_planes(planes, size, interpolation).numpy())
 
 
@@ -227,10 +277,24 @@ def _reduced_size(
     return math.ceil(stored[0] * keep), math.ceil(stored[1] * keep)
 
 
-def _decode_jpeg(data: bytes, orientation: int, least: tuple[int, int]) -> np.ndarray | None:
+def _eighths(stored: tuple[int, int], least: tuple[int, int]) -> int:
+    """The smallest eighths of its size at which libjpeg-turbo gives that many pixels; 0, 0: all."""
+    if least == (0, 0):
+        return 8
+    return next(
+        n
+        for n in range(1, 9)
+        if all(-(-side * n // 8) >= need for side, need in zip(stored, least, strict=True))
+    )
+
+
+def _decode_jpeg(
+    data: bytes, orientation: int, stored: tuple[int, int], eighths: int
+) -> np.ndarray | None:
     """Upright RGB pixels, or None where libjpeg-turbo complains and Pillow shall have the last word."""
     import simplejpeg
 
+    least = (0, 0) if eighths == 8 else tuple(-(-side * eighths // 8) for side in stored)
     try:
         pixels: np.ndarray = simplejpeg.decode_jpeg(
             data, "RGB", min_width=least[0], min_height=least[1]
@@ -245,16 +309,3 @@ def _decode_jpeg(data: bytes, orientation: int, least: tuple[int, int]) -> np.nd
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels
-
-
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    """8-bit RGB from any mode; transparency is dropped, 16 bits keep their upper 8."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        grey = np.clip(values >> 8 if image.mode != "I" or values.max() > 255 else values, 0, 255)
-        return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
-    if image.mode == "F":
-        raise ImageError("floating-point pixels have no agreed brightness; save as 8 or 16 bits")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"))
