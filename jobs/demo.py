@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from jobs import tables
-from jobs.console import progress, say
+from jobs.common import outputs
+from jobs.common.console import progress, say
 from jobs.run import run
 from reid import store
 from reid.config import Config
@@ -49,8 +49,8 @@ def demo(config: Config, *, individuals: int, images_per_individual: int, specie
 
 def score_against_truth(config: Config, truth: Path) -> dict[str, Any]:
     """ARI and AMI of the individuals found: all images, and the unlabelled ones alone."""
-    annotations = tables.read_stage(config.out, tables.ANNOTATIONS, "embed").to_pandas()
-    clusters = tables.read_stage(config.out, tables.CLUSTERS, "cluster").to_pandas()
+    annotations = outputs.read_stage(config.out, outputs.ANNOTATIONS, "embed").to_pandas()
+    clusters = outputs.read_stage(config.out, outputs.CLUSTERS, "cluster").to_pandas()
     known = pd.read_csv(truth, dtype=str).rename(columns={"identity": "truth"})
     rows = annotations.merge(clusters.drop(columns="species"), on="annotation_id").merge(
         known, on="image_path", validate="one_to_one"

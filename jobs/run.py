@@ -1,25 +1,29 @@
-"""The whole way: sources → annotations → embeddings → individuals → report."""
+"""Commands that join pipelines; no pipeline imports another.
 
-import sys
+`reid run` is the whole way: sources → annotations → embeddings → individuals → report.
+"""
+
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import pyarrow as pa
 from rich.table import Table
 
-from jobs import tables
-from jobs.cluster import cluster, wants_tasks
-from jobs.console import console, say
-from jobs.embed import EmbedSummary, check_failures, embed
-from jobs.evaluate import evaluate
-from jobs.groups import read_embedding_file, read_groups
-from jobs.report import report
-from jobs.session import ray_session
+from jobs.cluster.clustering import cluster
+from jobs.cluster.evaluate import evaluate
+from jobs.cluster.groups import read_embedding_file, read_groups
+from jobs.cluster.reporting import report
+from jobs.common import outputs
+from jobs.common.console import console, say
+from jobs.common.embedded import EmbedSummary, check_failures
+from jobs.common.inputs import read_sources
+from jobs.common.session import ray_session
+from jobs.embed.embed_driver import embed
+from jobs.neighbours.placement import wants_tasks
 from reid import store
 from reid.config import Config
-from reid.manifest import read_annotations
 
 
 def run_embed(config: Config) -> EmbedSummary:
@@ -36,28 +40,16 @@ def run_embed(config: Config) -> EmbedSummary:
 def _embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
     """The embedding stage, whatever failed in it."""
     started = time.perf_counter()
-    annotations, notes = read_annotations(
-        config.input,
-        root=config.root,
-        species=config.species,
-        identity_from_parent=config.identity_from_parent,
-    )
+    annotations, notes = read_sources(config)
     labelled = len(annotations) - annotations["identity"].null_count
-    species = annotations["species"].unique().to_pylist()
     reading = round(time.perf_counter() - started, 2)
-    say(
-        f"annotations: {len(annotations):,} of {', '.join(sorted(species))} read; {labelled:,} with a "
-        f"known identity ({reading:.1f} s)"
-    )
-    for note in notes:
-        say(f"note: {note}")
-    tables.write_config(config)
-    store.write_table(store.join(config.out, tables.ANNOTATIONS), annotations)
+    outputs.write_config(config)
+    store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
     with ray_session(config.address):
         summary, failures = embed(config, annotations)
     summary.labelled, summary.notes, summary.reading_seconds = labelled, list(notes), reading
-    store.write_table(store.join(config.out, tables.FAILURES), failures)
-    tables.write_summary(config, "embed", summary)
+    store.write_table(store.join(config.out, outputs.FAILURES), failures)
+    outputs.write_summary(config, "embed", summary)
     rate = f", {summary.images_per_second:,.0f} images/s" if summary.images_per_second else ""
     say(
         f"embed: {summary.annotations:,} images read, {summary.embedded:,} embedded and written, "
@@ -79,10 +71,10 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
         if embeddings is None
         else read_embedding_file(embeddings, config.species)
     )
-    tables.write_config(config)
+    outputs.write_config(config)
     with ray_session(config.address) if wants_tasks(config) else nullcontext():
         summary = cluster(config, groups)
-    tables.write_summary(config, "cluster", summary)
+    outputs.write_summary(config, "cluster", summary)
     say(
         f"cluster: {summary.images:,} embeddings read, {summary.individuals:,} individuals of "
         f"{len(summary.species)} species written ({summary.seconds:.1f} s)"
@@ -96,7 +88,7 @@ def run_report(config: Config) -> None:
     started = time.perf_counter()
     written = report(config)
     seconds = round(time.perf_counter() - started, 2)
-    tables.write_summary(config, "report", {**written, "seconds": seconds})
+    outputs.write_summary(config, "report", {**written, "seconds": seconds})
     say(f"report: {written['bytes'] / 1e6:.1f} MB written ({seconds:.1f} s)")
     for sentence in written["left_out"]:
         say(f"report leaves out: {sentence}")
@@ -113,9 +105,30 @@ def run_evaluate(config: Config, embeddings: str | None = None, labels: str | No
     wants_ray = embeddings is not None and wants_tasks(config)
     with ray_session(config.address) if wants_ray else nullcontext():
         evaluate(config, embeddings, labels)
-    clustered = store.exists(store.join(config.out, tables.CLUSTERS))
+    clustered = store.exists(store.join(config.out, outputs.CLUSTERS))
     if embeddings is None and clustered and config.report.enabled:
         run_report(config)
+
+
+def run_identify(config: Config) -> None:
+    """Upload → catalogue: see `jobs.catalogue.identification.identify`."""
+    from jobs.catalogue.identification import identify
+
+    identify(config, embed)
+
+
+def run_calibrate(config: Config) -> None:
+    """Labelled images → a catalogue's thresholds: see `jobs.catalogue.calibrate.calibrate`."""
+    from jobs.catalogue.calibrate import calibrate
+
+    calibrate(config, embed)
+
+
+def run_finetune(config: Config) -> None:
+    """Labelled images → a better model: see `jobs.finetune.driver.finetune`."""
+    from jobs.finetune.driver import finetune
+
+    finetune(config, embed)
 
 
 def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None) -> None:
@@ -134,13 +147,13 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
         check_failures(failures, embedded.annotations, 0)  # nothing is left to cluster
     run_cluster(config)
     if score is not None:
-        tables.write_summary(config, "truth", score(config))
+        outputs.write_summary(config, "truth", score(config))
     if config.report.enabled:
         run_report(config)
-    console.print(closing_table(tables.read_summary(config.out)))
+    console.print(closing_table(outputs.read_summary(config.out)))
     say(f"{time.perf_counter() - started:.0f} s in all. Results: {config.out}")
     if config.report.enabled:
-        print(store.join(config.out, tables.REPORT))  # noqa: T201  the one line for a pipe
+        print(store.join(config.out, outputs.REPORT))  # noqa: T201  the one line for a pipe
     check_failures(failures, embedded.annotations, config.max_failures)
 
 
@@ -183,14 +196,3 @@ def closing_table(summary: dict[str, Any]) -> Table:
             "–" if score is None else f"{score:.3f}",
         )
     return table
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """`python -m jobs.run` is `reid run`."""
-    from jobs.cli import run_command
-
-    run_command("run", sys.argv[1:] if argv is None else argv)
-
-
-if __name__ == "__main__":
-    main()

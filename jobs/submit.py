@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.console import say
+from jobs.common.console import say
 from reid import store
 from reid.config import load_config
 from reid.errors import InputError, ReidError, StorageError, TooManyFailuresError
@@ -29,7 +29,6 @@ CHATTY = (
     "ray._private.runtime_env",
 )
 NAME = "reid_name"  # key of a job's metadata
-ALIASES = {"reidentify": "identify"}  # the module's name
 SECONDS_BETWEEN_TRIES = 1.0
 TRIES = 30  # for as many seconds the head may be out of reach
 SIGNALS_ABOVE = 128  # exit codes of a shell whose command was killed
@@ -57,7 +56,7 @@ def submit(
     """Run a `reid` command on a cluster, show its log, and end as it ended.
 
     Args:
-        command: one of `commands`, or `reidentify`.
+        command: one of `commands`.
         arguments: the command's own.
         commands: those that there are.
         address: the cluster's job server, `http://head:8265`, or what `ray.init` takes; None:
@@ -109,14 +108,13 @@ def submit(
 
 
 def _entrypoint(command: str, commands: Sequence[str]) -> list[str]:
-    chosen = ALIASES.get(command, command)
-    if chosen not in commands:
-        near = difflib.get_close_matches(command, [*commands, *ALIASES], 1)
+    if command not in commands:
+        near = difflib.get_close_matches(command, commands, 1)
         guess = f"did you mean {near[0]}? " if near else ""
         raise InputError(
             f"submit: unknown command {command!r}; {guess}known: {', '.join(commands)}"
         )
-    return ["python", "-m", "jobs.cli", chosen]
+    return ["python", "-m", "jobs", command]
 
 
 def _config_on_cluster(config: str, working_dir: str | None) -> str:

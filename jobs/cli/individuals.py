@@ -63,9 +63,9 @@ def identify(
         identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
         metrics=metrics, seed=seed, catalogue=catalogue, constraints=constraints,
     )  # fmt: skip
-    from jobs.reidentify import reidentify
+    from jobs.run import run_identify
 
-    reidentify(settings)
+    run_identify(settings)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -95,7 +95,7 @@ def calibrate(
         identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
         seed=seed, catalogue=catalogue,
     )  # fmt: skip
-    from jobs.calibrate import calibrate as run_calibrate
+    from jobs.run import run_calibrate
 
     run_calibrate(settings)
 
@@ -121,7 +121,7 @@ def review(
     `report.max_megabytes=…` bounds its size.
     """
     settings = config_of(config, overrides, catalogue=catalogue)
-    from jobs.review import review as run_review
+    from jobs.catalogue.reviewing import review as run_review
 
     run_review(settings, out, species=species, limit=limit)
 
@@ -140,7 +140,7 @@ def history(
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """What happened in a catalogue: who is new, who merged into whom, who split from whom, and why."""
-    from jobs.catalogue import show_history
+    from jobs.catalogue.admin import show_history
 
     show_history(catalogue, run=run, identity=identity, most=last)
 
@@ -152,7 +152,7 @@ def undo(
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Take the latest run back: the catalogue as before it. Nothing is forgotten, names stay taken."""
-    from jobs.catalogue import undo_run
+    from jobs.catalogue.admin import undo_run
 
     undo_run(catalogue, run)
 
@@ -172,7 +172,7 @@ def export(
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Who is who now: `annotation_id, image_path, species, identity_id, decision, confidence`."""
-    from jobs.catalogue import export as run_export
+    from jobs.catalogue.admin import export as run_export
 
     run_export(catalogue, out)
 
@@ -186,6 +186,6 @@ def tidy(
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Fewer, larger files in a catalogue, for once a month; what it holds stays as it is."""
-    from jobs.catalogue import tidy_up
+    from jobs.catalogue.admin import tidy_up
 
     tidy_up(catalogue, keep_days=keep_days)

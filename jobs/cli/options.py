@@ -118,7 +118,7 @@ def later_config_of(
     file: str | None, overrides: Sequence[str] | None, *, out: str | None, **flags: Any
 ) -> "Config":
     """Settings of a stage that goes on from an output folder: those of its earlier stages hold."""
-    from jobs.tables import CONFIG
+    from jobs.common.outputs import CONFIG
     from reid import store
 
     base = config_of(file, overrides, out=out, **flags)

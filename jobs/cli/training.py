@@ -78,6 +78,6 @@ def finetune(
         identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
         seed=seed,
     )  # fmt: skip
-    from jobs.finetune.driver import finetune as run_finetune
+    from jobs.run import run_finetune
 
     run_finetune(settings)

@@ -3,14 +3,12 @@
 | file | holds |
 | --- | --- |
 | `driver.py` | the job: split, train, compare, promote, report |
-| `plan.py` | who is held out; what an output folder is for |
+| `split_plan.py` | who is held out; what an output folder is for |
 | `train.py` | a training run on Ray Train |
 | `worker.py` | a training worker |
 | `epochs.py` | stored epochs, and going on after the last |
-| `board.py` | what workers tell the driver |
+| `event_queue.py` | what workers report to the driver |
 | `watch.py` | the bar, the lines of figures, TensorBoard |
 | `score.py` | figures of held-out rows, before and after |
-| `page.py` | the report's pictures and tables |
-
-`python -m jobs.finetune` is `reid finetune`.
+| `training_page.py` | the report's pictures and tables |
 """

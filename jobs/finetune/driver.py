@@ -20,11 +20,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs import tables
-from jobs.console import console, say
-from jobs.embed import check_failures
-from jobs.finetune import epochs, outcome, page, score
-from jobs.finetune.plan import (
+from jobs.common import outputs
+from jobs.common.console import console, say
+from jobs.common.embedded import EmbedStage, check_failures
+from jobs.common.inputs import read_sources
+from jobs.common.session import joins_cluster, ray_session
+from jobs.finetune import epochs, outcome, score, training_page
+from jobs.finetune.split_plan import (
     HELD_OUT,
     SPLIT,
     TRAIN,
@@ -39,11 +41,9 @@ from jobs.finetune.plan import (
 from jobs.finetune.train import fitting_workers, new_session, train
 from jobs.finetune.watch import Watch
 from jobs.finetune.worker import OUT_OF_TIME, TrainTask
-from jobs.session import joins_cluster, ray_session
 from reid import schema, store
 from reid.config import Config
 from reid.errors import InputError
-from reid.manifest import read_annotations
 from reid.models import find_spec
 from reid.training import TrainSettings
 from reid.training.network import start_from
@@ -51,7 +51,7 @@ from reid.training.network import start_from
 HISTORY = "history"
 
 
-def finetune(config: Config) -> None:
+def finetune(config: Config, embed: EmbedStage) -> None:
     """Train, or go on with what was begun in this output folder, or say that it is done.
 
     Raises:
@@ -60,12 +60,7 @@ def finetune(config: Config) -> None:
         TooManyFailuresError: after everything that worked was written.
     """
     started = time.perf_counter()
-    annotations, notes = read_annotations(
-        config.input,
-        root=config.root,
-        species=config.species,
-        identity_from_parent=config.identity_from_parent,
-    )
+    annotations, _ = read_sources(config)
     rows, more = labelled_rows(annotations, keep_encounters=config.finetune.keep_encounters)
     start = _start_model(config)
     # Built here once, so that settings which do not fit the model are told before anything starts.
@@ -74,27 +69,27 @@ def finetune(config: Config) -> None:
     record = make_record(config, rows, digest)
     check_record(config.out, record, begun=_begun(config.out))
     unfinished = [plan for plan in plans if not _finished(config, plan)]
-    if not unfinished and "finetune" in tables.read_summary(config.out):
+    if not unfinished and "finetune" in outputs.read_summary(config.out):
         say(f"{config.out} is finished: nothing to do. For another training, give another --out")
         _conclude(config, plans, None)
         return
-    for note in notes + more + still_more:
+    for note in more + still_more:
         say(f"note: {note}")
-    tables.write_config(config)
-    store.remove(store.join(config.out, tables.SUMMARY))  # until all that follows is done again
+    outputs.write_config(config)
+    store.remove(store.join(config.out, outputs.SUMMARY))  # until all that follows is done again
     if unfinished:
         with ray_session(config.address):
             for plan in unfinished:
-                _run(config, plan, start, record)
+                _run(config, embed, plan, start, record)
     if all(_finished(config, plan, more_time=True) for plan in plans):
         store.remove(store.join(config.out, "training", "cache"))
-    failures = _one_each([tables.read_failures(plan.out) for plan in plans])
-    store.write_table(store.join(config.out, tables.FAILURES), failures)
+    failures = _one_each([outputs.read_failures(plan.out) for plan in plans])
+    store.write_table(store.join(config.out, outputs.FAILURES), failures)
     _conclude(config, plans, time.perf_counter() - started)
     check_failures(failures, len(rows), config.max_failures)
 
 
-def _run(config: Config, plan: Plan, start: str, record: dict[str, Any]) -> None:
+def _run(config: Config, embed: EmbedStage, plan: Plan, start: str, record: dict[str, Any]) -> None:
     """One training run from its split to its report."""
     name = "train" if plan.fold is None else f"fold {plan.fold}"
     counts = ", ".join(
@@ -112,10 +107,10 @@ def _run(config: Config, plan: Plan, start: str, record: dict[str, Any]) -> None
         rows = rows.filter(pc.not_equal(rows["part"], HELD_OUT))
     store.write_table(rows_path, rows)
 
-    before, failed_before = score.embed_rows(config, start, plan)
+    before, failed_before = score.embed_rows(config, embed, start, plan)
     workers, threads = fitting_workers(config)
     settings = _settings(config, start)
-    about = {"data": record["data"], "fold": plan.fold, "versions": tables.versions()}
+    about = {"data": record["data"], "fold": plan.fold, "versions": outputs.versions()}
     task = TrainTask(
         folder=folder,
         rows=rows_path,
@@ -139,7 +134,7 @@ def _run(config: Config, plan: Plan, start: str, record: dict[str, Any]) -> None
 
     best = epochs.best(watch.history)
     model = epochs.path(folder, best)
-    after, failed_after = score.embed_rows(config, model, plan)
+    after, failed_after = score.embed_rows(config, embed, model, plan)
     asked_before, asked_after = (score.held_out_queries(v, plan) for v in (before, after))
     metrics: dict[str, Any] = {
         "split": config.finetune.split,
@@ -164,10 +159,10 @@ def _run(config: Config, plan: Plan, start: str, record: dict[str, Any]) -> None
     }
     metrics["model"] = outcome.place_model(plan, model, metrics)
     _write_history(plan, watch.history)
-    earlier = tables.read_failures(plan.out)  # of an attempt before
+    earlier = outputs.read_failures(plan.out)  # of an attempt before
     failures = _one_each([earlier, watch.failure_table(), failed_before, failed_after])
-    store.write_table(store.join(plan.out, tables.FAILURES), failures)
-    page.write_page(
+    store.write_table(store.join(plan.out, outputs.FAILURES), failures)
+    training_page.write_page(
         config, plan, metrics, watch.history, (before, after), [asked_before, asked_after], failures
     )
     store.write_json(store.join(plan.out, outcome.METRICS), metrics)
@@ -282,11 +277,11 @@ def _conclude(config: Config, plans: list[Plan], seconds: float | None) -> None:
     if seconds is not None:
         if len(found) > 1:
             store.write_json(store.join(config.out, outcome.METRICS), overall)
-            page.write_overview(config, plans, found, overall)
+            training_page.write_overview(config, plans, found, overall)
         summary = {name: overall[name] for name in ("decides", "before", "after")}
         summary["models"] = [metrics["model"] for metrics in found]
         summary["promoted"] = [metrics["promoted"] for metrics in found]
-        tables.write_summary(config, "finetune", {**summary, "seconds": round(seconds, 2)})
+        outputs.write_summary(config, "finetune", {**summary, "seconds": round(seconds, 2)})
     console.print(outcome.closing_table(overall))
     for plan, metrics in zip(plans, found, strict=True):
         which = "" if plan.fold is None else f"fold {plan.fold}: "
@@ -300,4 +295,4 @@ def _conclude(config: Config, plans: list[Plan], seconds: float | None) -> None:
         say("as an ensemble: --model " + ",".join(metrics["model"] for metrics in found))
     took = "" if seconds is None else f"{seconds:.0f} s in all. "
     say(f"{took}Results: {config.out}")
-    print(store.join(config.out, tables.REPORT))  # noqa: T201  the one line for a pipe
+    print(store.join(config.out, outputs.REPORT))  # noqa: T201  the one line for a pipe

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from jobs.finetune.plan import Plan
+from jobs.finetune.split_plan import Plan
 from reid import store
 
 METRICS = "metrics.json"

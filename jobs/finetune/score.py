@@ -7,19 +7,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.embed import embed
-from jobs.finetune.plan import HELD_OUT, Plan
+from jobs.common.embedded import EmbedStage
+from jobs.finetune.split_plan import HELD_OUT, Plan
 from reid import embeddings, store
 from reid.config import Config
 from reid.metrics import QueryScores, retrieval_intervals, summarise
 from reid.training.validate import species_queries
 
 
-def embed_rows(config: Config, model: str, plan: Plan) -> tuple[np.ndarray, pa.Table]:
+def embed_rows(
+    config: Config, embed: EmbedStage, model: str, plan: Plan
+) -> tuple[np.ndarray, pa.Table]:
     """Embed what a plan's figures need, with one model and its own pooling, as the picture is.
 
     Args:
         config: the resolved configuration; its `embed` section counts but for the model and views.
+        embed: the embedding stage.
         model: name, or folder of a checkpoint.
         plan: the held-out rows are embedded; for a closed set all others too, which are searched.
 

@@ -11,11 +11,11 @@ import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from jobs.common.session import joins_cluster
 from jobs.finetune import epochs
-from jobs.finetune.board import open_board, raise_failure
+from jobs.finetune.event_queue import open_event_queue, raise_failure
 from jobs.finetune.watch import Watch
 from jobs.finetune.worker import TrainTask, train_worker
-from jobs.session import joins_cluster
 from reid import store
 from reid.config import Config
 from reid.errors import InputError, StorageError, TrainingDivergedError
@@ -107,13 +107,13 @@ def train(config: Config, task: TrainTask, watch: Watch, *, workers: int) -> Non
         ReidError: what a worker raised, as it was.
         StorageError: workers died more often than `finetune.max_restarts`.
     """
-    board = open_board()
+    queue = open_event_queue()
     filesystem, inner = store.filesystem(task.folder)
     name = f"ray-{task.session}"
     gpu = uses_gpu(config)
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"task": task, "board": board},
+        train_loop_config={"task": task, "queue": queue},
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers,
             use_gpu=gpu,
@@ -129,22 +129,22 @@ def train(config: Config, task: TrainTask, watch: Watch, *, workers: int) -> Non
         ),
     )
     try:
-        with _watching(board, watch):
+        with _watching(queue, watch):
             _fit(trainer)
     except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
-        _raise_failure(board, task)
+        _raise_failure(queue, task)
         raise StorageError(
             f"training stopped: {_last_line(error)}; run the same command again to go on after "
             f"epoch {len(watch.history)}"
         ) from error
-    _raise_failure(board, task)
+    _raise_failure(queue, task)
     store.remove(store.join(task.folder, name))
 
 
-def _raise_failure(board: Any, task: TrainTask) -> None:
+def _raise_failure(queue: Any, task: TrainTask) -> None:
     """Raise what a worker noted; where training diverged, with the way on from the last good epoch."""
     try:
-        raise_failure(board)
+        raise_failure(queue)
     except TrainingDivergedError as error:
         last = epochs.latest(task.folder)
         if last is None:
@@ -168,7 +168,7 @@ def _fit(trainer: TorchTrainer) -> None:
 
 
 @contextmanager
-def _watching(board: Any, watch: Watch) -> Iterator[None]:
+def _watching(queue: Any, watch: Watch) -> Iterator[None]:
     """Draw what the workers tell, in a thread beside the one that waits for them."""
     ended = threading.Event()
     failed: list[Exception] = []
@@ -178,7 +178,7 @@ def _watching(board: Any, watch: Watch) -> Iterator[None]:
             last = False
             while not last:
                 last = ended.wait(SECONDS_BETWEEN_LOOKS)  # and once more for what came at the end
-                for event in ray.get(board.take.remote()):
+                for event in ray.get(queue.take.remote()):
                     watch.see(event)
         except Exception as error:  # noqa: BLE001  raised by the thread that waits
             failed.append(error)

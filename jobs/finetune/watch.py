@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from jobs.console import Advance, progress, say
+from jobs.common.console import Advance, progress, say
 from reid import schema, store
 
 TENSORBOARD_FILE = "events.out.tfevents.0000000000.reid"

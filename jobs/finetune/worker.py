@@ -20,8 +20,8 @@ import torch.distributed as dist
 from ray.train.collective import broadcast_from_rank_zero
 
 from jobs.finetune import epochs
-from jobs.finetune.board import Teller
-from jobs.finetune.plan import TRAIN, VALIDATION
+from jobs.finetune.event_queue import EventReporter
+from jobs.finetune.split_plan import TRAIN, VALIDATION
 from reid import schema, store
 from reid.config import Images
 from reid.errors import InputError, ReidError, StorageError
@@ -70,8 +70,8 @@ class TrainTask:
 
 
 def train_worker(given: dict[str, Any]) -> None:
-    """Ray Train's entry: `given` holds the `task` and the `board` that tells the driver."""
-    tell = Teller(given["board"], first=ray.train.get_context().get_world_rank() == 0)
+    """Ray Train's entry: `given` holds the `task` and the `queue` that tells the driver."""
+    tell = EventReporter(given["queue"], first=ray.train.get_context().get_world_rank() == 0)
     if tell.failed():
         return  # Ray Train starts every failure again, and this one would only come back
     try:
@@ -89,7 +89,7 @@ def train_worker(given: dict[str, Any]) -> None:
 class _Run:
     """The state of one worker."""
 
-    def __init__(self, task: TrainTask, tell: Teller) -> None:
+    def __init__(self, task: TrainTask, tell: EventReporter) -> None:
         self.task, self.tell = task, tell
         self.began = time.perf_counter()
         context = ray.train.get_context()

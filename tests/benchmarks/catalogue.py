@@ -32,9 +32,9 @@ import pyarrow as pa
 # Run as a script, so that its own folder and the repository can be imported, installed or not.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-import jobs.growth
-from jobs import tables
-from jobs.decide import Decider
+import jobs.catalogue.increments
+from jobs.catalogue.decider import Decider
+from jobs.common import outputs
 from reid import embeddings, schema, store
 from reid.catalogue import new_run_id, open_catalogue, update
 from reid.config import load_config
@@ -77,7 +77,7 @@ def store_vectors(catalogue: Path, ids: list[str], rows: npt.NDArray[np.float32]
 @contextlib.contextmanager
 def timed(seconds: dict[str, float]) -> Iterator[None]:
     """Note what the search takes, of all that deciding does."""
-    search = jobs.growth.new_edges
+    search = jobs.catalogue.increments.new_edges
 
     def timed_search(*arguments: Any, **options: Any) -> Iterator[Any]:
         found = search(*arguments, **options)
@@ -89,11 +89,11 @@ def timed(seconds: dict[str, float]) -> Iterator[None]:
                 return
             yield part
 
-    jobs.growth.new_edges = timed_search
+    jobs.catalogue.increments.new_edges = timed_search
     try:
         yield
     finally:
-        jobs.growth.new_edges = search
+        jobs.catalogue.increments.new_edges = search
 
 
 def night(catalogue: Path, ids: list[str], rows: npt.NDArray[np.float32]) -> dict[str, float]:
@@ -183,7 +183,7 @@ def main() -> int:
             "bytes_on_disk": disk,
             "peak_bytes": peak,
             "machine": platform.processor() or platform.machine(),
-            "versions": tables.versions(),
+            "versions": outputs.versions(),
         }
         args.out.write_text(json.dumps(figures, indent=2))
     return 0 if same else 1

@@ -6,7 +6,7 @@
 
 Three ways over the same files, model and views, on the same machine, in alternation:
 
-- `job`: `jobs.embed.embed` on a real local Ray. Timed from the moment when each model actor has
+- `job`: `jobs.embed.embed_driver.embed` on a real local Ray. Timed from the moment when each model actor has
   written its first shard until the last shard is written, over the images of the shards between:
   Ray's and the models' start-up are out, reading, hashing, Parquet and Ray's own work are in.
 - `bare`: a thread pool that decodes and one loop that embeds, in this process, with the decoder and
@@ -41,8 +41,8 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from jobs.embed import MOST_CPUS_PER_WORKER, embed
-from jobs.session import ray_session
+from jobs.common.session import ray_session
+from jobs.embed.embed_driver import MOST_CPUS_PER_WORKER, embed
 from reid import embeddings, store
 from reid.config import Config
 from reid.embedder import Embedder

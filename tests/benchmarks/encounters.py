@@ -27,7 +27,7 @@ from sklearn.metrics import adjusted_rand_score, average_precision_score
 # Run as a script, so that its own folder and the repository can be imported, installed or not.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from jobs.groups import Group, read_groups
+from jobs.cluster.groups import Group, read_groups
 from reid.identify import Nodes, comparable, make_nodes, pool, sides
 from reid.identify.constraints import Constraints
 from reid.identify.partition import partition

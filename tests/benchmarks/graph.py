@@ -89,7 +89,7 @@ def measure_workers(path: Path, workers: int, runs: int) -> dict[str, Any]:
     """In the child: the distributed graph with `workers` Ray workers."""
     import ray
 
-    from jobs.graph import distributed_radius_graph
+    from jobs.neighbours.block_pairs import distributed_radius_graph
 
     rows = np.load(path)
     ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False)

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jobs import tables
+from jobs.common import outputs
 from reid.catalogue import open_catalogue, read_events, read_graph
 from reid.synthetic import make_herd
 
@@ -52,7 +52,7 @@ def night(table: Path, catalogue: Path, address: str) -> subprocess.Popen[bytes]
     log = (catalogue.parent / "log").open("ab")
     arguments = ["-i", str(table), "-C", str(catalogue), "--address", address, *RULES]
     return subprocess.Popen(
-        [sys.executable, "-m", "jobs.reidentify", *arguments],
+        [sys.executable, "-m", "jobs", "identify", *arguments],
         cwd=ROOT,
         stdout=log,
         stderr=log,
@@ -204,7 +204,7 @@ def main() -> int:
             "night_seconds": seconds,
             "images": len(wanted["rows"]),
             "runs": results,
-            "versions": tables.versions(),
+            "versions": outputs.versions(),
         }
         args.out.write_text(json.dumps(figures, indent=2))
     return 0 if same == len(results) else 1

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 # Run as a script, so that its own folder and the repository can be imported, installed or not.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from jobs.groups import read_groups
+from jobs.cluster.groups import read_groups
 from reid.neighbors import radius_graph
 from reid.tune import (
     best,

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-import jobs.calibrate
+import jobs.catalogue.calibrate
+import jobs.catalogue.identification
 import jobs.cli
-import jobs.reidentify
-from jobs.embed import EmbedSummary
+import jobs.run
+from jobs.common.embedded import EmbedSummary
 from reid import embeddings, manifest, schema, store
 from reid.catalogue import commits
 from reid.embedder.stream import content_hash
@@ -48,7 +49,7 @@ def photograph(folder: Path, vectors: Mapping[str, np.ndarray]) -> dict[str, str
 def embed(
     config: Any, annotations: pa.Table, expected: Mapping[str, str] | None = None
 ) -> tuple[EmbedSummary, pa.Table]:
-    """As `jobs.embed.embed`; a file that is no vector is a failure."""
+    """As `jobs.embed.embed_driver.embed`; a file that is no vector is a failure."""
     folder = store.join(config.store, RECIPE)
     embeddings.drop_changed(folder, annotations)
     stored = set(embeddings.stored_ids(folder).to_pylist())
@@ -88,8 +89,8 @@ def embed(
 
 def stand_in(replace: Callable[[Any, str, Any], None]) -> None:
     """Have the jobs embed like this, and do without Ray; `replace` is setattr, or one that undoes."""
-    for job in (jobs.reidentify, jobs.calibrate):
-        replace(job, "embed", embed)
+    replace(jobs.run, "embed", embed)
+    for job in (jobs.catalogue.identification, jobs.catalogue.calibrate):
         replace(job, "ray_session", lambda _: nullcontext())
 
 

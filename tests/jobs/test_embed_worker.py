@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.embed_worker import GIVE_UP_AT_ATTEMPT, ISOLATE_AT_ATTEMPT, EmbedTask, EmbedWorker
+from jobs.embed.embed_worker import GIVE_UP_AT_ATTEMPT, ISOLATE_AT_ATTEMPT, EmbedTask, EmbedWorker
 from reid import embeddings, store
 from reid.config import Images
 from reid.embedder import Recipe

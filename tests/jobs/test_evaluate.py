@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import tables
-from jobs.groups import read_embedding_file
-from jobs.labels import encounters, relabel, timestamps
+from jobs.cluster.groups import read_embedding_file
+from jobs.cluster.labels import encounters, relabel, timestamps
+from jobs.common import outputs
 from reid.errors import InputError
 from reid.metrics import Evaluation, agreement, retrieval
 from reid.synthetic import make_herd
@@ -35,7 +35,7 @@ def write_parquet(path: Path, vectors: np.ndarray, **columns: object) -> Path:
 
 
 def read(out: Path) -> dict:
-    return json.loads((out / tables.EVALUATION).read_text("utf-8"))
+    return json.loads((out / outputs.EVALUATION).read_text("utf-8"))
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def test_a_run_is_scored_and_its_report_says_so(
     found = Evaluation.from_dict(values)
     assert found.as_dict() == values
     # The truth names every image, and the clusters are those of the run.
-    clusters = pd.read_parquet(out / tables.CLUSTERS)
-    rows = pd.read_parquet(out / tables.ANNOTATIONS).merge(clusters, on="annotation_id")
+    clusters = pd.read_parquet(out / outputs.CLUSTERS)
+    rows = pd.read_parquet(out / outputs.ANNOTATIONS).merge(clusters, on="annotation_id")
     rows = rows.merge(pd.read_csv(truth), on="image_path", suffixes=("", "_true"))
     expected = agreement(rows["cluster"].to_numpy(), rows["identity_true"].to_numpy())
     scores = found.parts["clusters"].figures
@@ -73,10 +73,10 @@ def test_a_run_is_scored_and_its_report_says_so(
         assert part.title in shown
         for figure in part.figures.values():
             assert f"{figure.value:.3f}" in shown
-    page = (out / tables.REPORT).read_text("utf-8")
+    page = (out / outputs.REPORT).read_text("utf-8")
     assert 'id="evaluation"' in page
     assert f"{scores['ari'].value:.3f}" in page
-    assert species in tables.read_summary(str(out))["evaluate"]["species"]
+    assert species in outputs.read_summary(str(out))["evaluate"]["species"]
 
 
 def test_clusters_made_again_are_not_scored_by_old_figures(
@@ -85,9 +85,9 @@ def test_clusters_made_again_are_not_scored_by_old_figures(
     out, truth = run_of_a_herd
     assert reid("evaluate", "--out", out, "--labels", truth, "report.enabled=false") == 0
     assert reid("cluster", "--out", out, "cluster.eps=0.2") == 0
-    assert "evaluate" not in tables.read_summary(str(out))
+    assert "evaluate" not in outputs.read_summary(str(out))
     assert reid("report", "--out", out) == 0
-    assert 'id="evaluation"' not in (out / tables.REPORT).read_text("utf-8")
+    assert 'id="evaluation"' not in (out / outputs.REPORT).read_text("utf-8")
 
 
 def test_anybodys_embeddings(tmp_path: Path, reid: Reid) -> None:
@@ -101,7 +101,7 @@ def test_anybodys_embeddings(tmp_path: Path, reid: Reid) -> None:
     assert figures["mean_average_precision"]["value"] == expected.mean_average_precision
     assert figures["top_1"]["low"] <= figures["top_1"]["value"] <= figures["top_1"]["high"]
     assert parts["clusters"]["figures"]["ami"]["low"] is None
-    assert not (tmp_path / "out" / tables.SUMMARY).exists()  # no run, and so no stage of one
+    assert not (tmp_path / "out" / outputs.SUMMARY).exists()  # no run, and so no stage of one
 
 
 def test_encounters_and_timestamps_make_it_harder(tmp_path: Path, reid: Reid) -> None:
@@ -127,14 +127,14 @@ def test_encounters_and_timestamps_make_it_harder(tmp_path: Path, reid: Reid) ->
 
 
 def test_python_m_is_the_command(tmp_path: Path) -> None:
-    from jobs.evaluate import main
+    from jobs.cluster.evaluate import main
 
     vectors, names = animals()
     file = write_parquet(tmp_path / "e.parquet", vectors, identity=names)
     with pytest.raises(SystemExit) as ended:
         main(["--embeddings", str(file), "--out", str(tmp_path / "out")])
     assert not ended.value.code
-    assert (tmp_path / "out" / tables.EVALUATION).exists()
+    assert (tmp_path / "out" / outputs.EVALUATION).exists()
 
 
 def test_a_species_without_labels_is_left_out_and_said(

@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 import jobs.finetune.train
-from jobs import tables
+from jobs.common import outputs
 from jobs.finetune.worker import train_worker
 from reid import schema, store
 from reid.models import load_model
@@ -159,7 +159,7 @@ def test_only_what_is_needed_stays_on_disk(first: Path) -> None:
 
 
 def test_a_broken_picture_is_a_failure_and_ends_nothing(first: Path) -> None:
-    failures = store.read_table(str(first / tables.FAILURES)).to_pylist()
+    failures = store.read_table(str(first / outputs.FAILURES)).to_pylist()
     assert [row["image_path"] for row in failures] == ["broken.png"]
 
 
@@ -245,7 +245,7 @@ def test_a_run_whose_driver_is_killed_goes_on_after_its_last_epoch(
     name, _, value = mark.partition("=")
     log = (tmp_path / "log").open("wb")
     driver = subprocess.Popen(
-        [sys.executable, "-m", "jobs.finetune", *arguments],
+        [sys.executable, "-m", "jobs", "finetune", *arguments],
         env={**os.environ, name: value, "OMP_NUM_THREADS": "2"},
         stdout=log,
         stderr=log,
@@ -272,7 +272,17 @@ def test_a_run_whose_driver_is_killed_goes_on_after_its_last_epoch(
 
 def test_ctrl_c_ends_the_run_and_says_how_to_go_on(labelled: Path, tmp_path: Path) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
-    command = [sys.executable, "-m", "jobs.finetune", "-i", str(labelled), "-o", str(out), *QUICK]
+    command = [
+        sys.executable,
+        "-m",
+        "jobs",
+        "finetune",
+        "-i",
+        str(labelled),
+        "-o",
+        str(out),
+        *QUICK,
+    ]
     with log.open("wb") as stream:
         driver = subprocess.Popen([*command, "finetune.epochs=200"], stdout=stream, stderr=stream)
         try:
@@ -466,7 +476,7 @@ def test_folds_hold_every_individual_out_once_and_make_an_ensemble(
     quick = ("embed.runtime=torch", "embed.cpus_per_worker=2", "embed.workers=1")
     arguments = ("-i", labelled, "-o", tmp_path / "embedded", "--model", models, *quick)
     assert reid("embed", *arguments, "--max-failures", "0.1") == 0
-    summary = tables.read_summary(str(tmp_path / "embedded"))["embed"]
+    summary = outputs.read_summary(str(tmp_path / "embedded"))["embed"]
     assert summary["embedded"] == INDIVIDUALS * IMAGES
 
 

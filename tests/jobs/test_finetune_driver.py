@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from jobs import tables
 from jobs.cli import run_command
+from jobs.common import outputs
 from jobs.finetune import driver, epochs
 from jobs.finetune.train import most_threads
 from jobs.finetune.watch import Watch
@@ -75,7 +75,9 @@ class MadeUp:
             watch.see({"kind": "epoch", "record": history[-1]})
         watch.see({"kind": "stop", "reason": stopped, "ranks": ["digest"]})
 
-    def embed_rows(self, _config: Any, model: str, plan: Any) -> tuple[np.ndarray, Any]:
+    def embed_rows(
+        self, _config: Any, _embed: Any, model: str, plan: Any
+    ) -> tuple[np.ndarray, Any]:
         vectors = np.eye(len(plan.rows), dtype=np.float32)  # nobody is near anybody
         if "epoch-" in model and self.better:
             _, codes = np.unique(plan.rows["identity"].to_pylist(), return_inverse=True)
@@ -216,11 +218,11 @@ def test_a_job_killed_after_its_last_run_is_concluded_by_the_next_one(
     (out / "training" / "cache").mkdir(parents=True)
     assert finetune(*more) == 2, "too many failures, as the run that was killed would have said"
     assert "is finished" not in capfd.readouterr().err
-    summary = tables.read_summary(str(out))["finetune"]
+    summary = outputs.read_summary(str(out))["finetune"]
     assert summary["after"] == metrics_of(out)["after"]
     assert all(metrics_of(path.parent)["stopped"] == FINISHED for path in out.glob("fold-*/*.html"))
     assert (out / "report.html").exists()
-    assert store.read_table(str(out / tables.FAILURES)).num_rows == 1
+    assert store.read_table(str(out / outputs.FAILURES)).num_rows == 1
     assert not (out / "training" / "cache").exists()
     assert made_up.trained == ([0, 0, 1, 2, 1, 2] if folds else [0, 1, 2])
     assert finetune(*more) == 0

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.groups import read_embedding_file, read_groups
+from jobs.cluster.groups import read_embedding_file, read_groups
 from reid.errors import InputError
 
 

@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from jobs import tables
+from jobs.common import outputs
 from reid import embeddings, neighbors, store
 
 pytestmark = pytest.mark.timeout(900)  # Ray's processes start slowly on a machine that is busy
@@ -31,18 +31,18 @@ EMBED = """
 import sys, time
 from pathlib import Path
 import ray
-import jobs.embed
+import jobs.embed.embed_driver
 from jobs.cli import run_command
 
 notes, arguments = Path(sys.argv[1]), sys.argv[2:]
 
-class Slow(jobs.embed.EmbedWorker):
+class Slow(jobs.embed.embed_driver.EmbedWorker):
     def _shard(self, shard):
         (notes / f"{shard}-{ray.get_runtime_context().get_node_id()}-{time.time_ns()}").touch()
         time.sleep(0.4)
         return super()._shard(shard)
 
-jobs.embed.EmbedWorker = Slow
+jobs.embed.embed_driver.EmbedWorker = Slow
 run_command("embed", arguments)
 """
 
@@ -52,8 +52,8 @@ import sys, time, uuid
 from pathlib import Path
 import numpy as np
 import ray
-from jobs.graph import distributed_radius_graph
-from jobs.session import ray_session
+from jobs.neighbours.block_pairs import distributed_radius_graph
+from jobs.common.session import ray_session
 
 notes, address, rows, radius, block_rows, out = sys.argv[1:]
 
@@ -183,7 +183,7 @@ class Embedding:
         return {path.name: path.read_bytes() for path in self.store.glob("*/part-*.parquet")}
 
     def counts(self) -> tuple[int, int, int]:
-        summary = tables.read_summary(str(self.out))["embed"]
+        summary = outputs.read_summary(str(self.out))["embed"]
         return summary["reused"], summary["embedded"], summary["failed"]
 
 
@@ -252,7 +252,7 @@ def test_two_runs_at_once_over_one_store(
         run.driver.finish()
         reused, embedded, failed = run.counts()
         assert (reused + embedded, failed) == (SHARDS * SHARD_ROWS, 0)
-    annotations = store.read_table(str(runs[0].out / tables.ANNOTATIONS))
+    annotations = store.read_table(str(runs[0].out / outputs.ANNOTATIONS))
     (folder,) = shared.iterdir()
     (plain,) = undisturbed.store.iterdir()
     found, wanted = (

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from jobs import tables
+from jobs.common import outputs
 from reid import embeddings, schema, store
 from reid.metrics import agreement, retrieval
 from reid.synthetic import Herd, make_herd
@@ -27,14 +27,14 @@ NYALA = Path(
     os.environ.get("REID_NYALA", Path(__file__).parents[2].parent / "shared" / "data" / "nyala")
 )
 OUTPUTS = {
-    tables.ANNOTATIONS,
-    tables.FAILURES,
-    tables.CLUSTERS,
-    tables.IDENTITIES,
-    tables.TUNING,
-    tables.SUMMARY,
-    tables.CONFIG,
-    tables.REPORT,
+    outputs.ANNOTATIONS,
+    outputs.FAILURES,
+    outputs.CLUSTERS,
+    outputs.IDENTITIES,
+    outputs.TUNING,
+    outputs.SUMMARY,
+    outputs.CONFIG,
+    outputs.REPORT,
 }
 # As many workers as fit four logical CPUs would only be in each other's way here.
 QUICK = ("embed.cpus_per_worker=2", "embed.workers=1")
@@ -44,30 +44,30 @@ Reid = Callable[..., int]
 
 @dataclass(frozen=True)
 class Run:
-    """A folder of outputs, and its tables."""
+    """A folder of outputs, and its outputs."""
 
     out: Path
 
     @property
     def annotations(self) -> pd.DataFrame:
-        return store.read_table(str(self.out / tables.ANNOTATIONS)).to_pandas()
+        return store.read_table(str(self.out / outputs.ANNOTATIONS)).to_pandas()
 
     @property
     def clusters(self) -> pd.DataFrame:
-        return store.read_table(str(self.out / tables.CLUSTERS)).to_pandas()
+        return store.read_table(str(self.out / outputs.CLUSTERS)).to_pandas()
 
     @property
     def identities(self) -> list[dict[str, str]]:
-        with (self.out / tables.IDENTITIES).open(encoding="utf-8", newline="") as stream:
+        with (self.out / outputs.IDENTITIES).open(encoding="utf-8", newline="") as stream:
             return list(csv.DictReader(stream))
 
     @property
     def summary(self) -> dict[str, Any]:
-        return tables.read_summary(str(self.out))
+        return outputs.read_summary(str(self.out))
 
     @property
     def tuning(self) -> dict[str, Any]:
-        return dict(store.read_json(str(self.out / tables.TUNING)))
+        return dict(store.read_json(str(self.out / outputs.TUNING)))
 
     def vectors(self, species: str) -> embeddings.Embeddings:
         """Of the species' annotations that have one, in the order of the annotations table."""
@@ -102,7 +102,7 @@ def rerun(ran: Run, reid: Reid, tmp_path: Path) -> Callable[..., Run]:
     def command(table: Path, *arguments: object) -> Run:
         shared = ran.out / "embeddings"
         options = ("--store", shared, "report.enabled=false", *QUICK)
-        config = ("-c", ran.out / tables.CONFIG)
+        config = ("-c", ran.out / outputs.CONFIG)
         assert reid("run", *config, "-i", table, "-o", tmp_path / "out", *options, *arguments) == 0
         return Run(tmp_path / "out")
 
@@ -122,12 +122,12 @@ def without_labels(herd: Herd, name: str, species: tuple[str, ...]) -> Path:
 
 def test_every_output_is_there(ran: Run) -> None:
     assert {path.name for path in ran.out.iterdir()} == OUTPUTS | {"embeddings"}
-    assert 0 < (ran.out / tables.REPORT).stat().st_size < 30e6
+    assert 0 < (ran.out / outputs.REPORT).stat().st_size < 30e6
 
 
 def test_every_annotation_is_accounted_for_once(ran: Run, herd: Herd) -> None:
     annotations, clusters = ran.annotations, ran.clusters
-    failures = store.read_table(str(ran.out / tables.FAILURES)).to_pandas()
+    failures = store.read_table(str(ran.out / outputs.FAILURES)).to_pandas()
     assert len(annotations) == herd.images == 64
     assert len(failures) == 1
     assert sorted([*clusters["annotation_id"], *failures["annotation_id"]]) == sorted(
@@ -137,13 +137,13 @@ def test_every_annotation_is_accounted_for_once(ran: Run, herd: Herd) -> None:
 
 
 def test_the_tables_have_their_schemas(ran: Run) -> None:
-    assert store.read_table(str(ran.out / tables.ANNOTATIONS)).schema.equals(schema.ANNOTATIONS)
-    assert store.read_table(str(ran.out / tables.FAILURES)).schema.equals(schema.FAILURES)
-    assert store.read_table(str(ran.out / tables.CLUSTERS)).schema.equals(schema.CLUSTERS)
+    assert store.read_table(str(ran.out / outputs.ANNOTATIONS)).schema.equals(schema.ANNOTATIONS)
+    assert store.read_table(str(ran.out / outputs.FAILURES)).schema.equals(schema.FAILURES)
+    assert store.read_table(str(ran.out / outputs.CLUSTERS)).schema.equals(schema.CLUSTERS)
 
 
 def test_polars_and_duckdb_read_the_clusters(ran: Run) -> None:
-    path = ran.out / tables.CLUSTERS
+    path = ran.out / outputs.CLUSTERS
     frame = pl.read_parquet(path)
     assert frame.schema["cluster"] == pl.Int64
     assert frame.schema["nearest_distance"] == pl.Float32
@@ -235,11 +235,11 @@ def test_clustering_again_gives_the_same_files(ran: Run, reid: Reid, tmp_path: P
     out = tmp_path / "out"
     shutil.copytree(ran.out, out)
     assert reid("cluster", "-o", out) == 0
-    for name in (tables.CLUSTERS, tables.IDENTITIES):
+    for name in (outputs.CLUSTERS, outputs.IDENTITIES):
         assert (out / name).read_bytes() == (ran.out / name).read_bytes()
-    before = (out / tables.REPORT).stat().st_mtime_ns
+    before = (out / outputs.REPORT).stat().st_mtime_ns
     assert reid("report", "-o", out) == 0
-    assert (out / tables.REPORT).stat().st_mtime_ns > before
+    assert (out / outputs.REPORT).stat().st_mtime_ns > before
 
 
 def test_a_species_without_labels_borrows_a_threshold(
@@ -255,7 +255,7 @@ def test_a_species_without_labels_borrows_a_threshold(
     assert tuning[other]["eps"] == tuning[labelled]["eps"]
     assert labelled in tuning[other]["note"]
     assert run.summary["cluster"]["species"][other]["scores"] == {}
-    assert not (run.out / tables.REPORT).exists(), "report.enabled=false"
+    assert not (run.out / outputs.REPORT).exists(), "report.enabled=false"
 
 
 def test_given_thresholds_are_used_as_they_are(rerun: Callable[..., Run], herd: Herd) -> None:
@@ -276,10 +276,10 @@ def test_a_fallback_that_has_no_threshold_is_an_error(
     ran: Run, herd: Herd, reid: Reid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(ran.out, tmp_path / "out")
-    frame = store.read_table(str(ran.out / tables.ANNOTATIONS)).to_pandas()
+    frame = store.read_table(str(ran.out / outputs.ANNOTATIONS)).to_pandas()
     frame["identity"] = None
     store.write_table(
-        str(tmp_path / "out" / tables.ANNOTATIONS),
+        str(tmp_path / "out" / outputs.ANNOTATIONS),
         pa.Table.from_pandas(frame, schema=schema.ANNOTATIONS, preserve_index=False),
     )
     assert reid("cluster", "-o", tmp_path / "out", "cluster.fallback_species=okapi") == 1
@@ -298,7 +298,7 @@ def test_nyala_from_photographs_to_report(reid: Reid, tmp_path: Path) -> None:
     assert reid("run", "-i", NYALA / "annotations.csv", "-o", out) == 0
     run = Run(out)
     assert {path.name for path in out.iterdir()} == OUTPUTS | {"embeddings"}
-    assert (out / tables.REPORT).stat().st_size < 30e6
+    assert (out / outputs.REPORT).stat().st_size < 30e6
     embed = run.summary["embed"]
     assert embed["annotations"] == embed["embedded"] + embed["failed"] == 1213
     assert len(run.identities) == len(run.clusters) == embed["embedded"]

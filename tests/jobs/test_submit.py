@@ -28,7 +28,7 @@ COMMANDS = ["run", "embed", "identify"]
 # A job's own process (not its actors) waits here until the test lets it go.
 HELD = """
 import pathlib, sys, time
-while "jobs.cli" in sys.orig_argv and not pathlib.Path({go!r}).exists():
+while "jobs" in sys.orig_argv and not pathlib.Path({go!r}).exists():
     time.sleep(0.1)
 """
 QUICK = ("embed.cpus_per_worker=1", "embed.workers=1", "embed.runtime=torch")
@@ -45,7 +45,7 @@ class Head:
     def start(self, *arguments: object, **environment: str) -> subprocess.Popen[str]:
         """`reid submit …` from the checkout, as another process."""
         return subprocess.Popen(
-            [sys.executable, "-m", "jobs.cli", "submit", *map(str, arguments)],
+            [sys.executable, "-m", "jobs", "submit", *map(str, arguments)],
             cwd=PROJECT,
             env=self.environment | {"RAY_API_SERVER_ADDRESS": self.address} | environment,
             stdout=subprocess.PIPE,

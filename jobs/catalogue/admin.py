@@ -1,0 +1,194 @@
+"""A catalogue between the nights: `reid history`, `undo`, `export` and `tidy`."""
+
+import io
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from jobs.catalogue.sentences import images, in_words
+from jobs.common.console import say
+from reid import store
+from reid.catalogue import (
+    Catalogue,
+    Run,
+    history,
+    join_edge_parts,
+    new_run_id,
+    open_catalogue,
+    read_events,
+    tidy,
+    undo,
+)
+from reid.errors import InputError
+
+FORMATS = ("csv", "parquet")
+PER_RUN = 5  # changes shown below each run, unless one run is asked for
+
+
+def show_history(
+    path: str | None, *, run: str | None = None, identity: str | None = None, most: int = 20
+) -> None:
+    """What each run did, newest first; or all that one run did, or all that befell one individual.
+
+    Raises:
+        InputError: there is no such catalogue, run or individual.
+    """
+    catalogue = open_catalogue(catalogue_place(path))
+    runs, events = history(catalogue), read_events(catalogue)
+    if run is not None:
+        runs = [one for one in runs if one.run_id == run]
+        if not runs:
+            raise InputError(f"{catalogue.path}: there is no run {run}; see `reid history`")
+    if identity is not None:
+        events = _about(events, identity)
+        if not len(events):
+            raise InputError(f"{catalogue.path}: nobody was ever called {identity}")
+    by_run: dict[str, list[dict[str, Any]]] = {}
+    for event in events.to_pylist():
+        by_run.setdefault(event["run_id"], []).append(event)
+    if identity is not None:
+        runs = [one for one in runs if one.run_id in by_run]
+    pictures = picture_names(catalogue, events)
+    everything = run is not None or identity is not None
+    for one in runs[:most]:
+        print(_headline(one))  # noqa: T201  to stdout: this is the result
+        for sentence in _told(by_run.get(one.run_id, []), pictures, everything):
+            print(f"  {sentence}")  # noqa: T201
+    if len(runs) > most:
+        say(f"and {len(runs) - most} older ones: --last {len(runs)}")
+
+
+def undo_run(path: str | None, run_id: str) -> None:
+    """Take the latest run back.
+
+    Raises:
+        InputError: it is not the latest that holds; the message names those that come first.
+    """
+    catalogue = open_catalogue(catalogue_place(path))
+    undo_id = new_run_id()
+    newer = undo(catalogue, run_id, undo_id)
+    gone = len(catalogue.rows(["annotation_id"])) - len(newer.rows(["annotation_id"]))
+    say(
+        f"undo: {newer.path} is as it was before run {run_id}, {gone:,} images fewer; names that it gave "
+        f"are not given again. Version {newer.version}"
+    )
+    print(undo_id)  # noqa: T201  the one line for a pipe
+
+
+def export(path: str | None, out: str | None) -> None:
+    """Write who is who now: annotation_id, image_path, species, identity_id, decision, confidence.
+
+    Args:
+        path: of the catalogue.
+        out: .csv or .parquet; None: identities.csv and identities.parquet in the catalogue.
+
+    Raises:
+        InputError: there is no such catalogue, or the ending is unknown.
+    """
+    catalogue = open_catalogue(catalogue_place(path))
+    rows = catalogue.identities()
+    targets = (
+        [out]
+        if out is not None
+        else [store.join(catalogue.path, "export", f"identities.{name}") for name in FORMATS]
+    )
+    for target in targets:
+        ending = target.rpartition(".")[2].lower()
+        if ending == "csv":
+            sink = io.BytesIO()
+            pa.csv.write_csv(rows, sink, pa.csv.WriteOptions(quoting_style="needed"))
+            store.write_bytes(target, sink.getvalue())
+        elif ending == "parquet":
+            store.write_table(target, rows)
+        else:
+            raise InputError(f"--out {target}: unknown ending .{ending}; known: .csv, .parquet")
+    people = len(pc.unique(rows["identity_id"]))
+    say(
+        f"export: {len(rows):,} images of {people:,} individuals, as of version {catalogue.version}"
+    )
+    for target in targets:
+        print(target)  # noqa: T201  for a pipe
+
+
+def tidy_up(path: str | None, *, keep_days: int) -> None:
+    """Join small files and remove those that only former versions need.
+
+    Raises:
+        InputError: there is no such catalogue, or keep_days is below 1.
+    """
+    newer = tidy(open_catalogue(catalogue_place(path)), keep_days=keep_days)
+    gone = join_edge_parts(newer, before=datetime.now(UTC) - timedelta(days=keep_days))
+    say(
+        f"tidy: {newer.path} is in as few files as it needs; {gone:,} parts of its graph were joined or "
+        f"belonged to nobody. Runs that are older than {keep_days} days can no longer be undone"
+    )
+
+
+def catalogue_place(path: str | None) -> str:
+    """The catalogue's path, absolute where it is local.
+
+    Raises:
+        InputError: none was given.
+    """
+    if path is None:
+        raise InputError(
+            "no catalogue: give --catalogue a folder, or a place like s3://bucket/lynx"
+        )
+    # Workers on this machine have another working directory.
+    return path if store.is_remote(path) else store.filesystem(path)[1]
+
+
+def picture_names(catalogue: Catalogue, events: pa.Table) -> dict[str, str]:
+    """annotation_id → image_path of the pictures that events name and the catalogue has."""
+    ids = pa.chunked_array(events["a_id"].chunks + events["b_id"].chunks, pa.string())
+    if ids.null_count == len(ids):
+        return {}
+    rows = catalogue.rows(["annotation_id", "image_path"])
+    rows = rows.filter(pc.is_in(rows["annotation_id"], ids.combine_chunks()))
+    return dict(zip(*(column.to_pylist() for column in rows.columns), strict=True))
+
+
+def remarkable(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Events that are more than an image of somebody; those that changed nobody come last."""
+    told = [event for event in events if event["event"] not in ("new", "extend")]
+    return sorted(told, key=lambda event: event["event"] == "confirm")
+
+
+def _about(events: pa.Table, identity: str) -> pa.Table:
+    own = pc.equal(events["identity_id"], identity)
+    others = [identity in (names or []) for names in events["other_ids"].to_pylist()]
+    return events.filter(pc.or_(pc.fill_null(own, False), pa.array(others, pa.bool_())))
+
+
+def _headline(run: Run) -> str:
+    parts = [f"{images(run.rows_added)} added"] if run.rows_added else []
+    counts = [
+        f"{run.counts[name]:,} {name}"
+        for name in ("known", "new", "unsure")
+        if run.counts.get(name)
+    ]
+    if counts:
+        parts.append(f"({', '.join(counts)})")
+    if run.undoes is not None:
+        parts = [f"undo of {run.undoes}"]
+    if run.undone_by is not None:
+        parts.append(f"– undone by {run.undone_by}")
+    return f"{run.run_id}  {run.time[:16].replace('T', ' ')} UTC  {' '.join(parts)}".rstrip()
+
+
+def _told(events: list[dict[str, Any]], pictures: Mapping[str, str], everything: bool) -> list[str]:
+    if everything:
+        return [in_words(event, pictures) for event in events]
+    new, extended = (sum(event["event"] == kind for event in events) for kind in ("new", "extend"))
+    lines = []
+    if new or extended:
+        lines.append(f"individuals that appeared: {new:,}; that were seen again: {extended:,}")
+    rest = remarkable(events)
+    lines += [in_words(event, pictures) for event in rest[:PER_RUN]]
+    if len(rest) > PER_RUN:
+        lines.append(f"… and {len(rest) - PER_RUN} more: --run {events[0]['run_id']}")
+    return lines

@@ -1,0 +1,256 @@
+"""`reid identify`: what is new in an upload, and whom does it show? One more night of a catalogue."""
+
+import dataclasses
+import time
+from contextlib import nullcontext
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from rich.table import Table
+
+from jobs.catalogue.admin import catalogue_place, picture_names, remarkable
+from jobs.catalogue.decider import Decider, Outcome
+from jobs.catalogue.sentences import in_words
+from jobs.catalogue.unchanged_files import with_known_keys
+from jobs.common import outputs
+from jobs.common.console import console, say
+from jobs.common.counters import count
+from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures
+from jobs.common.inputs import read_sources
+from jobs.common.session import ray_session
+from jobs.neighbours.placement import wants_tasks
+from reid import schema, store
+from reid.catalogue import (
+    Catalogue,
+    new_run_id,
+    open_catalogue,
+    read_decisions,
+    read_rules,
+    update,
+)
+from reid.config import Config
+from reid.errors import InputError
+
+EVENTS_SHOWN = 20
+
+
+def identify(config: Config, embed: EmbedStage) -> None:
+    """Upload → catalogue: embed what is new, search it against all, decide, commit in one step.
+
+    The same command goes on where a killed one stopped, and does nothing where all is known.
+
+    Args:
+        config: the resolved configuration.
+        embed: the embedding stage.
+
+    Raises:
+        InputError: settings, sources or decisions cannot be used, or contradict each other; the
+            catalogue is as it was.
+        StorageError: storage or the cluster failed, or other runs were faster in every try.
+        TooManyFailuresError: after everything that worked was committed.
+    """
+    started = time.perf_counter()
+    run_id = new_run_id()
+    if not config.input and not config.identify.constraints:
+        raise InputError(
+            "nothing to identify: give --input a folder of images, or --constraints a CSV of decisions"
+        )
+    config = below_catalogue(config, run_id)
+    path = str(config.identify.catalogue)
+    decisions = _read_constraints(config)
+    annotations = read_upload(config)
+    catalogue = open_catalogue(path, create=True)
+    outputs.write_config(config)
+    annotations = with_known_keys(catalogue, annotations)
+    pending = _pending(catalogue, annotations)
+    reading = time.perf_counter() - started
+    with ray_session(config.address) if len(pending) or wants_tasks(config) else nullcontext():
+        embedded, failures = embed_pending(config, embed, catalogue, pending)
+        decider = Decider(
+            config,
+            run_id,
+            without(annotations, failures),
+            decisions=decisions,
+            recipes=embedded.recipes,
+        )
+        began = time.perf_counter()
+        newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
+        updating = time.perf_counter() - began
+        outcome = decider.outcome
+        for decision in ("known", "new", "unsure"):
+            images = sum(getattr(one, decision) for one in outcome.species.values())
+            count(config, "images", images, stage="identify", outcome=decision)
+    failures = pa.concat_tables([failures, outcome.failures])
+    summary: dict[str, Any] = {
+        "catalogue": path,
+        "run_id": run_id if newer.record.run_id == run_id else None,  # None: nothing new
+        "version": newer.version,
+        "annotations": len(annotations),
+        "known_already": outcome.known_already,
+        "decisions": outcome.decisions,
+        "failed": len(failures),
+        "events": len(outcome.events),
+        "species": {name: dataclasses.asdict(one) for name, one in outcome.species.items()},
+        "stage_seconds": {
+            "read": round(reading, 2),
+            "embed": embedded.seconds,
+            **stage_seconds(outcome, updating),
+        },
+        "seconds": round(time.perf_counter() - started, 2),
+    }
+    store.write_table(store.join(config.out, outputs.FAILURES), failures)
+    outputs.write_summary(config, "embed", embedded)
+    outputs.write_summary(config, "identify", summary)
+    close(newer, outcome, run_id, failed=len(failures))
+    say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
+    check_failures(failures, len(annotations), config.max_failures)
+
+
+def below_catalogue(config: Config, run_id: str) -> Config:
+    """The configuration of a run: embeddings and, unless --out says otherwise, its log go into C.
+
+    Raises:
+        InputError: no catalogue was named.
+    """
+    path = catalogue_place(config.identify.catalogue)
+    out = config.out if "out" in config.model_fields_set else store.join(path, "runs", run_id)
+    return config.model_copy(
+        update={
+            "identify": config.identify.model_copy(update={"catalogue": path}),
+            "out": out,
+            "store": store.join(path, "embeddings"),
+        }
+    )
+
+
+def read_upload(config: Config) -> pa.Table:
+    """The annotations (schema.ANNOTATIONS) of the configured sources; none without sources."""
+    if not config.input:
+        return schema.ANNOTATIONS.empty_table()
+    return read_sources(config)[0]
+
+
+def embed_pending(
+    config: Config, embed: EmbedStage, catalogue: Catalogue, pending: pa.Table
+) -> tuple[EmbedSummary, pa.Table]:
+    """Embed what is new, as the catalogue's species are embedded; the summary, and failures."""
+    if not len(pending):
+        return EmbedSummary(), schema.FAILURES.empty_table()
+    expected = {name: own.recipe for name, own in read_rules(catalogue).items()}
+    summary, failures = embed(config, pending, expected)
+    say(embedded_in_words(summary))
+    return summary, failures
+
+
+def embedded_in_words(summary: EmbedSummary) -> str:
+    """The embedding stage's line in the log."""
+    return (
+        f"embed: {summary.annotations:,} images read, {summary.embedded:,} embedded and written, "
+        f"{summary.reused:,} skipped as they were embedded already, {summary.failed:,} failed "
+        f"({summary.seconds:.1f} s)"
+    )
+
+
+def without(annotations: pa.Table, failures: pa.Table) -> pa.Table:
+    """The annotations that did not fail."""
+    failed = pc.is_in(annotations["annotation_id"], failures["annotation_id"].combine_chunks())
+    return annotations.filter(pc.invert(failed))
+
+
+def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -> None:
+    """Say what came out: a table, a row a species, and what happened to individuals, in words."""
+    warn_left_out(outcome.failures)
+    if catalogue.record.run_id != run_id:
+        say(
+            f"nothing new: {catalogue.path} has these {outcome.known_already:,} images and all "
+            "decisions already"
+        )
+        return
+    console.print(closing_table(outcome, failed))
+    pictures = picture_names(catalogue, outcome.events)
+    told = [in_words(event, pictures) for event in remarkable(outcome.events.to_pylist())]
+    for sentence in told[:EVENTS_SHOWN]:
+        say(f"  {sentence}")
+    if len(told) > EVENTS_SHOWN:
+        say(f"  … and {len(told) - EVENTS_SHOWN} more: reid history --catalogue {catalogue.path}")
+    say(
+        f"commit: version {catalogue.version} of {catalogue.path}; to take it back: "
+        f"reid undo {run_id} --catalogue {catalogue.path}"
+    )
+    print(run_id)  # noqa: T201  the one line for a pipe
+
+
+def stage_seconds(outcome: Outcome, updating: float) -> dict[str, float]:
+    """Seconds of the stages behind the embedding, as written to summary.json.
+
+    Args:
+        outcome: of the last round.
+        updating: seconds that all rounds took; what was not search and decision was the commit.
+    """
+    search = sum(one.search_seconds for one in outcome.species.values())
+    decide = sum(one.decide_seconds for one in outcome.species.values())
+    told = {"search": search, "decide": decide, "commit": updating - search - decide}
+    return {stage: round(seconds, 2) for stage, seconds in told.items()}
+
+
+def warn_left_out(failures: pa.Table) -> None:
+    """Say that images were left out, and why the first was."""
+    if len(failures):
+        say(
+            f"warning: {len(failures)} images were left out; the first: "
+            f"{failures['image_path'][0]}: {failures['error'][0]}"
+        )
+
+
+def closing_table(outcome: Outcome, failed: int) -> Table:
+    """What a run found, a row a species."""
+    table = Table(
+        title="New images",
+        caption=f"{outcome.known_already:,} images were known already, {failed:,} failed",
+    )
+    columns = (
+        "species", "known individual", "new individual", "unsure", "images in all",
+        "individuals", "merged", "split",
+    )  # fmt: skip
+    for name in columns:
+        table.add_column(name, justify="left" if name == "species" else "right")
+    for species, one in outcome.species.items():
+        table.add_row(
+            species,
+            f"{one.known:,}",
+            f"{one.new:,}",
+            f"{one.unsure:,}",
+            f"{one.images:,}",
+            f"{one.individuals_before:,} → {one.individuals:,}",
+            f"{one.merges:,}",
+            f"{one.splits:,}",
+        )
+    return table
+
+
+def _read_constraints(config: Config) -> pa.Table | None:
+    files = config.identify.constraints
+    if not files:
+        return None
+    decisions = pa.concat_tables([read_decisions(file) for file in files])
+    say(f"decisions: {len(decisions):,} read from {', '.join(files)}")
+    return decisions
+
+
+def _pending(catalogue: Catalogue, annotations: pa.Table) -> pa.Table:
+    """The annotations that the catalogue does not know."""
+    began = time.perf_counter()
+    ids = catalogue.rows(["annotation_id"])["annotation_id"]
+    pending = annotations.filter(
+        pc.invert(pc.is_in(annotations["annotation_id"], ids.combine_chunks()))
+    )
+    say(
+        f"catalogue: version {catalogue.version}, {len(ids):,} images; {len(pending):,} of the "
+        f"{len(annotations):,} are new ({time.perf_counter() - began:.1f} s)"
+    )
+    return pending
+
+
+def _species(annotations: pa.Table) -> list[str]:
+    return sorted(pc.unique(annotations["species"]).to_pylist())

@@ -1,0 +1,130 @@
+"""`reid review`: the pairs most worth a look, as one page on which a person decides."""
+
+import io
+import shlex
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from PIL import Image
+
+from jobs.catalogue.admin import catalogue_place
+from jobs.common.console import progress, say
+from jobs.common.pictures import crops
+from reid import store
+from reid.catalogue import Catalogue, open_catalogue, read_graph, read_rules
+from reid.config import Config
+from reid.errors import InputError
+from reid.review import Question, Written, best_questions, questions, shown_ids, write_review
+from reid.review.page import LARGE_PX
+
+COLUMNS = (
+    "annotation_id", "image_path", "root", "bbox", "identity", "encounter_id", "viewpoint",
+    "timestamp", "location_id",
+)  # fmt: skip
+
+
+def review(config: Config, out: str, *, species: str | None = None, limit: int = 200) -> None:
+    """Write the page, or say that there is nothing to ask.
+
+    Args:
+        config: the resolved configuration, with the catalogue.
+        out: the page, .html.
+        species: to ask about; by default all.
+        limit: pairs at most.
+
+    Raises:
+        InputError: there is no such catalogue or species, or a page in so few bytes is not possible.
+        StorageError: storage failed.
+    """
+    started = time.perf_counter()
+    path = catalogue_place(config.identify.catalogue)
+    catalogue = open_catalogue(path)
+    asked = _ask(catalogue, species, limit)
+    if not asked:
+        about = f" about {species}" if species else ""
+        say(
+            f"nothing to review{about}: no pair in version {catalogue.version} of {path} is in doubt "
+            "that nobody has judged. No page was written"
+        )
+        return
+    stream = io.BytesIO()
+    written = _write(config, catalogue, asked, stream, _command(path))
+    store.write_bytes(out, stream.getvalue())
+    kinds = Counter(one.kind for one in asked[: written.questions])
+    said = ", ".join(
+        f"{kinds[kind]:,} {words[kinds[kind] > 1]}" for kind, words in _KINDS.items() if kinds[kind]
+    )
+    say(
+        f"review: {written.questions:,} pair{'s' if written.questions > 1 else ''} ({said}) with {written.pictures:,} pictures, "
+        f"{written.bytes / 1e6:.1f} MB ({time.perf_counter() - started:.1f} s)"
+    )
+    for sentence in written.left_out:
+        say(f"note: left out: {sentence}")
+    say("Open the page in a browser, decide, press Download; then: " + _command(path))
+    print(out)  # noqa: T201  the one line for a pipe
+
+
+_KINDS = {
+    "new": ("single image near somebody", "single images near somebody"),
+    "near": ("pair of individuals near each other", "pairs of individuals near each other"),
+    "bridge": ("weak bridge", "weak bridges"),
+    "margin": ("link with a low margin", "links with a low margin"),
+}
+
+
+def _ask(catalogue: Catalogue, species: str | None, limit: int) -> list[Question]:
+    known = sorted(read_rules(catalogue))
+    if species is not None and species not in known:
+        raise InputError(
+            f"--species {species}: {catalogue.path} has no such species; known: "
+            f"{', '.join(known) or 'none yet'}"
+        )
+    names = known if species is None else [species]
+    decisions = catalogue.decisions()
+    asked: list[Question] = []
+    with progress("pairs worth a look", len(names), "species") as advance:
+        for name in names:
+            asked += questions(read_graph(catalogue, name), decisions, limit=limit)
+            advance(1, name)
+    return best_questions(asked, limit)
+
+
+def _write(
+    config: Config,
+    catalogue: Catalogue,
+    asked: Sequence[Question],
+    stream: io.BytesIO,
+    command: str,
+) -> Written:
+    ids = shown_ids(asked)
+    rows = catalogue.rows(COLUMNS, sorted({one.species for one in asked})).to_pandas()
+    rows = rows.set_index("annotation_id").loc[ids]
+    read = crops(config.images, rows, LARGE_PX[0] // 2)
+    places = {one: place for place, one in enumerate(ids)}
+    lock, seen = threading.Lock(), set[str]()
+    with progress("pictures", len(ids), "pictures") as advance:
+
+        def picture(annotation_id: str) -> Image.Image:
+            with lock:
+                if annotation_id not in seen:  # the first few are read twice
+                    seen.add(annotation_id)
+                    advance(1)
+            return read(places[annotation_id])
+
+        return write_review(
+            stream,
+            asked,
+            rows,
+            picture,
+            catalogue=catalogue.path,
+            version=catalogue.version,
+            key=f"{catalogue.path}@{catalogue.version}-{catalogue.record.token}",
+            command=command,
+            budget_bytes=int(config.report.max_megabytes * 1e6),
+        )
+
+
+def _command(path: str) -> str:
+    return f"reid identify --catalogue {shlex.quote(path)} --constraints constraints.csv"

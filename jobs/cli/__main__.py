@@ -1,5 +1,0 @@
-"""`python -m jobs.cli` is `reid`."""
-
-from jobs.cli import main
-
-main()

@@ -1,0 +1,1 @@
+"""Embeddings → individuals, figures and the report."""

@@ -1,0 +1,297 @@
+"""Embeddings → individuals, species by species."""
+
+import csv
+import io
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from jobs.cluster.groups import Group
+from jobs.common import outputs
+from jobs.common.console import say
+from jobs.common.counters import count
+from jobs.neighbours.block_pairs import distributed_radius_graph, stream_distributed_edges
+from jobs.neighbours.placement import search_device, tasks_on_gpu, wants_tasks
+from reid import cluster as clustering
+from reid import metrics, schema, store
+from reid.config import Cluster, Config
+from reid.errors import InputError
+from reid.individuals import (
+    Edges,
+    EdgeSource,
+    Individuals,
+    Threshold,
+    can_tune,
+    find_individuals,
+    find_threshold,
+)
+
+SPILL = "edges-waiting"  # folder below the output, gone when a run ends
+RETRIEVAL_ROWS = 10_000  # each is compared with all; beyond it takes longer than the clustering
+
+
+@dataclass
+class ClusterSummary:
+    """Counts of the clustering stage, as written to summary.json."""
+
+    images: int = 0
+    individuals: int = 0
+    singletons: int = 0
+    seconds: float = 0.0
+    species: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
+    """Cluster every species and write clusters.parquet, identities.csv and tuning.json."""
+    started = time.perf_counter()
+    found: dict[str, Individuals] = {}
+
+    # Species with labels first: their thresholds may have to serve the others.
+    def lends_late(group: Group) -> tuple[bool, bool, str]:
+        lender = group.species == config.cluster.fallback_species
+        return not can_tune(group.identities), not lender, group.species
+
+    for group in sorted(groups, key=lends_late):
+        began = time.perf_counter()
+        found[group.species] = cluster_group(
+            config, group, {name: one.threshold for name, one in found.items()}
+        )
+        _say_found(group, found[group.species], time.perf_counter() - began)
+    summary = ClusterSummary()
+    labels: list[list[str]] = []
+    for group in groups:
+        one = found[group.species]
+        labels.append(cluster_labels(group.species, one.labels))
+        sizes = Counter(labels[-1])
+        single = sum(1 for size in sizes.values() if size == 1)
+        warnings = [f"{group.species}: {text}" for text in one.warnings]
+        summary.images += len(group.rows)
+        summary.individuals += len(sizes)
+        summary.singletons += single
+        summary.warnings += warnings
+        summary.species[group.species] = {
+            "images": len(group.rows),
+            "individuals": len(sizes),
+            "singletons": single,
+            "largest": max(sizes.values()),
+            "eps": one.threshold.eps,
+            "eps_source": one.threshold.source,
+            "scores": _scores(group, one.labels),
+        }
+    _write_clusters(config, groups, found, labels)
+    _write_tuning(config, groups, found)
+    summary.seconds = round(time.perf_counter() - started, 2)
+    count(config, "images", summary.images, stage="cluster", outcome="clustered")
+    count(config, "seconds", summary.seconds, stage="cluster")
+    return summary
+
+
+def cluster_labels(species: str, labels: np.ndarray) -> list[str]:
+    """`cluster_<species>_<n>` for each row; a noise row gets a number of its own, after the clusters."""
+    name = re.sub(r"\s+", "_", species.strip())
+    return [f"cluster_{name}_{number}" for number in clustering.noise_to_singletons(labels)]
+
+
+def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) -> Individuals:
+    """The individuals of one species; `others` are thresholds that may have to serve it."""
+    settings = config.cluster
+    eps = settings.per_species_eps.get(
+        group.species, None if settings.eps == "auto" else settings.eps
+    )
+    device = search_device(settings.device)
+    source = _distributed(config) if wants_tasks(config) else None
+    collapsed = None
+    if settings.collapse_duplicates or settings.near_duplicate_distance is not None:
+        hashes = group.content_hashes if settings.collapse_duplicates else None
+        if settings.collapse_duplicates and hashes is None:
+            raise InputError(
+                "cluster.collapse_duplicates: these embeddings have no column `content_hash`; leave it out, "
+                "or give cluster.near_duplicate_distance"
+            )
+        collapsed = clustering.collapse(
+            group.vectors,
+            None if hashes is None else list(hashes),
+            settings.near_duplicate_distance,
+            device=device,
+        )
+    try:
+        threshold = find_threshold(
+            group.vectors,
+            group.identities,
+            method=settings.method,
+            eps=eps,
+            fallback=_fallback(settings, group, others) if eps is None else None,
+            rerank=config.rerank.mode,
+            k1=config.rerank.k1,
+            jaccard_weight=config.rerank.jaccard_weight,
+            min_samples=settings.min_samples,
+            criterion=settings.criterion,
+            max_eps=None if settings.max_eps == "auto" else settings.max_eps,
+            images_per_individual=settings.images_per_individual,
+            seed=config.seed,
+            edges=source,
+            collapsed=collapsed,
+            device=device,
+        )
+        return find_individuals(
+            group.vectors,
+            threshold,
+            min_samples=settings.min_samples,
+            n_clusters=settings.n_clusters,
+            jaccard_weight=config.rerank.jaccard_weight,
+            seed=config.seed,
+            edges=source,
+            collapsed=collapsed,
+            near_duplicates=settings.near_duplicate_distance is not None,
+            backend=settings.backend,
+            device=device,
+            memory_bytes=int(settings.memory_gb * 2**30),
+        )
+    except InputError as error:
+        raise InputError(f"species {group.species}: {error}") from error
+
+
+def _fallback(settings: Cluster, group: Group, others: dict[str, Threshold]) -> Threshold | None:
+    name = settings.fallback_species
+    if name is None or name == group.species or can_tune(group.identities):
+        return None
+    if settings.method in ("hdbscan", "kmeans"):  # no threshold to lend
+        return None
+    if name not in others or others[name].eps is None:
+        raise InputError(
+            f"cluster.fallback_species: {name} has no threshold to lend; species with one: "
+            f"{', '.join(others) or 'none'}"
+        )
+    note = f"no labels for {group.species}; tuned on {name} instead"
+    return replace(others[name], source="fallback", note=note, at_edge=None)
+
+
+def _distributed(config: Config) -> EdgeSource:
+    """Edges by Ray tasks; needs a Ray session."""
+    settings = config.cluster
+    options: dict[str, Any] = {
+        "backend": "auto" if settings.backend == "cuml" else settings.backend,
+        "num_gpus_per_task": 1 if tasks_on_gpu(config) else 0,
+    }
+
+    def edges(vectors: np.ndarray, radius: float) -> Iterator[Edges]:
+        if settings.min_samples <= 2:
+            # A block pair's forest says all that its edges do, in less to carry.
+            forest = partial(clustering.minimum_forest, len(vectors))
+            yield from stream_distributed_edges(vectors, radius, reduce=forest, **options)
+            return
+        graph = distributed_radius_graph(
+            vectors,
+            radius,
+            spill_bytes=int(settings.memory_gb * 2**30),
+            spill_dir=store.join(config.out, SPILL),
+            **options,
+        )
+        yield graph.edges, graph.distances
+
+    return edges
+
+
+def _say_found(group: Group, one: Individuals, seconds: float) -> None:
+    eps = (
+        ""
+        if one.threshold.eps is None
+        else f"threshold {one.threshold.eps:.3f}: {one.threshold.note}"
+    )
+    count = len(np.unique(clustering.noise_to_singletons(one.labels)))
+    say(
+        f"cluster: {group.species}: {len(group.rows):,} images, {count:,} individuals ({seconds:.1f} s); {eps}"
+    )
+
+
+def _scores(group: Group, labels: np.ndarray) -> dict[str, float]:
+    """Agreement with the known identities, on the rows that have one; empty where they say little."""
+    if not can_tune(group.identities):
+        return {}
+    agreed = metrics.agreement(labels, group.identities)
+    scores = {"ari": agreed.ari, "ami": agreed.ami, "pairwise_f1": agreed.pairwise_f1}
+    if len(labels) <= RETRIEVAL_ROWS:
+        found = metrics.retrieval(group.vectors, group.identities)
+        scores |= {"map": found.mean_average_precision, "top_1": found.top_1}
+    return scores
+
+
+def _write_clusters(
+    config: Config, groups: Sequence[Group], found: dict[str, Individuals], labels: list[list[str]]
+) -> None:
+    parts = [schema.CLUSTERS.empty_table()]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        [
+            "image_path",
+            "annotation_id",
+            "image_id",
+            "species",
+            "cluster_label",
+            "identity",
+            "nearest_image",
+            "nearest_distance",
+        ]
+    )
+    for group, names in zip(groups, labels, strict=True):
+        one = found[group.species]
+        ids = group.rows["annotation_id"].to_pylist()
+        paths = group.rows["image_path"].to_pylist()
+        alone = one.nearest < 0
+        nearest = [None if lost else ids[i] for i, lost in zip(one.nearest, alone, strict=True)]
+        parts.append(
+            pa.Table.from_arrays(
+                [
+                    pa.array(ids, pa.string()),
+                    pa.array([group.species] * len(ids), pa.string()),
+                    pa.array(one.labels, pa.int64()),
+                    pa.array(names, pa.string()),
+                    pa.array(nearest, pa.string()),
+                    pa.array(one.nearest_distance, pa.float32(), mask=alone),
+                ],
+                schema=schema.CLUSTERS,
+            )
+        )
+        for i, (image_id, identity) in enumerate(
+            zip(group.rows["image_id"].to_pylist(), group.rows["identity"].to_pylist(), strict=True)
+        ):
+            near = (
+                ("", "") if alone[i] else (paths[one.nearest[i]], f"{one.nearest_distance[i]:.6f}")
+            )
+            writer.writerow([paths[i], ids[i], image_id, group.species, names[i], identity, *near])
+    store.write_table(store.join(config.out, outputs.CLUSTERS), pa.concat_tables(parts))
+    store.write_text(store.join(config.out, outputs.IDENTITIES), text.getvalue())
+
+
+def _write_tuning(config: Config, groups: Sequence[Group], found: dict[str, Individuals]) -> None:
+    tuning = {}
+    for group in groups:
+        one = found[group.species].threshold
+        tuning[group.species] = {
+            "eps": one.eps,
+            "source": one.source,
+            "note": one.note,
+            "method": one.method,
+            "min_samples": config.cluster.min_samples,
+            "k1": one.k1,
+            "criterion": one.criterion,
+            "score": one.score,
+            "held_out_mean": one.held_out[0] if one.held_out else None,
+            "held_out_spread": one.held_out[1] if one.held_out else None,
+            "interval": one.interval,
+            "tried": list(one.tried),
+            "notes": found[group.species].notes,
+            "warnings": found[group.species].warnings,
+            "backend": found[group.species].backend,
+            "curve": {"thresholds": list(one.thresholds), "scores": list(one.scores)},
+        }
+    store.write_json(store.join(config.out, outputs.TUNING), tuning)

@@ -1,0 +1,164 @@
+"""Embeddings and clusters against known identities → a table, evaluation.json and the report."""
+
+import time
+
+import numpy as np
+import pyarrow as pa
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Column, Table
+from rich.text import Text
+
+from jobs.cluster.clustering import cluster_group
+from jobs.cluster.groups import Group, read_embedding_file, read_groups
+from jobs.cluster.labels import encounters, relabel, timestamps
+from jobs.common import outputs
+from jobs.common.console import LOG_WIDTH, say
+from reid import metrics, store
+from reid.config import Config
+from reid.errors import InputError
+
+INDENT = (0, 0, 0, 2)  # of what belongs to a species
+
+
+def evaluate(
+    config: Config, embeddings: str | None = None, labels: str | None = None
+) -> dict[str, metrics.Evaluation]:
+    """Score what an output folder, or anybody's file of embeddings, holds; write evaluation.json.
+
+    Args:
+        config: the resolved configuration.
+        embeddings: a file of anybody's, clustered here to score that too; None: the embeddings,
+            and the clusters if there are any, of the output folder.
+        labels: a table of identities instead of those that came with the images.
+
+    Returns:
+        An evaluation of each species that has labels.
+
+    Raises:
+        InputError: no species has labels enough, or the labels do not belong to these images.
+    """
+    started = time.perf_counter()
+    groups = (
+        read_groups(config.out)
+        if embeddings is None
+        else read_embedding_file(embeddings, config.species)
+    )
+    notes: list[str] = []
+    if labels is not None:
+        groups, notes = relabel(groups, labels)
+    for note in notes:
+        say(f"note: {note}")
+    found: dict[str, metrics.Evaluation] = {}
+    left_out: dict[str, str] = {}
+    for group in groups:
+        try:
+            found[group.species] = _evaluate(config, group, stored=embeddings is None)
+        except InputError as error:
+            left_out[group.species] = str(error)
+    if not found:
+        raise InputError("; ".join(f"{name}: {reason}" for name, reason in left_out.items()))
+    for name, reason in left_out.items():
+        say(f"note: {name} is left out: {reason}")
+    result = {
+        "embeddings": embeddings or config.out,
+        "labels": labels,
+        "species": {name: one.as_dict() for name, one in found.items()},
+        "left_out": left_out,
+        "notes": notes,
+        "seed": config.seed,
+        "versions": outputs.versions(),
+    }
+    path = store.join(config.out, outputs.EVALUATION)
+    store.write_json(path, result)
+    seconds = round(time.perf_counter() - started, 2)
+    if embeddings is None:
+        outputs.write_summary(config, "evaluate", {**result, "seconds": seconds})
+    show(found)
+    say(f"evaluate: {seconds:.1f} s; {path}")
+    return found
+
+
+def _evaluate(config: Config, group: Group, *, stored: bool) -> metrics.Evaluation:
+    labels, source = _stored_clusters(config, group) if stored else _own_clusters(config, group)
+    return metrics.evaluate(
+        group.vectors,
+        group.identities,
+        encounters=encounters(group),
+        timestamps=timestamps(group),
+        clusters=labels,
+        clusters_from=source,
+        seed=config.seed,
+    )
+
+
+def _stored_clusters(config: Config, group: Group) -> tuple[np.ndarray | None, str]:
+    """The clusters of the output folder, and where they come from; None before `reid cluster`."""
+    if not store.exists(store.join(config.out, outputs.CLUSTERS)):
+        say(f"note: {config.out} is not clustered yet; `reid cluster` does it")
+        return None, ""
+    table = outputs.read_stage(config.out, outputs.CLUSTERS, "cluster")
+    number = {name: i for i, name in enumerate(table["annotation_id"].to_pylist())}
+    ids = group.rows["annotation_id"].to_pylist()
+    lost = [name for name in ids if name not in number]
+    if lost:
+        raise InputError(
+            f"{len(lost):,} of {len(ids):,} images are not in {outputs.CLUSTERS} (for example {lost[0]}); "
+            "run `reid cluster` again"
+        )
+    rows = pa.array([number[name] for name in ids])
+    tuning = store.read_json(store.join(config.out, outputs.TUNING))[group.species]
+    return table["cluster"].take(rows).to_numpy(), _source(tuning["eps"], tuning["note"])
+
+
+def _own_clusters(config: Config, group: Group) -> tuple[np.ndarray, str]:
+    one = cluster_group(config, group, {})
+    return one.labels, _source(one.threshold.eps, one.threshold.note)
+
+
+def _source(eps: float | None, note: str) -> str:
+    return note if eps is None else f"threshold {eps:.3f}: {note}"
+
+
+def show(found: dict[str, metrics.Evaluation]) -> None:
+    """Print the evaluation of each species to stdout."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
+    for species, one in found.items():
+        console.print()
+        console.print(
+            f"[bold]{escape(species)}[/bold]: {one.images:,} images, {one.labelled:,} of them labelled, "
+            f"{one.individuals:,} individuals"
+        )
+        for part in one.parts.values():
+            console.print()
+            console.print(Padding(f"[bold]{part.title}[/bold]", INDENT, expand=False))
+            console.print(Padding(Text(part.how, style="dim"), INDENT, expand=False))
+            console.print(Padding(_figure_table(part), INDENT, expand=False))
+        for note in one.notes:
+            console.print()
+            console.print(Padding(Text(f"Note: {note}."), INDENT, expand=False))
+    console.print()
+    console.print(
+        "In brackets: 95 % intervals, bootstrap over individuals. 1 is perfect; an ARI or AMI of 0 is no "
+        "better than chance.",
+        style="dim",
+    )
+
+
+def _figure_table(part: metrics.Part) -> Table:
+    table = Table(
+        Column(min_width=max(len(name) for name, _ in metrics.NAMES.values())),
+        Column(justify="right"),
+        Column(min_width=len("(0.000 – 0.000)")),
+        Column(style="dim"),
+        box=None,
+        show_header=False,
+        pad_edge=False,
+    )
+    for figure in part.figures.values():
+        spread = "" if figure.low is None else f"({figure.low:.3f} – {figure.high:.3f})"
+        table.add_row(figure.name, f"{figure.value:.3f}", spread, figure.meaning)
+    return table

@@ -1,0 +1,112 @@
+"""Tables of an output folder → report.html."""
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jobs.cluster.groups import Group, read_groups
+from jobs.common import outputs
+from jobs.common.pictures import crops
+from reid import store
+from reid.config import Config, dump_config
+from reid.metrics import Evaluation
+from reid.report import ReportData, TuningCurve, write_report
+
+THUMBNAIL_PIXELS = 256  # decoded at least this large; the report makes them smaller
+
+
+def report(config: Config) -> dict[str, Any]:
+    """Write report.html from what earlier stages wrote.
+
+    Args:
+        config: the resolved configuration.
+
+    Returns:
+        What was written and what was left out.
+
+    Raises:
+        InputError: an earlier stage has not run.
+    """
+    groups = read_groups(config.out)
+    clusters = outputs.read_stage(config.out, outputs.CLUSTERS, "cluster").to_pandas()
+    rows = pd.concat([group.rows.to_pandas() for group in groups], ignore_index=True)
+    annotations = rows.merge(
+        clusters.drop(columns="species"), on="annotation_id", how="left", validate="one_to_one"
+    )
+    summary = outputs.read_summary(config.out)
+    stream = io.BytesIO()
+    data = ReportData(
+        title="Which images show the same individual?",
+        annotations=annotations,
+        embeddings=_vectors(groups) if config.report.map else None,
+        thumbnail=crops(config.images, rows, THUMBNAIL_PIXELS // 2),
+        counts=_counts(summary),
+        stage_seconds={
+            stage: summary[stage]["seconds"] for stage in ("embed", "cluster") if stage in summary
+        },
+        tuning=_curves(store.read_json(store.join(config.out, outputs.TUNING))),
+        scores=_species_scores(summary),
+        evaluation=_evaluations(summary),
+        failures=outputs.read_failures(config.out).to_pandas(),
+        warnings=summary.get("cluster", {}).get("warnings", []),
+        config_yaml=dump_config(config),
+        versions=outputs.versions(),
+        seed=config.seed,
+    )
+    written = write_report(stream, data, budget_bytes=int(config.report.max_megabytes * 1e6))
+    store.write_bytes(store.join(config.out, outputs.REPORT), stream.getvalue())
+    return dict(written)
+
+
+def _vectors(groups: Sequence[Group]) -> np.ndarray | dict[str, np.ndarray]:
+    """One array where all species have the same recipe, so that one map can show them together."""
+    if len({group.folder for group in groups}) == 1:
+        return np.concatenate([group.vectors for group in groups])
+    return {group.species: group.vectors for group in groups}
+
+
+def _counts(summary: Mapping[str, Any]) -> dict[str, int | float | str]:
+    embed, cluster = summary.get("embed", {}), summary.get("cluster", {})
+    return {
+        "images": embed.get("annotations", 0),
+        "failures": embed.get("failed", 0),
+        "individuals": cluster.get("individuals", 0),
+        "seen once": cluster.get("singletons", 0),
+    }
+
+
+def _species_scores(summary: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Scores against the truth where it is known, otherwise against the labels."""
+    truth = summary.get("truth", {}).get("species", {})
+    if not truth and "evaluate" in summary:  # says the same, with more care
+        return {}
+    found = {
+        name: values["scores"]
+        for name, values in summary.get("cluster", {}).get("species", {}).items()
+    }
+    scores: dict[str, dict[str, float]] = truth or found
+    return {name: values for name, values in scores.items() if values}
+
+
+def _evaluations(summary: Mapping[str, Any]) -> dict[str, Evaluation]:
+    """What `reid evaluate` found since the clusters were made; empty where it was not asked."""
+    stored = summary.get("evaluate", {}).get("species", {})
+    return {species: Evaluation.from_dict(one) for species, one in stored.items()}
+
+
+def _curves(tuning: Mapping[str, Any]) -> list[TuningCurve]:
+    return [
+        TuningCurve(
+            species=species,
+            eps=one["eps"],
+            criterion=one["criterion"],
+            thresholds=np.asarray(one["curve"]["thresholds"]),
+            scores=np.asarray(one["curve"]["scores"]),
+            note=one["note"],
+        )
+        for species, one in tuning.items()
+        if one["eps"] is not None
+    ]

@@ -1,0 +1,60 @@
+"""What the embedding stage tells those who asked for it.
+
+Every pipeline begins with embedded images and none imports another, so the stage comes to them as an
+argument (`EmbedStage`); `jobs/run.py` passes it on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reid.config import Config
+from reid.errors import TooManyFailuresError
+
+
+@dataclass
+class EmbedSummary:
+    """Counts and seconds of the embedding stage, as written to summary.json."""
+
+    annotations: int = 0
+    labelled: int = 0  # of the annotations: with a known identity
+    notes: list[str] = field(
+        default_factory=list
+    )  # what the sources hold that was left out, and such
+    reading_seconds: float = 0.0  # for the annotations, before the stage's own seconds
+    embedded: int = 0
+    reused: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    images_per_second: float | None = None
+    recipes: dict[str, str] = field(default_factory=dict)  # species → recipe
+    folders: dict[str, str] = field(default_factory=dict)  # species → where its embeddings are
+    runtimes: list[str] = field(default_factory=list)
+
+
+class EmbedStage(Protocol):
+    """`jobs.embed.embed_driver.embed`, or what stands for it in a test."""
+
+    def __call__(
+        self, config: Config, annotations: pa.Table, expected: Mapping[str, str] | None = None
+    ) -> tuple[EmbedSummary, pa.Table]:
+        """Embed what the store lacks; the summary, and the failures (schema.FAILURES)."""
+
+
+def check_failures(failures: pa.Table, annotations: int, most: float) -> None:
+    """Stop a run in which too many images failed, after everything else was written.
+
+    Raises:
+        TooManyFailuresError: more than the share `most` of the annotations failed.
+    """
+    if len(failures) > most * annotations:
+        reasons = pc.value_counts(failures["stage"]).to_pylist()
+        counts = ", ".join(f"{row['counts']} at {row['values']}" for row in reasons)
+        raise TooManyFailuresError(
+            f"{len(failures)} of {annotations} images failed ({counts}), over the limit of {most:.0%} "
+            f"(--max-failures); first: {failures['image_path'][0]}: {failures['error'][0]}. "
+            "Everything else is stored; failures.parquet has every reason"
+        )

@@ -1,0 +1,88 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from jobs.common.console import say
+from reid.errors import StorageError
+
+STDERR = 2  # file descriptor
+OBJECT_STORE_BYTES = 1 << 30  # paths and edges travel through it, pixels and embeddings do not
+
+
+def cluster_address(address: str | None) -> str | None:
+    """The cluster that jobs join: `address`, or RAY_ADDRESS; None where Ray starts on this machine."""
+    return address or os.environ.get("RAY_ADDRESS") or None
+
+
+def joins_cluster(address: str | None) -> bool:
+    """True if jobs run on a cluster that is there already, whose size may change as they run."""
+    return cluster_address(address) is not None
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[None]:
+    """Ray for the time of a job: an outer session is used as it is, otherwise one is opened.
+
+    Args:
+        address: a cluster's address; None takes RAY_ADDRESS, or starts Ray on this machine.
+
+    Raises:
+        StorageError: the cluster cannot be reached.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    joining = cluster_address(address)
+    started = time.perf_counter()
+    # That local clusters ask for a token is no news to somebody who runs a job on one machine.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    try:
+        if joining:
+            ray.init(address=joining, log_to_driver=False, logging_level=logging.WARNING)
+        else:
+            # Ray warns, as an error, of how Ray Data starts its actors (ray issue 53727); what goes
+            # wrong reaches us as exceptions.
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+            with _silent_stderr():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.WARNING,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                )
+    except Exception as error:  # Ray raises a bare one where a node does not come up in time
+        raise StorageError(
+            f"Ray: cannot {'join ' + joining if joining else 'start on this machine'}: {error}"
+        ) from error
+    resources = ray.cluster_resources()
+    say(
+        f"Ray: {'joined ' + joining if joining else 'this machine'}, "
+        f"{resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs "
+        f"({time.perf_counter() - started:.0f} s)"
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what native code prints to stderr: Ray's core says that its log level was set."""
+    sys.stderr.flush()
+    kept = os.dup(STDERR)
+    try:
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), STDERR)
+        yield
+    finally:
+        os.dup2(kept, STDERR)
+        os.close(kept)

@@ -1,0 +1,1 @@
+"""Annotations → embeddings: the driver, and the actor that reads, decodes and embeds."""

@@ -1,0 +1,321 @@
+"""Annotations → embeddings: Ray Data hands shards of rows to model actors, which write Parquet.
+
+This is the driver's side; `embed_worker.py` is the actor's. Ray carries shard numbers and counts. An
+actor reads the rows of its shard, opens the images, embeds them and writes one part file, so that
+neither pixels nor embeddings travel, memory does not grow with the number of images, and a shard that
+is repeated after a crash replaces itself.
+"""
+
+import logging
+import time
+import uuid
+from collections.abc import Container, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.data
+from ray.data import ActorPoolStrategy
+
+from jobs.common import outputs
+from jobs.common.console import progress, say
+from jobs.common.counters import count
+from jobs.common.embedded import EmbedSummary
+from jobs.common.session import joins_cluster
+from jobs.embed.embed_worker import EmbedTask, EmbedWorker
+from reid import embeddings, schema, store
+from reid.config import Config, Route
+from reid.embedder import Embedder, Recipe
+from reid.embedder.device_decode import check_device
+from reid.errors import InputError, ReidError, StorageError
+from reid.models import load_model
+
+MOST_CPUS_PER_WORKER = 4  # beyond a few cores two actors do more than one
+SHARD_ROWS_RANGE = (32, 4096)
+SHARDS_PER_WORKER = 8  # enough that a slow one does not keep the others waiting at the end
+BLOCKS_AT_MOST = 2000
+DEAD_AFTER_SECONDS = 24 * 3600.0
+
+
+def embed(
+    config: Config, annotations: pa.Table, expected: Mapping[str, str] | None = None
+) -> tuple[EmbedSummary, pa.Table]:
+    """Embed every annotation that the store does not hold yet. Needs a Ray session.
+
+    Args:
+        config: the resolved configuration.
+        annotations: schema.ANNOTATIONS.
+        expected: species → recipe folder, where the embeddings must fit to earlier ones.
+
+    Returns:
+        The summary, and the failures (schema.FAILURES) among these annotations.
+
+    Raises:
+        InputError, StorageError: the models or the store cannot be used.
+    """
+    started = time.perf_counter()
+    summary = EmbedSummary(annotations=len(annotations))
+    failures = [schema.FAILURES.empty_table()]
+    busy = 0.0
+    for route, species in _routes(config, annotations):
+        rows = annotations.filter(pc.is_in(annotations["species"], pa.array(species, pa.string())))
+        task = _plan(config, route)
+        _check_expected(task, species, expected or {})
+        summary.recipes |= dict.fromkeys(species, task.recipe.folder)
+        summary.folders |= dict.fromkeys(species, task.folder)
+        changed, known = embeddings.drop_changed(task.folder, rows)
+        if changed:
+            say(
+                f"embed: {changed:,} images are no longer what was embedded under their names; again"
+            )
+        chunks = [chunk for ids in known.values() for chunk in ids.chunks]
+        stored = pa.chunked_array(chunks, pa.string())
+        pending = rows.filter(pc.invert(pc.is_in(rows["annotation_id"], stored)))
+        _forget_dead_runs(task.folder)
+        store.write_json(store.join(task.folder, "recipe.json"), _describe(task))
+        reused = len(rows) - len(pending)
+        if reused:
+            say(f"embed: {reused:,} of {len(rows):,} are in {task.recipe.folder} already")
+            count(config, "images", reused, stage="embed", outcome="reused")
+        failed = schema.FAILURES.empty_table()
+        if len(pending):
+            began = time.perf_counter()
+            try:
+                summary.runtimes += [
+                    r for r in _run(config, task, pending) if r not in summary.runtimes
+                ]
+                busy += time.perf_counter() - began
+                failed = _check_accounted(task, pending, known)
+            finally:
+                store.remove(task.work)
+        failures.append(failed)
+        summary.reused += reused
+        summary.embedded += len(pending) - len(failed)
+        summary.failed += len(failed)
+    summary.seconds = round(time.perf_counter() - started, 2)
+    summary.images_per_second = round(summary.embedded / busy, 1) if busy else None
+    count(config, "seconds", summary.seconds, stage="embed")
+    return summary, pa.concat_tables(failures)
+
+
+def _routes(config: Config, annotations: pa.Table) -> list[tuple[Route, list[str]]]:
+    """Species by what embeds them: those that share models and views share a pass."""
+    grouped: dict[str, tuple[Route, list[str]]] = {}
+    for species in sorted(pc.unique(annotations["species"]).to_pylist()):
+        route = config.embed.route(species)
+        grouped.setdefault(route.model_dump_json(), (route, []))[1].append(species)
+    return list(grouped.values())
+
+
+def _plan(config: Config, route: Route) -> EmbedTask:
+    """Load the models once here: to know their digests, and to fail before anything is started."""
+    if config.images.decode == "nvjpeg" and not _uses_gpu(config):
+        check_device("cpu")
+    names = tuple(route.model or ())
+    options = {
+        "trust_remote_code": config.embed.trust_remote_code,
+        "revision": config.embed.revision,
+    }
+    loaded = [load_model(name, **options) for name in names]  # type: ignore[arg-type]
+    weights = route.model_weights or [1.0] * len(names)
+    # An unusable view or weight is found here rather than in a worker.
+    Embedder(loaded, model_weights=weights, views=route.tta or (), runtime="torch")
+    recipe = Recipe(
+        models=tuple((model.name, model.digest) for model in loaded),
+        model_weights=tuple(weight / sum(weights) for weight in weights),
+        views=tuple(route.tta or ()),
+        precision=config.embed.precision,
+        decode=config.images.decode,
+        bbox_margin=config.images.bbox_margin,
+    )
+    folder = store.join(config.store_path, recipe.folder)
+    if not store.is_remote(folder):
+        folder = store.filesystem(folder)[1]  # workers have another working directory
+    run = f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
+    return EmbedTask(
+        models=names,
+        trust_remote_code=config.embed.trust_remote_code,
+        revision=config.embed.revision,
+        recipe=recipe,
+        folder=folder,
+        work=store.join(folder, f"work-{run}"),
+        device=config.embed.device,
+        runtime=config.embed.runtime,
+        batch_size=None if config.embed.batch_size == "auto" else config.embed.batch_size,
+        threads=_cpus_per_worker(config),
+        images=config.images,
+    )
+
+
+def _describe(task: EmbedTask) -> dict[str, Any]:
+    recipe = task.recipe
+    return {
+        "fingerprint": recipe.fingerprint,
+        "models": [{"name": name, "digest": digest} for name, digest in recipe.models],
+        "model_weights": list(recipe.model_weights),
+        "views": list(recipe.views),
+        "precision": recipe.precision,
+        "decode": recipe.decode,
+        "bbox_margin": recipe.bbox_margin,
+        "versions": outputs.versions(),
+    }
+
+
+def _check_expected(task: EmbedTask, species: list[str], expected: Mapping[str, str]) -> None:
+    for name in species:
+        recipe = expected.get(name, task.recipe.folder)
+        if recipe != task.recipe.folder:
+            raise InputError(
+                f"{name}: embeddings of the recipe {recipe} are wanted, these settings make "
+                f"{task.recipe.folder}; vectors of two recipes cannot be compared. Give embed.model, "
+                f"embed.tta and images as {store.join(task.folder.removesuffix(task.recipe.folder), recipe, 'recipe.json')} has them"
+            )
+
+
+def _cpus_per_worker(config: Config) -> int:
+    if config.embed.cpus_per_worker != "auto":
+        return config.embed.cpus_per_worker
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if _uses_gpu(config):
+        # A GPU is fed by every core that there is for it: decoding bounds all but large models.
+        shares = [node.get("CPU", 0) // node["GPU"] for node in nodes if node.get("GPU")]
+        return int(max(1, min(shares, default=MOST_CPUS_PER_WORKER)))
+    largest = max((node.get("CPU", 0) for node in nodes), default=1)
+    return int(max(1, min(MOST_CPUS_PER_WORKER, largest)))
+
+
+def _uses_gpu(config: Config) -> bool:
+    if config.embed.device == "auto":
+        return bool(ray.cluster_resources().get("GPU", 0))
+    return config.embed.device.startswith("cuda")
+
+
+def _check_fits(config: Config, task: EmbedTask, gpu: bool) -> None:
+    """Refuse what Ray would wait for without end. A cluster that was joined may still grow.
+
+    Raises:
+        InputError: this machine has no room for a single model actor.
+    """
+    if joins_cluster(config.address):
+        return
+    resources = ray.cluster_resources()
+    if gpu and not resources.get("GPU"):
+        raise InputError(
+            f"embed.device: {config.embed.device}, but Ray finds no GPU here; take cpu or auto, or "
+            "see `reid doctor`"
+        )
+    cpus = int(resources.get("CPU", 0))
+    if not gpu and task.threads > cpus:
+        raise InputError(
+            f"embed.cpus_per_worker: {task.threads} is more than this machine's {cpus} CPUs"
+        )
+
+
+def _forget_dead_runs(folder: str) -> None:
+    """Remove the work folders of runs that were killed; others may be at work here at this moment.
+
+    A run notes every shard that it begins, so that one that wrote nothing for a day is dead.
+    """
+    for path in store.list_folders(folder):
+        if path.rpartition("/")[2].startswith("work-"):
+            written = store.last_written(path)
+            if written is not None and time.time() - written > DEAD_AFTER_SECONDS:
+                store.remove(path)
+
+
+def _run(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
+    """Embed the pending rows; the runtimes that the workers used."""
+    gpu = _uses_gpu(config)
+    _check_fits(config, task, gpu)
+    fitting = int(
+        ray.cluster_resources().get("GPU", 0)
+        if gpu
+        else ray.cluster_resources().get("CPU", 1) // task.threads
+    )
+    workers = max(1, fitting) if config.embed.workers == "auto" else config.embed.workers
+    rows = config.embed.shard_rows
+    if rows == "auto":
+        rows = int(np.clip(len(pending) // (workers * SHARDS_PER_WORKER), *SHARD_ROWS_RANGE))
+        # Whole batches: the rest of one costs as much as all of it.
+        rows = -(-rows // SHARD_ROWS_RANGE[0]) * SHARD_ROWS_RANGE[0]
+    store.write_table(store.join(task.work, "pending.parquet"), pending, row_group_rows=rows)
+    shards = -(-len(pending) // rows)
+    _quiet_ray_data()
+    # One item a shard: Ray moves numbers, and a lost worker costs one shard. Items, not a range: a
+    # range is read by tasks that want a CPU, and would wait for ever where actors hold them all.
+    items = ray.data.from_items(
+        [{"id": shard} for shard in range(shards)], override_num_blocks=min(shards, BLOCKS_AT_MOST)
+    )
+    done = items.map_batches(
+        EmbedWorker,
+        fn_constructor_args=(task,),
+        batch_size=1,
+        # A cluster that grows on demand may be empty now, so its size is no bound.
+        compute=ActorPoolStrategy(
+            min_size=1,
+            max_size=None
+            if joins_cluster(config.address) and config.embed.workers == "auto"
+            else min(workers, shards),
+        ),
+        num_cpus=task.threads if not gpu else None,
+        num_gpus=1 if gpu else None,
+    )
+    runtimes: dict[str, None] = {}
+    failed = 0
+    try:
+        with progress("embed", len(pending)) as advance:
+            for batch in done.iter_batches(batch_size=None, prefetch_batches=0):
+                done_now = {key: int(sum(batch[key])) for key in ("embedded", "failed")}
+                failed += done_now["failed"]
+                runtimes |= dict.fromkeys(str(name) for name in batch["runtime"])
+                advance(sum(done_now.values()), f"{failed} failed" if failed else "")
+                for outcome, images in done_now.items():
+                    count(config, "images", images, stage="embed", outcome=outcome)
+    except ray.exceptions.RayError as error:
+        raise _as_reid_error(error) from error
+    return list(runtimes)
+
+
+def _as_reid_error(error: BaseException) -> ReidError:
+    """What a worker raised, as the error that it was; anything else is trouble with the cluster."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ReidError):
+            return cause
+        nested = getattr(cause, "cause", None)
+        cause = nested if isinstance(nested, BaseException) else cause.__cause__
+    return StorageError(
+        f"embedding stopped: {error}; run the same command again to go on from here"
+    )
+
+
+def _quiet_ray_data() -> None:
+    """Leave the terminal to our own progress bar."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
+
+def _check_accounted(task: EmbedTask, pending: pa.Table, known: Container[str]) -> pa.Table:
+    """Pending rows = embeddings + failures; the failures.
+
+    Args:
+        task: what was to be done.
+        pending: the rows that had no embedding when the run began.
+        known: the parts that there were then.
+    """
+    ids = pending["annotation_id"]
+    stored = pc.is_in(ids, embeddings.stored_ids(task.folder, but=known))
+    failures = embeddings.read_failures(task.work)
+    # Another run may have had more luck with the same image.
+    failed = failures.filter(pc.is_in(failures["annotation_id"], ids.filter(pc.invert(stored))))
+    embedded = pc.sum(stored).as_py() or 0
+    if embedded + len(failed) != len(pending):
+        raise StorageError(
+            f"{task.folder}: {len(pending)} annotations to embed, but {embedded} embeddings and "
+            f"{len(failed)} failures; run the same command again to embed the rest"
+        )
+    return failed
