@@ -67,20 +67,9 @@ def hash_with_box(picture: bytes, bbox: Sequence[float] | None) -> str:
     return KIND + digest.hexdigest()
 
 
-def shows_the_same(stored: str, data: bytes, bbox: Sequence[float] | None) -> bool:
-    """Whether a file holds what was embedded, by whichever way of hashing was in use then.
-
-    Args:
-        stored: content hash from the embeddings table, of any version.
-        data: the file as it is now.
-        bbox: of the annotation.
-
-    Raises:
-        ImageError: there is no usable image in `data`.
-    """
-    if stored.startswith(KIND):
-        return stored == content_hash(data, bbox)
-    return stored == file_hash(data, bbox)
+def is_file_hash(stored: str) -> bool:
+    """Whether a stored hash is of the older kind: compare it with `file_hash`, not with `content_hash`."""
+    return len(stored) == 32 and not stored.startswith(KIND)
 
 
 def file_hash(data: bytes, bbox: Sequence[float] | None) -> str:
@@ -105,11 +94,11 @@ def picture_digest(data: bytes, image: Image.Image, orientation: int) -> bytes:
     kind = "JPEG" if image.format == "MPO" else image.format
     digest = hashlib.blake2b(f"{kind} {orientation}".encode(), digest_size=16)
     if kind == "JPEG":
-        for part in _jpeg_parts(data):
-            digest.update(part)
+        for segment in _jpeg_parts(data):
+            digest.update(segment)
     elif kind == "PNG":
-        for part in _png_parts(data):
-            digest.update(part)
+        for chunk in _png_parts(data):
+            digest.update(chunk)
     else:
         _update_with_pixels(digest, image)
     return digest.digest()

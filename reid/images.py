@@ -6,8 +6,10 @@ size. Everything else goes through Pillow.
 """
 
 import datetime
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -20,7 +22,9 @@ from reid.image_files import (
     READABLE_SUFFIXES as READABLE_SUFFIXES,
 )
 from reid.image_files import (
-    ImageError,
+    ImageError as ImageError,
+)
+from reid.image_files import (
     bytes_to_decode,
     check_size,
     is_jpeg,
@@ -55,23 +59,6 @@ class Crop:
     height: int
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """An image file, read and decoded once for all the annotations in it.
-
-    Attributes:
-        crops: of each box that was asked for, or the reason why there is none.
-        digest: 16 bytes over what the picture shows, see `reid.digest`.
-        taken: the camera's wall clock, where EXIF says it.
-        utc_offset_minutes: of that clock, where EXIF says it.
-    """
-
-    crops: list[Crop | ImageError]
-    digest: bytes
-    taken: datetime.datetime | None
-    utc_offset_minutes: int | None
-
-
 def decode_crop(
     data: bytes,
     bbox: Sequence[float] | None = None,
@@ -81,99 +68,112 @@ def decode_crop(
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
 ) -> Crop:
-    """Decode one annotation's pixels, upright and cropped; arguments as in `decode_frame`.
+    """Decode one annotation's pixels, upright and cropped; arguments as in `open_frame`.
 
     Raises:
         ImageError: there is no usable image in `data`, or the box has no area in it.
     """
-    frame = decode_frame(
-        data,
-        [bbox],
-        target=target,
-        decode=decode,
-        bbox_margin=bbox_margin,
-        max_megapixels=max_megapixels,
-    )
-    crop = frame.crops[0]
-    if isinstance(crop, ImageError):
-        raise crop
-    return crop
+    with open_frame(
+        data, target=target, decode=decode, bbox_margin=bbox_margin, max_megapixels=max_megapixels
+    ) as frame:
+        return frame.crop(bbox)
 
 
-def decode_frame(
+@contextmanager
+def open_frame(
     data: bytes,
-    boxes: Sequence[Sequence[float] | None],
     *,
     target: int,
     decode: Decode = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
-) -> Frame:
-    """Decode the pixels of every annotation of one file, upright and cropped.
+) -> Iterator["Frame"]:
+    """An image file, decoded once for all the annotations in it.
 
-    A crop does not depend on the other boxes: a reduced-size decode is made for each reduction that a box
-    asks for, at most one full decode among them.
+    While it is open it holds its share of the memory that threads may decode into, so that whatever is
+    made of the crops is made inside.
 
     Args:
         data: the file, in one of `reid.image_files.FORMATS`.
-        boxes: x, y, w, h in pixels of the upright image (after its EXIF orientation); None: all of it.
-            A box that reaches over the border is clipped.
         target: side in pixels of the model's input; limits how far a scaled decode may reduce.
         decode: `scaled` reduces JPEGs while decoding them; `full` never does.
-        bbox_margin: widens the box on each side by this share of its width and height.
+        bbox_margin: widens a box on each side by this share of its width and height.
         max_megapixels: a larger image is refused before it is decoded.
 
     Raises:
-        ImageError: there is no usable image in `data`; the message says why.
+        ImageError: there is no usable image in `data`, or what is done with it fails; the message says
+            why.
     """
-    crops: list[Crop | ImageError] = []
     with open_image(data) as image:
         check_size(image, max_megapixels)
         with memory.take(bytes_to_decode(image)):
-            size = image.size
+            said = image.size
             orientation = orientation_of(image)
-            if image.size != size and image.format != "TIFF":
-                raise ImageError(f"its header says {size}, and it holds {image.size} pixels")
-            decoded: dict[int, np.ndarray | None] = {}
-            for bbox in boxes:
-                try:
-                    layout = lay_out(
-                        image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels
-                    )
-                except ImageError as error:
-                    crops.append(error)
-                    continue
-                crops.append(_crop(data, image, layout, target, decode, decoded))
-            digest = picture_digest(data, image, orientation)
-            taken, offset = time_taken(image)
-    return Frame(crops, digest, taken, offset)
+            if image.size != said:
+                raise ImageError(f"its header says {said}, and it holds {image.size} pixels")
+            yield Frame(data, image, orientation, target, decode, bbox_margin, max_megapixels)
 
 
-def _crop(
-    data: bytes,
-    image: Image.Image,
-    layout: "Layout",
-    target: int,
-    decode: Decode,
-    decoded: dict[int, np.ndarray | None],
-) -> Crop:
-    """One annotation; `decoded` keeps what libjpeg-turbo made of the file, by eighths of its size."""
-    left, top, right, bottom = layout.box
-    pixels = None
-    if is_jpeg(image):
-        eighths = _eighths(image.size, _reduced_size(image.size, layout.box, target, decode))
-        if eighths not in decoded:
-            decoded[eighths] = _decode_jpeg(data, layout.orientation, image.size, eighths)
-        pixels = decoded[eighths]
-    if pixels is None:
-        part = upright_part(image, layout.box, layout.orientation)
-        return Crop(part, right - left, bottom - top)
-    scale_x, scale_y = pixels.shape[1] / layout.width, pixels.shape[0] / layout.height
-    x, y = math.floor(left * scale_x), math.floor(top * scale_y)
-    cropped = pixels[
-        y : max(math.ceil(bottom * scale_y), y + 1), x : max(math.ceil(right * scale_x), x + 1)
-    ]
-    return Crop(cropped, right - left, bottom - top)
+class Frame:
+    """An open image file; made by `open_frame`."""
+
+    def __init__(
+        self,
+        data: bytes,
+        image: Image.Image,
+        orientation: int,
+        target: int,
+        decode: Decode,
+        bbox_margin: float,
+        max_megapixels: float,
+    ) -> None:
+        self._data, self._image, self._orientation = data, image, orientation
+        self._target, self._decode = target, decode
+        self._margin, self._max_megapixels = bbox_margin, max_megapixels
+        # What libjpeg-turbo made of the file, by eighths of its size.
+        self._decoded: dict[int, np.ndarray | None] = {}
+
+    @functools.cached_property
+    def digest(self) -> bytes:
+        """16 bytes over what the picture shows, see `reid.digest`."""
+        return picture_digest(self._data, self._image, self._orientation)
+
+    @functools.cached_property
+    def taken(self) -> tuple[datetime.datetime | None, int | None]:
+        """When the picture was taken and the camera's offset from UTC, see `reid.exif`."""
+        return time_taken(self._image)
+
+    def crop(self, bbox: Sequence[float] | None) -> Crop:
+        """The pixels of one annotation. They do not depend on which others were asked for.
+
+        Args:
+            bbox: x, y, w, h in pixels of the upright image (after its EXIF orientation); None: all of
+                it. A box that reaches over the border is clipped.
+
+        Raises:
+            ImageError: the box has no area in the image, or the pixels cannot be decoded.
+        """
+        image = self._image
+        layout = lay_out(image, bbox, bbox_margin=self._margin, max_megapixels=self._max_megapixels)
+        left, top, right, bottom = layout.box
+        pixels = None
+        if is_jpeg(image):
+            least = _reduced_size(image.size, layout.box, self._target, self._decode)
+            eighths = _eighths(image.size, least)
+            if eighths not in self._decoded:
+                self._decoded[eighths] = _decode_jpeg(
+                    self._data, layout.orientation, image.size, eighths
+                )
+            pixels = self._decoded[eighths]
+        if pixels is None:
+            pixels = upright_part(image, layout.box, layout.orientation)
+            return Crop(pixels, right - left, bottom - top)
+        scale_x, scale_y = pixels.shape[1] / layout.width, pixels.shape[0] / layout.height
+        x, y = math.floor(left * scale_x), math.floor(top * scale_y)
+        cropped = pixels[
+            y : max(math.ceil(bottom * scale_y), y + 1), x : max(math.ceil(right * scale_x), x + 1)
+        ]
+        return Crop(cropped, right - left, bottom - top)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ import tracemalloc
 import numpy as np
 import pillow_heif
 import pytest
+import simplejpeg
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from reid import image_files
+from reid import image_files, images
 from reid.image_files import ImageError
-from reid.images import decode_crop, decode_frame, resize
+from reid.images import decode_crop, open_frame, resize
 
 
 def picture(width: int = 64, height: int = 48) -> np.ndarray:
@@ -221,26 +222,24 @@ def test_a_line_of_a_turned_jpeg_is_resized_to_the_same_pixels(orientation: int)
 
 def test_boxes_of_one_frame_are_what_each_is_alone() -> None:
     for data in (encoded(picture(1600, 1200), quality=95), encoded(picture(160, 120), "PNG")):
-        boxes = [None, [80, 60, 20, 20], [9000, 0, 5, 5], [10, 10, 140, 100], [0, 0, 1000, 900]]
-        frame = decode_frame(data, boxes, target=64)
-        assert isinstance(frame.crops[2], ImageError)
-        for box, crop in zip(boxes, frame.crops, strict=True):
-            if not isinstance(crop, ImageError):
-                alone = decode_crop(data, box, target=64)
+        with open_frame(data, target=64) as frame:
+            for box in (None, [80, 60, 20, 20], [10, 10, 140, 100], [0, 0, 1000, 900], None):
+                crop, alone = frame.crop(box), decode_crop(data, box, target=64)
                 assert np.array_equal(crop.pixels, alone.pixels)
                 assert (crop.width, crop.height) == (alone.width, alone.height)
+                with pytest.raises(ImageError, match="outside"):
+                    frame.crop([9000, 0, 5, 5])
 
 
 def test_a_frame_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    import simplejpeg
-
     calls = []
     plain = simplejpeg.decode_jpeg
     monkeypatch.setattr(
         simplejpeg, "decode_jpeg", lambda *a, **k: calls.append(1) or plain(*a, **k)
     )
-    boxes = [[10 * i, 10, 90, 90] for i in range(4)]
-    decode_frame(encoded(picture(800, 600)), boxes, target=64)
+    with open_frame(encoded(picture(800, 600)), target=64) as frame:
+        for i in range(4):
+            frame.crop([10 * i, 10, 90, 90])
     assert len(calls) == 1
 
 
@@ -248,9 +247,9 @@ def test_a_frame_says_when_it_was_taken() -> None:
     exif = Image.Exif()
     exif.get_ifd(0x8769).update({0x9003: "2021:04:11 20:43:09", 0x9011: "+02:00"})
     for kind in ("JPEG", "PNG", "TIFF", "WEBP", "AVIF"):
-        frame = decode_frame(encoded(picture(), kind, exif=exif.tobytes()), [None], target=64)
-        assert frame.taken == datetime.datetime(2021, 4, 11, 20, 43, 9)
-        assert frame.utc_offset_minutes == 120
+        data = encoded(picture(), kind, exif=exif.tobytes())
+        with open_frame(data, target=64) as frame:
+            assert frame.taken == (datetime.datetime(2021, 4, 11, 20, 43, 9), 120)
 
 
 def test_an_eps_named_jpg_starts_no_ghostscript(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,7 +339,7 @@ def test_whatever_a_decoder_raises_is_the_images_fault(
     monkeypatch.setattr(Image.Image, "getexif", broken)
     data = encoded(picture())
     assert decode_crop(data, target=32).width == 64  # EXIF that cannot be read turns nothing
-    monkeypatch.setattr("reid.images.upright_part", broken)
+    monkeypatch.setattr(images, "upright_part", broken)
     with pytest.raises(ImageError, match="cannot be decoded"):
         decode_crop(encoded(picture(), "PNG"), target=32)
 
@@ -349,6 +348,6 @@ def test_ctrl_c_is_no_fault_of_an_image(monkeypatch: pytest.MonkeyPatch) -> None
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("reid.images.upright_part", interrupted)
+    monkeypatch.setattr(images, "upright_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
         decode_crop(encoded(picture(), "PNG"), target=32)
