@@ -50,8 +50,10 @@ class Embed(Route):
 
     model: ListOfStr = Field(["efficientnet-lite0"], description="A name or a list (an ensemble)")
     tta: ListOfStr = Field(["identity", "hflip"], description="Views averaged for each image")
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="bf16 is faster and moves distances"
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "fp32",
+        description="bf16 moves distances, and is faster where the processor has units for it; auto: bf16 "
+        "where it is measured to be faster",
     )
     trust_remote_code: bool = Field(False, description="Let a hub model run its own code")
     revision: str | None = Field(None, description="Pinned commit of a hub model")

@@ -112,7 +112,9 @@ class Finetune(Section):
     freeze_stages: int = Field(0, ge=0)
     clip_norm: Positive | None = 5.0
     ema_decay: float | None = Field(None, gt=0, lt=1)
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="auto: bf16 where the machine is measured to be faster with it"
+    )
     compile: bool = False
 
     # Augmentation.
