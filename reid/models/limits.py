@@ -87,7 +87,7 @@ def check_object(content: Any, path: str) -> dict[str, Any]:
         elif isinstance(value, int) and not isinstance(value, bool):
             most = next(limit for name, limit in _LARGEST if name.search(key))
             if abs(value) > most:
-                raise InputError(f"{path}: {key}: {value:.3g} is over the limit of {most:,}")
+                raise InputError(f"{path}: {key}: {str(value)[:20]} is over the limit of {most:,}")
     return content
 
 

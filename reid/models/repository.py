@@ -134,6 +134,11 @@ def _load_transformers(
 
     transformers = optional.transformers()
     code_files(folder)
+    if config.get("use_pretrained_backbone"):
+        raise InputError(
+            f"{folder}/config.json: use_pretrained_backbone would fetch another network; give a folder with "
+            "all of its own weights"
+        )
     own_code = _has_own_code(transformers, config)
     if own_code:
         check_custom_code(str(folder), trust_remote_code=trust_remote_code, pinned=pinned)
@@ -211,7 +216,7 @@ def check_custom_code(name: str, *, trust_remote_code: bool, pinned: bool) -> No
     if missing:
         raise InputError(
             f"{name} runs Python code from its own repository, with your rights. Read that code, "
-            f"then set in `embed`: {' and '.join(missing)} (embed.trust_remote_code). A branch or a tag is not enough: its owner could "
+            f"then set {' and '.join(missing)} (embed.trust_remote_code, embed.revision). A branch or a tag is not enough: its owner could "
             "change the code under you"
         )
 
@@ -253,6 +258,13 @@ def _load_builtin(transformers: Any, folder: Path) -> "torch.nn.Module":
         output_loading_info=True,
         trust_remote_code=False,
     )
+    if result["mismatched_keys"]:
+        wrong = [
+            str(key[0] if isinstance(key, tuple) else key) for key in result["mismatched_keys"]
+        ]
+        raise InputError(
+            f"{folder} has weights of other shapes than its settings say: {_some(wrong)}"
+        )
     # A checkpoint trained with another head has no weights for the pooler, which would then be
     # random: without it the class token is taken.
     missing = [key for key in result["missing_keys"] if not key.startswith("pooler.")]
