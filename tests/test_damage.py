@@ -208,7 +208,10 @@ def check(whole: Path, part: str, readers: Sequence[Read], tmp_path: Path) -> Co
         afresh()
         done = damage(whole / part, random.Random(seed))
         turn = seed % len(readers)
-        found = told(readers[turn])
+        try:
+            found = told(readers[turn])
+        except Exception as error:
+            raise AssertionError((seed, done)) from error
         if isinstance(found, ReidError):
             assert not isinstance(found, InternalError), (seed, done, found)
             assert len(str(found)) > 20, (seed, done, found)
