@@ -156,7 +156,9 @@ def _is_tuning(one: Any) -> bool:
     if not isinstance(one, dict) or not {"eps", "note", "criterion", "curve"} <= {*one}:
         return False
     curve = one["curve"]
-    lists = [curve.get(key) for key in ("thresholds", "scores")] if isinstance(curve, dict) else []
+    lists: list[Any] = (
+        [curve.get(key) for key in ("thresholds", "scores")] if isinstance(curve, dict) else []
+    )
     if len(lists) < 2 or not all(isinstance(values, list) for values in lists):
         return False
     numbers = [value for values in lists for value in values]
