@@ -10,4 +10,7 @@ coordinates.py   degrees to metres
 identifiers.py   names that other programs can read
 flanks.py        left and right are two coats
 histories.py     capture histories
+history_files.py what lies beside each of them: detectors, individuals, left-outs, README
+secr.py, oscr.py, mark.py, rmark.py, camtrapr.py, spacecap.py, multimark.py, matrix.py
+                 capture histories as each program reads them
 """

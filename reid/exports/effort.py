@@ -135,18 +135,24 @@ def days_in_use(
         days: length of an occasion.
         occasions: how many.
     """
-    spans: dict[str, Spans] = {}
-    for one in stations.deployments:
-        spans.setdefault(one.location_id, []).extend(_without_gaps(one))
+    spans = station_spans(stations)
     edges = np.arange(occasions + 1) * days * _SECONDS_A_DAY
     usage = np.zeros((len(table), occasions))
     for row, place in enumerate(table["location_id"]):
-        for begin, stop in _union(spans[place]):
+        for begin, stop in spans[place]:
             low, high = ((moment - day1).total_seconds() for moment in (begin, stop))
             shared = np.minimum(edges[1:], high) - np.maximum(edges[:-1], low)
             usage[row] += np.maximum(shared, 0)
     # Whole minutes: what is finer is noise of the division.
     return np.round(usage / 60) / (_SECONDS_A_DAY / 60)
+
+
+def station_spans(stations: Stations) -> dict[str, Spans]:
+    """When at least one camera of each place was at work: [from, to) without overlaps, in order."""
+    spans: dict[str, Spans] = {}
+    for one in stations.deployments:
+        spans.setdefault(one.location_id, []).extend(_without_gaps(one))
+    return {place: _union(own) for place, own in spans.items()}
 
 
 def _without_gaps(deployment: Deployment) -> Spans:
