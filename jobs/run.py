@@ -6,6 +6,7 @@
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -40,16 +41,26 @@ def run_embed(config: Config) -> EmbedSummary:
 def _embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
     """The embedding stage, whatever failed in it."""
     started = time.perf_counter()
-    annotations, notes = read_sources(config)
+    reading = read_sources(config)
+    annotations = reading.annotations
     labelled = len(annotations) - annotations["identity"].null_count
-    reading = round(time.perf_counter() - started, 2)
+    reading_seconds = round(time.perf_counter() - started, 2)
     outputs.write_config(config)
     store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
     with ray_session(config.address):
         summary, failures = embed(config, annotations)
-    summary.labelled, summary.notes, summary.reading_seconds = labelled, list(notes), reading
+    failures = pa.concat_tables([reading.failures, failures])
+    summary.annotations += len(reading.failures)
+    summary.failed += len(reading.failures)
+    summary.labelled, summary.notes, summary.sources = labelled, reading.notes, reading.sources
+    summary.reading_seconds = reading_seconds
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     outputs.write_summary(config, "embed", summary)
+    if outputs.is_outdated(config.out, "cluster"):
+        say(
+            f"note: {outputs.CLUSTERS}, {outputs.IDENTITIES} and {outputs.REPORT} in {config.out} show what "
+            "there was before; `reid cluster` makes them anew"
+        )
     rate = f", {summary.images_per_second:,.0f} images/s" if summary.images_per_second else ""
     say(
         f"embed: {summary.annotations:,} images read, {summary.embedded:,} embedded and written, "
@@ -74,7 +85,10 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
     outputs.write_config(config)
     with ray_session(config.address) if wants_tasks(config) else nullcontext():
         summary = cluster(config, groups)
-    outputs.write_summary(config, "cluster", summary)
+    outputs.write_summary(config, "cluster", {**asdict(summary), "embeddings": embeddings})
+    for page in (outputs.REPORT, outputs.EVALUATION):
+        if outputs.set_aside(config.out, page):
+            say(f"note: {page} shows the clusters of before, and is now {outputs.OUTDATED}{page}")
     say(
         f"cluster: {summary.images:,} embeddings read, {summary.individuals:,} individuals of "
         f"{len(summary.species)} species written ({summary.seconds:.1f} s)"
@@ -150,6 +164,7 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
         outputs.write_summary(config, "truth", score(config))
     if config.report.enabled:
         run_report(config)
+        store.remove(store.join(config.out, outputs.OUTDATED + outputs.REPORT))  # has a successor
     console.print(closing_table(outputs.read_summary(config.out)))
     say(f"{time.perf_counter() - started:.0f} s in all. Results: {config.out}")
     if config.report.enabled:

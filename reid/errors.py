@@ -11,6 +11,10 @@ class InputError(ReidError, ValueError):
     """The input or the configuration cannot be used as it is."""
 
 
+class DamagedError(InputError):
+    """A file of an earlier run is gone, damaged, or another's: trying again does not help."""
+
+
 class MissingPackageError(ReidError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 
@@ -25,6 +29,12 @@ class StorageError(ReidError):
     """Storage or the cluster could not be reached: worth trying again."""
 
     exit_code = 3
+
+
+class InternalError(ReidError):
+    """A fault of this program, not of its input: trying again does not help."""
+
+    exit_code = 70
 
 
 class TrainingDivergedError(ReidError):

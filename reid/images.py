@@ -51,26 +51,37 @@ def decode_crop(
     bbox: Sequence[float] | None = None,
     *,
     target: int,
+    bbox_unit: str | None = None,
     decode: Decode = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
+    min_crop_pixels: int = 1,
 ) -> Crop:
     """Decode one annotation's pixels, upright and cropped.
 
     Args:
         data: the file, in any format that Pillow reads.
-        bbox: x, y, w, h in pixels of the upright image (after its EXIF orientation); None: all of it.
+        bbox: x, y, w, h of the upright image (after its EXIF orientation); None: all of it.
             A box that reaches over the border is clipped.
         target: side in pixels of the model's input; limits how far a scaled decode may reduce.
+        bbox_unit: `relative`: the box is in shares of width and height; else in pixels.
         decode: `scaled` reduces JPEGs while decoding them; `full` never does.
         bbox_margin: widens the box on each side by this share of its width and height.
         max_megapixels: a larger image is refused before it is decoded.
+        min_crop_pixels: a box with a shorter side inside the image is refused; a whole image is not.
 
     Raises:
         ImageError: there is no usable image in `data`; the message says why.
     """
     with open_image(data) as image:
-        layout = lay_out(image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels)
+        layout = lay_out(
+            image,
+            bbox,
+            bbox_unit=bbox_unit,
+            bbox_margin=bbox_margin,
+            max_megapixels=max_megapixels,
+            min_crop_pixels=min_crop_pixels,
+        )
         pixels = None
         if image.format == "JPEG" and image.mode in ("RGB", "L"):
             least = _reduced_size(image.size, layout.box, target, decode)
@@ -132,11 +143,13 @@ def lay_out(
     *,
     bbox_margin: float,
     max_megapixels: float,
+    bbox_unit: str | None = None,
+    min_crop_pixels: int = 1,
 ) -> Layout:
     """Read size and orientation from the header, and place the box; arguments as in `decode_crop`.
 
     Raises:
-        ImageError: the image is too large, or the box has no area in it.
+        ImageError: the image is too large, or the box has no area in it, or too little.
     """
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
@@ -152,7 +165,16 @@ def lay_out(
     if image.format == "TIFF":
         orientation = 1  # Pillow turns these itself, and says their upright size
     upright = image.size if orientation < 5 else image.size[::-1]
-    return Layout(orientation, *upright, _pixel_box(bbox, upright, bbox_margin))
+    if bbox is not None and bbox_unit == "relative":
+        bbox = [value * side for value, side in zip(bbox, (*upright, *upright), strict=True)]
+    box = _pixel_box(bbox, upright, bbox_margin)
+    width, height = box[2] - box[0], box[3] - box[1]
+    if bbox is not None and min(width, height) < min_crop_pixels:
+        raise ImageError(
+            f"box of {width} × {height} pixels, under the limit of {min_crop_pixels} "
+            "(images.min_crop_pixels)"
+        )
+    return Layout(orientation, *upright, box)
 
 
 def resize(pixels: np.ndarray, size: int, interpolation: str = "bicubic") -> np.ndarray:

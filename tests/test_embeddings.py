@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reid import embeddings, schema, store
-from reid.errors import StorageError
+from reid.errors import DamagedError
 
 
 def write_part(folder: str, ids: list[str], dimension: int = 3, shift: float = 0.0) -> str:
@@ -149,7 +149,7 @@ def test_ids_may_be_an_arrow_array(tmp_path: Path) -> None:
 def test_a_broken_part_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = write_part(str(tmp_path), ["a1"])
     Path(path).write_bytes(Path(path).read_bytes()[:-7])
-    with pytest.raises(StorageError, match=Path(path).name):
+    with pytest.raises(DamagedError, match=Path(path).name):
         embeddings.read_embeddings(str(tmp_path), ["a1"])
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reid import store
-from reid.errors import InputError, StorageDownError, StorageError
+from reid.errors import DamagedError, InputError, StorageDownError, StorageError
 
 if TYPE_CHECKING:
     from tests.conftest import FlakyBucket
@@ -134,7 +134,7 @@ def test_what_is_missing_is_a_missing_file(base: str) -> None:
 def test_what_is_not_parquet_is_named(base: str) -> None:
     path = store.join(base, "half.parquet")
     store.write_bytes(path, b"PAR1 and then the disk was full")
-    with pytest.raises(StorageError, match=r"half\.parquet: cannot read"):
+    with pytest.raises(DamagedError, match=r"half\.parquet: damaged"):
         store.read_table(path)
 
 

@@ -8,10 +8,13 @@ from jobs.cli.app import app
 from jobs.cli.options import (
     Address,
     Catalogue,
+    Column,
     ConfigFile,
+    DateOrder,
     Debug,
     FromParent,
     Input,
+    KeepWord,
     MaxFailures,
     Metrics,
     Model,
@@ -45,6 +48,9 @@ def identify(
     root: Root = None,
     species: Species = None,
     identity_from_parent: FromParent = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
     model: Model = None,
     max_failures: MaxFailures = None,
     address: Address = None,
@@ -60,7 +66,8 @@ def identify(
     """
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
+        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
+        keep_word=keep_word, max_failures=max_failures, address=address,
         metrics=metrics, seed=seed, catalogue=catalogue, constraints=constraints,
     )  # fmt: skip
     from jobs.run import run_identify
@@ -78,6 +85,9 @@ def calibrate(
     root: Root = None,
     species: Species = None,
     identity_from_parent: FromParent = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
     model: Model = None,
     max_failures: MaxFailures = None,
     address: Address = None,
@@ -92,7 +102,8 @@ def calibrate(
     """
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
+        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
+        keep_word=keep_word, max_failures=max_failures, address=address,
         seed=seed, catalogue=catalogue,
     )  # fmt: skip
     from jobs.run import run_calibrate
@@ -134,7 +145,11 @@ def history(
     ] = None,
     identity: Annotated[
         str | None,
-        typer.Option("--identity", metavar="NAME", help="All that befell one individual."),
+        typer.Option(
+            "--identity",
+            metavar="NAME",
+            help="All that befell one individual, by its id or the name that people gave it.",
+        ),
     ] = None,
     last: Annotated[int, typer.Option("--last", min=1, help="Runs to show.")] = 20,
     debug: Debug = False,  # noqa: ARG001
@@ -169,12 +184,21 @@ def export(
             help=".csv or .parquet. [default: CATALOGUE/export/identities.csv and .parquet]",
         ),
     ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw", help="No apostrophe before text that a spreadsheet takes for a formula."
+        ),
+    ] = False,
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
-    """Who is who now: `annotation_id, image_path, species, identity_id, decision, confidence`."""
+    """Who is who now: `annotation_id, image_path, species, identity_id, name, identity, decision, confidence`.
+
+    `name` is what people call the individual, `identity` the label of this image.
+    """
     from jobs.catalogue.admin import export as run_export
 
-    run_export(catalogue, out)
+    run_export(catalogue, out, raw=raw)
 
 
 @app.command(rich_help_panel=PANEL)

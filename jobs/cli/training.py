@@ -7,10 +7,13 @@ import typer
 from jobs.cli.app import app
 from jobs.cli.options import (
     Address,
+    Column,
     ConfigFile,
+    DateOrder,
     Debug,
     FromParent,
     Input,
+    KeepWord,
     MaxFailures,
     Out,
     Overrides,
@@ -60,6 +63,9 @@ def finetune(
     root: Root = None,
     species: Species = None,
     identity_from_parent: FromParent = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
     model: Annotated[
         str | None, typer.Option("--model", "-m", metavar="NAME", help="The model to start from.")
     ] = None,
@@ -75,7 +81,8 @@ def finetune(
     """
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
+        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
+        keep_word=keep_word, max_failures=max_failures, address=address,
         seed=seed,
     )  # fmt: skip
     from jobs.run import run_finetune

@@ -6,7 +6,7 @@ argument (`EmbedStage`); `jobs/run.py` passes it on.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,11 +19,12 @@ from reid.errors import TooManyFailuresError
 class EmbedSummary:
     """Counts and seconds of the embedding stage, as written to summary.json."""
 
-    annotations: int = 0
+    annotations: int = 0  # rows that the sources hold, those included that cannot be read
     labelled: int = 0  # of the annotations: with a known identity
     notes: list[str] = field(
         default_factory=list
     )  # what the sources hold that was left out, and such
+    sources: list[dict[str, Any]] = field(default_factory=list)  # each with its counts
     reading_seconds: float = 0.0  # for the annotations, before the stage's own seconds
     embedded: int = 0
     reused: int = 0

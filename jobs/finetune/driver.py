@@ -60,8 +60,8 @@ def finetune(config: Config, embed: EmbedStage) -> None:
         TooManyFailuresError: after everything that worked was written.
     """
     started = time.perf_counter()
-    annotations, _ = read_sources(config)
-    rows, more = labelled_rows(annotations, keep_encounters=config.finetune.keep_encounters)
+    reading = read_sources(config)
+    rows, more = labelled_rows(reading.annotations, keep_encounters=config.finetune.keep_encounters)
     start = _start_model(config)
     # Built here once, so that settings which do not fit the model are told before anything starts.
     digest = start_from(_settings(config, start)).digest
@@ -83,10 +83,10 @@ def finetune(config: Config, embed: EmbedStage) -> None:
                 _run(config, embed, plan, start, record)
     if all(_finished(config, plan, more_time=True) for plan in plans):
         store.remove(store.join(config.out, "training", "cache"))
-    failures = _one_each([outputs.read_failures(plan.out) for plan in plans])
+    failures = _one_each([reading.failures, *(outputs.read_failures(plan.out) for plan in plans)])
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     _conclude(config, plans, time.perf_counter() - started)
-    check_failures(failures, len(rows), config.max_failures)
+    check_failures(failures, len(rows) + len(reading.failures), config.max_failures)
 
 
 def _run(config: Config, embed: EmbedStage, plan: Plan, start: str, record: dict[str, Any]) -> None:

@@ -3,14 +3,14 @@
 | file | holds |
 | --- | --- |
 | `load.py` | `Config`, and reading it from a file, flags and `key=value` |
-| `sections.py` | images, embed, cluster, rerank, report |
+| `sections.py` | sources, images, embed, cluster, rerank, report |
 | `training.py` | finetune |
 | `catalogue.py` | identify |
 """
 
 from reid.config.catalogue import Identify, Rules
 from reid.config.load import Config, dump_config, load_config
-from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Route
+from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Route, Sources
 from reid.config.training import Finetune
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Rerank",
     "Route",
     "Rules",
+    "Sources",
     "dump_config",
     "load_config",
 ]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from reid import store
 from reid.config.catalogue import Identify
-from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section
+from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section, Sources
 from reid.config.training import Finetune
 from reid.errors import InputError
 
@@ -31,7 +31,11 @@ class Config(Section):
     max_failures: float = Field(0.1, ge=0, le=1, description="Share of images that may fail")
     address: str | None = Field(None, description="Ray cluster to join; default: this machine")
     metrics: bool = Field(False, description="Counters at the cluster's Prometheus endpoint")
+    guard_formulas: bool = Field(
+        True, description="CSV: an apostrophe before text that a spreadsheet would run (= + - @)"
+    )
     seed: int = Field(0, ge=0, description="Of everything random")
+    sources: Sources = Field(default_factory=Sources)
     images: Images = Field(default_factory=Images)
     embed: Embed = Field(default_factory=Embed)
     cluster: Cluster = Field(default_factory=Cluster)

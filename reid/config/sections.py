@@ -16,6 +16,25 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Sources(Section):
+    """How tables are read."""
+
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="Column of the file for a field: image_path: filename"
+    )
+    date_order: Literal["dmy", "mdy", "ymd"] | None = Field(
+        None, description="Of dates such as 11/04/2021; default: as the column proves"
+    )
+    keep_words: list[str] = Field(
+        default_factory=list, description="Words that are names here, though they look empty: NA"
+    )
+
+    @field_validator("keep_words", mode="before")
+    @classmethod
+    def _one_word(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
 class Images(Section):
     """How a file becomes a crop."""
 
@@ -23,6 +42,9 @@ class Images(Section):
         0.0, ge=0, le=1, description="Margin around the box, share of its sides"
     )
     max_megapixels: float = Field(80, gt=0, description="A larger image is a failure, not decoded")
+    min_crop_pixels: int = Field(
+        16, ge=1, description="A box with a shorter side is a failure, not embedded"
+    )
     decode: Literal["scaled", "full", "nvjpeg"] = Field(
         "scaled", description="scaled: reduced-size JPEG decode of images far larger than the input"
     )

@@ -63,7 +63,13 @@ def check_device(device: str) -> None:
 
 
 def plain_jpeg(
-    data: bytes, bbox: Sequence[float] | None, *, bbox_margin: float, max_megapixels: float
+    data: bytes,
+    bbox: Sequence[float] | None,
+    *,
+    bbox_margin: float,
+    max_megapixels: float,
+    bbox_unit: str | None = None,
+    min_crop_pixels: int = 1,
 ) -> PlainJpeg | None:
     """The file, if the device may decode it; arguments as in `reid.images.decode_crop`.
 
@@ -75,7 +81,14 @@ def plain_jpeg(
         ImageError: there is no usable image in `data`; the message says why.
     """
     with open_image(data) as image:
-        layout = lay_out(image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels)
+        layout = lay_out(
+            image,
+            bbox,
+            bbox_unit=bbox_unit,
+            bbox_margin=bbox_margin,
+            max_megapixels=max_megapixels,
+            min_crop_pixels=min_crop_pixels,
+        )
         plain = (
             image.format == "JPEG"
             and image.mode in ("RGB", "L")

@@ -71,17 +71,18 @@ def embed_annotations(
     decode: Literal["scaled", "full", "nvjpeg"] = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
+    min_crop_pixels: int = 1,
     read: Callable[[str], bytes] = store.read_bytes,
 ) -> tuple[pa.Table, pa.Table]:
     """Embed every annotation that can be embedded, and say why for every other.
 
     Args:
         embedder: the loaded models.
-        annotations: columns annotation_id, root, image_path, bbox, species, source_key.
+        annotations: columns annotation_id, root, image_path, bbox, bbox_unit, species, source_key.
         threads: decoding threads.
         decode: `scaled` and `full` as in `reid.images.decode_crop`; `nvjpeg` decodes plain JPEGs on the
             embedder's device (see `device_decode.py`), and every other file in `full`.
-        bbox_margin, max_megapixels: see `reid.images.decode_crop`.
+        bbox_margin, max_megapixels, min_crop_pixels: see `reid.images.decode_crop`.
         read: gives a file's bytes.
 
     Returns:
@@ -105,7 +106,12 @@ def embed_annotations(
         if decode == "nvjpeg":
             try:
                 jpeg = plain_jpeg(
-                    data, row["bbox"], bbox_margin=bbox_margin, max_megapixels=max_megapixels
+                    data,
+                    row["bbox"],
+                    bbox_unit=row["bbox_unit"],
+                    bbox_margin=bbox_margin,
+                    max_megapixels=max_megapixels,
+                    min_crop_pixels=min_crop_pixels,
                 )
             except ImageError as error:
                 return _Failed(row, "decode", str(error))
@@ -119,16 +125,18 @@ def embed_annotations(
                 data,
                 row["bbox"],
                 target=embedder.largest_input,
+                bbox_unit=row["bbox_unit"],
                 decode="full" if decode == "nvjpeg" else decode,
                 bbox_margin=bbox_margin,
                 max_megapixels=max_megapixels,
+                min_crop_pixels=min_crop_pixels,
             )
             inputs = embedder.prepare(crop.pixels)
         except ImageError as error:
             return _Failed(row, "decode", str(error))
         return _Decoded(row, content_hash(data, row["bbox"]), crop.width, crop.height, inputs)
 
-    columns = ["annotation_id", "root", "image_path", "bbox", "species", "source_key"]
+    columns = ["annotation_id", "root", "image_path", "bbox", "bbox_unit", "species", "source_key"]
     rows = annotations.select(columns).to_pylist()
     done: list[tuple[_Decoded, np.ndarray]] = []
     failed: list[_Failed] = []
