@@ -8,7 +8,7 @@ import pandas as pd
 from reid.exports.effort import station_spans
 from reid.exports.histories import Histories
 from reid.exports.history_files import common_files, number
-from reid.exports.sheets import write_sheet
+from reid.exports.sheets import program_sheet
 from reid.exports.stations import Stations
 
 _DAY = timedelta(days=1)
@@ -43,7 +43,7 @@ def camtrapr_files(histories: Histories, stations: Stations | None) -> dict[str,
                 )
             )
     lines = list(dict.fromkeys(lines))  # a picture of two sessions is one record
-    files = {"record_table.csv": write_sheet(lines, RECORDS)}
+    files = {"record_table.csv": program_sheet(RECORDS, lines)}
     calendar = histories.sessions[0].calendar
     how = """\
 In R:
@@ -91,7 +91,7 @@ def _camera_table(histories: Histories, stations: Stations) -> str:
     header = ["Station", "utm_y", "utm_x", "Setup_date", "Retrieval_date"]
     for number_of in range(1, max(most, 1) + 1):
         header += [f"Problem{number_of}_from", f"Problem{number_of}_to"]
-    return write_sheet(([*line, *[""] * (len(header) - len(line))] for line in lines), header)
+    return program_sheet(header, [[*line, *[""] * (len(header) - len(line))] for line in lines])
 
 
 def _whole_days(

@@ -1,13 +1,13 @@
 """What lies beside every capture history: who is who, where, what was left out, and how to read it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from reid.errors import InputError
 from reid.exports.flanks import row_sides
 from reid.exports.histories import Histories, Session
-from reid.exports.sheets import frame_sheet, write_sheet
+from reid.exports.sheets import frame_rows, people_sheet
 
 README = "README.txt"
 
@@ -23,9 +23,9 @@ def common_files(histories: Histories, how: str) -> dict[str, str]:
         name → text.
     """
     return {
-        "detectors.csv": frame_sheet(detectors(histories)),
+        "detectors.csv": people_sheet(*_table(detectors(histories))),
         "individuals.csv": _individuals(histories),
-        "left_out.csv": frame_sheet(histories.left_out),
+        "left_out.csv": people_sheet(*_table(histories.left_out)),
         README: _readme(histories, how),
     }
 
@@ -38,8 +38,7 @@ def detectors(histories: Histories) -> pd.DataFrame:
         table = table.assign(days_in_use=[f"{days:g}" for days in first.usage.sum(axis=1)])
     if "x" not in table:
         return table
-    metres = {name: [number(value) for value in table[name]] for name in ("x", "y")}
-    return table.assign(**metres, zone=histories.zone)
+    return table.round({"x": 3, "y": 3}).assign(zone=histories.zone)
 
 
 def with_coordinates(histories: Histories, program: str) -> None:
@@ -100,13 +99,15 @@ def _individuals(histories: Histories) -> str:
                     ),
                 )
             )
-    return write_sheet(
-        lines,
-        (
-            "session", "individual", "identity_id", "sex", "images", "occasions", "detectors",
-            "first", "last", "sides",
-        ),
+    header = (
+        "session", "individual", "identity_id", "sex", "images", "occasions", "detectors", "first",
+        "last", "sides",
     )  # fmt: skip
+    return people_sheet(header, lines)
+
+
+def _table(frame: pd.DataFrame) -> tuple[list[str], Iterable[Sequence[object]]]:
+    return [str(name) for name in frame.columns], frame_rows(frame)
 
 
 def _readme(histories: Histories, how: str) -> str:

@@ -2,7 +2,7 @@
 
 from reid.exports.histories import Histories
 from reid.exports.history_files import common_files, file_of
-from reid.exports.sheets import write_sheet
+from reid.exports.sheets import program_sheet
 
 
 def matrix_files(histories: Histories) -> dict[str, str]:
@@ -18,7 +18,7 @@ def matrix_files(histories: Histories) -> dict[str, str]:
             (who, *(int(one) for one in session.history[row]))
             for row, who in enumerate(session.individuals)
         ]
-        files[file_of(session, histories, "matrix", "csv")] = write_sheet(rows, header)
+        files[file_of(session, histories, "matrix", "csv")] = program_sheet(header, rows)
     how = """\
 In R:
 

@@ -8,7 +8,7 @@ from reid.errors import InputError
 from reid.exports.flanks import LEFT, RIGHT, row_sides
 from reid.exports.histories import Histories, Session
 from reid.exports.history_files import common_files
-from reid.exports.sheets import write_sheet
+from reid.exports.sheets import program_sheet
 
 NONE, ONLY_LEFT, ONLY_RIGHT, APART, TOGETHER = range(5)
 
@@ -48,7 +48,7 @@ In R:
 
 {int((~seen).sum())} individuals without an image of one side alone are not in it.
 """
-    return {"multimark.csv": write_sheet(rows, header), **common_files(histories, how)}
+    return {"multimark.csv": program_sheet(header, rows), **common_files(histories, how)}
 
 
 def encounter_types(session: Session) -> NDArray[np.int8]:

@@ -2,7 +2,7 @@
 
 from reid.exports.histories import Histories
 from reid.exports.history_files import common_files, number, with_coordinates
-from reid.exports.sheets import write_sheet
+from reid.exports.sheets import program_sheet
 
 UNKNOWN_SEX = "U"
 
@@ -33,8 +33,8 @@ def oscr_files(histories: Histories) -> dict[str, str]:
                 names, session.detectors["x"], session.detectors["y"], session.usage, strict=True
             )
         ]
-        files[f"tdf_{session.name}.csv"] = write_sheet(
-            traps, ("Detector", "X", "Y", *map(str, occasions), "sep", "days")
+        files[f"tdf_{session.name}.csv"] = program_sheet(
+            ("Detector", "X", "Y", *map(str, occasions), "sep", "days"), traps
         )
     k, traps_a_session = histories.sessions[0].calendar.count, len(histories.sessions[0].detectors)
     sexes = {sex for *_, sex in encounters} - {UNKNOWN_SEX}
@@ -54,4 +54,4 @@ In R (sessions in the order of their names):
     sf$trapOperation <- lapply(tdf, function(t) as.matrix(t[, as.character(1:{k})]))
 """
     header = ("Session", "ID", "Occasion", "Detector", "Sex")
-    return {"edf.csv": write_sheet(encounters, header), **files, **common_files(histories, how)}
+    return {"edf.csv": program_sheet(header, encounters), **files, **common_files(histories, how)}

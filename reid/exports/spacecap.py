@@ -2,7 +2,7 @@
 
 from reid.exports.histories import Histories
 from reid.exports.history_files import common_files, file_of, number, with_coordinates
-from reid.exports.sheets import write_sheet
+from reid.exports.sheets import program_sheet
 
 
 def spacecap_files(histories: Histories) -> dict[str, str]:
@@ -35,9 +35,9 @@ def spacecap_files(histories: Histories) -> dict[str, str]:
         ]
         occasions = map(str, range(1, session.calendar.count + 1))
         named = {
-            "animals": write_sheet(captures, ("LOC_ID", "ANIMAL_ID", "SO")),
-            "traps": write_sheet(traps, ("LOC_ID", "X_COORD", "Y_COORD", *occasions)),
-            "numbers": write_sheet(meaning, ("what", "number", "name")),
+            "animals": program_sheet(("LOC_ID", "ANIMAL_ID", "SO"), captures),
+            "traps": program_sheet(("LOC_ID", "X_COORD", "Y_COORD", *occasions), traps),
+            "numbers": program_sheet(("what", "number", "name"), meaning),
         }
         files |= {file_of(session, histories, name, "csv"): text for name, text in named.items()}
     how = """\

@@ -14,7 +14,8 @@ import pandas as pd
 
 from reid import store
 from reid.errors import InputError
-from reid.exports.sheets import Moment, find_column, parse_dates, plain, read_sheet
+from reid.exports.sheets import Moment, find_column, parse_dates, read_sheet
+from reid.sources.columns import column_key
 
 _NOON = time(12)
 _DAY = timedelta(days=1)
@@ -180,7 +181,7 @@ def _gap_columns(sheet: pd.DataFrame, where: str) -> list[tuple[str, str]]:
     """Pairs Problem<n>_from, Problem<n>_to."""
     found: dict[str, dict[str, str]] = {}
     for column in sheet.columns:
-        if match := _PROBLEM.fullmatch(plain(str(column))):
+        if match := _PROBLEM.fullmatch(column_key(str(column))):
             found.setdefault(match[1], {})[match[2]] = str(column)
     for number, pair in found.items():
         if len(pair) < 2:
