@@ -69,7 +69,7 @@ def test_order_of_day_and_month_is_proved_by_the_dates_or_asked_for(tmp_path: Pa
     assert read(tmp_path, text, date_order="mdy").deployments[0].start == datetime(2020, 3, 4, 12)
     proved = text + "B,0,0,13/04/2020,05/06/2020\n"
     assert read(tmp_path, proved).deployments[0].start == datetime(2020, 4, 3, 12)
-    with pytest.raises(InputError, match="03/04/2020|13/04/2020|04/13/2020"):
+    with pytest.raises(InputError, match=r"(03/04|13/04|04/13)/2020"):
         read(tmp_path, proved + "C,0,0,04/13/2020,05/06/2020\n")
     with pytest.raises(InputError, match="--date-order month: known: dmy, mdy"):
         read(tmp_path, text, date_order="month")

@@ -10,7 +10,11 @@ coordinates.py   degrees to metres
 identifiers.py   names that other programs can read
 flanks.py        left and right are two coats
 histories.py     capture histories
+meetings.py      which images are one meeting with one animal
 history_files.py what lies beside each of them: detectors, individuals, left-outs, README
 secr.py, oscr.py, mark.py, rmark.py, camtrapr.py, spacecap.py, multimark.py, matrix.py
                  capture histories as each program reads them
+who_is_who.py    the plain table
+wildbook.py, insights_ids.py, picture_folders.py
+                 Wildbook's bulk import; ids for Wildlife Insights; a folder an individual
 """

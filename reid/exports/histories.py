@@ -13,11 +13,11 @@ from reid.errors import InputError
 from reid.exports.effort import days_in_use, detector_table, place_rows
 from reid.exports.flanks import choose_flank
 from reid.exports.identifiers import cleaned
+from reid.exports.meetings import encounter_keys
 from reid.exports.sightings import Chosen, left_out
 from reid.exports.stations import Stations
 
 _DAY = timedelta(days=1)
-ENCOUNTER_SECONDS = 60  # images of one animal at one place this near in time are one encounter
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,29 +269,13 @@ def _session(
     identities = [identity for identity, _ in order]
     rows = rows.rename(columns={"individual": "identity_name"})
     number = pd.Index(identities).get_indexer(pd.Index(rows["identity_name"]))
-    rows = rows.assign(individual=number, encounter=_encounters(rows))
+    met = encounter_keys(rows, ["identity_name", "detector"], "clock")
+    rows = rows.assign(individual=number, encounter=met)
     grouped = rows.groupby(["individual", "occasion", "detector"], sort=True)["encounter"]
     captures = grouped.nunique().rename("count").reset_index()
     return Session(
         name, [one for _, one in order], identities, detectors, usage, captures, rows, calendar
     )
-
-
-def _encounters(rows: pd.DataFrame) -> NDArray[np.object_]:
-    """Each row's encounter: as given, else images of one animal at one place within a minute."""
-    order = rows.assign(row=np.arange(len(rows))).sort_values(
-        ["identity_name", "detector", "clock"], kind="stable"
-    )
-    same = (order["identity_name"] == order["identity_name"].shift()) & (
-        order["detector"] == order["detector"].shift()
-    )
-    near = order["clock"].diff() <= timedelta(seconds=ENCOUNTER_SECONDS)
-    made = (~(same & near)).cumsum()
-    given = order["encounter_id"]
-    words = np.where(given.notna(), "given " + given.astype(str), "made " + made.astype(str))
-    found = np.empty(len(rows), object)
-    found[order["row"].to_numpy()] = words
-    return found
 
 
 def _reasons(out: pd.DataFrame) -> str:
