@@ -10,6 +10,7 @@ from reid.exports.sightings import left_out
 from reid.identify import sides
 
 FLANKS = ("left", "right", "best", "both-sessions")
+TOGETHER = "together"  # not for people: their models would count two sides as two animals
 LEFT, RIGHT = -1, 1  # as `reid.identify.sides` has it
 NAMES = {LEFT: "left", RIGHT: "right"}
 
@@ -56,18 +57,18 @@ def choose_flank(rows: pd.DataFrame, flank: str | None, session: str) -> Flanks:
     `left`: individuals seen from the left, with all their sightings; so those of the right side count
     where the individual is known from both, and no others. `right`: likewise. `best`: the side with
     more individuals. `both-sessions`: two sessions, each of one side alone, for one model with a common
-    density. None: all together where no two individuals can be the two sides of one animal, else
+    density. TOGETHER: all, for a model that takes care of it. None: all together where no two individuals can be the two sides of one animal, else
     `best`, with a note.
 
     Args:
         rows: columns individual, viewpoint and those of LEFT_OUT.
-        flank: one of FLANKS, or None.
+        flank: one of FLANKS, TOGETHER, or None.
         session: what a single session is called.
 
     Raises:
         InputError: an unknown flank, or nobody was seen from it.
     """
-    if flank is not None and flank not in FLANKS:
+    if flank not in (None, TOGETHER, *FLANKS):
         raise InputError(f"--flank {flank}: known: {', '.join(FLANKS)}")
     left, right = _seen_from(rows)
     both = int((left & right).sum())
@@ -87,7 +88,7 @@ def choose_flank(rows: pd.DataFrame, flank: str | None, session: str) -> Flanks:
         for name, part in sessions.items():
             _someone(len(part), name, said)
         out.append(left_out(rows[side == 0], "shows neither the left nor the right side alone"))
-    elif flank is not None:
+    elif flank is not None and flank != TOGETHER:
         chosen = {"left": LEFT, "right": RIGHT}.get(flank)
         if chosen is None:
             chosen = RIGHT if counts[RIGHT] > counts[LEFT] else LEFT
