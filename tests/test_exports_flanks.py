@@ -110,7 +110,7 @@ def test_one_species_at_a_time() -> None:
         choose(table, species="cat")
     assert choose(table, species="lynx").species == "lynx"
     with pytest.raises(InputError, match="--unsure maybe: known: drop, own, as-best"):
-        choose(table, unsure="maybe")
+        choose(table, species="lynx", unsure="maybe")
 
 
 def test_who_confirmed_an_image_last() -> None:

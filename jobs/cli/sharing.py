@@ -162,9 +162,8 @@ def export(
 
     Images that nobody is sure of count for nobody, unless `--unsure` says so.
     """
-    from jobs.exports.exporting import Wish
     from jobs.exports.exporting import export as run_export
-    from jobs.exports.wishes import Survey
+    from jobs.exports.wishes import Survey, Wish
 
     wish = Wish(
         format=format, out=out, raw=raw, detector=detector, scientific_name=scientific_name or (),

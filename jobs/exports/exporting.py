@@ -2,15 +2,16 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow.csv
 
 from jobs.common.console import progress, say
+from jobs.exports.camtrap import camtrap_files
 from jobs.exports.history_exports import HISTORY_FORMATS, history_files
 from jobs.exports.holdings import Holdings, read_holdings
-from jobs.exports.wishes import Survey, scientific_names
+from jobs.exports.wishes import Survey, Wish, scientific_names
 from reid import store
 from reid.errors import InputError
 from reid.exports.insights_ids import insights_files
@@ -26,34 +27,6 @@ FORMATS = (
     *TABLES, "camtrap-dp", *HISTORY_FORMATS, "wildbook", "wildlife-insights", "folders",
 )  # fmt: skip
 LEFT_OUT = "left_out.csv"
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What `reid export` was asked for beside the survey.
-
-    Attributes:
-        format: one of FORMATS; None: by the ending of `out`, or both tables.
-        out: file or folder; None: in the catalogue or the run's folder.
-        raw: text in CSV that a spreadsheet takes for a formula stays as it is.
-        detector: proximity or count.
-        scientific_name: `NAME=Genus species`.
-        images: link or copy; None: links in folders, no pictures for Wildbook.
-        package: Camtrap DP that came in.
-        timezone: of a new Camtrap DP.
-        title, contributor: of a new Camtrap DP.
-    """
-
-    format: str | None = None
-    out: str | None = None
-    raw: bool = False
-    detector: str = "proximity"
-    scientific_name: Sequence[str] = field(default_factory=tuple)
-    images: str | None = None
-    package: str | None = None
-    timezone: str | None = None
-    title: str | None = None
-    contributor: str | None = None
 
 
 def export(catalogue: str | None, results: str | None, wish: Wish, survey: Survey) -> None:
@@ -86,6 +59,9 @@ def export(catalogue: str | None, results: str | None, wish: Wish, survey: Surve
         files, left = insights_files(_of_species(holdings.frame, survey))
         files = _with_left_out(files, left)
         say(f"export: {files['individuals.csv'].count(chr(10)) - 1:,} lines for Wildlife Insights")
+    elif kind == "camtrap-dp":
+        frame = _of_species(holdings.frame, survey)
+        files = _with_left_out(*camtrap_files(replace(holdings, frame=frame), out, wish, survey))
     else:
         files = _folders(holdings, out, wish, survey)
     write_files(out, files)
@@ -142,7 +118,7 @@ def _write_tables(holdings: Holdings, targets: Sequence[str], wish: Wish) -> Non
 def _wildbook(holdings: Holdings, out: str, wish: Wish, survey: Survey) -> dict[str, str]:
     frame = _of_species(holdings.frame, survey)
     names = scientific_names(wish.scientific_name, sorted(frame["species"].unique()))
-    places = {}
+    places: dict[str, tuple[float, float]] = {}
     if survey.deployments is not None:
         stations = read_stations(survey.deployments, date_order=survey.date_order)
         for one in stations.deployments:

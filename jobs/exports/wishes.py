@@ -1,7 +1,7 @@
 """What was asked for on the command line, read: dates, times, names, sexes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, time
 
 import pandas as pd
@@ -32,6 +32,34 @@ class Survey:
     day_starts: str = "00:00"
     flank: str | None = None
     individuals: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What `reid export` was asked for beside the survey.
+
+    Attributes:
+        format: one of exporting.FORMATS; None: by the ending of `out`, or both tables.
+        out: file or folder; None: in the catalogue or the run's folder.
+        raw: text in CSV that a spreadsheet takes for a formula stays as it is.
+        detector: proximity or count.
+        scientific_name: `NAME=Genus species`.
+        images: link or copy; None: links in folders, no pictures for Wildbook.
+        package: Camtrap DP that came in.
+        timezone: of a new Camtrap DP.
+        title, contributor: of a new Camtrap DP.
+    """
+
+    format: str | None = None
+    out: str | None = None
+    raw: bool = False
+    detector: str = "proximity"
+    scientific_name: Sequence[str] = field(default_factory=tuple)
+    images: str | None = None
+    package: str | None = None
+    timezone: str | None = None
+    title: str | None = None
+    contributor: str | None = None
 
 
 def parse_day(text: str | None, option: str) -> date | None:

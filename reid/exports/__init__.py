@@ -17,4 +17,10 @@ secr.py, oscr.py, mark.py, rmark.py, camtrapr.py, spacecap.py, multimark.py, mat
 who_is_who.py    the plain table
 wildbook.py, insights_ids.py, picture_folders.py
                  Wildbook's bulk import; ids for Wildlife Insights; a folder an individual
+camtrap_words.py, camtrap_package.py
+                 Camtrap DP: columns, stamps, tags, boxes; a package as it lies in a folder
+camtrap_back.py, camtrap_events.py
+                 a package given back with individuals in it
+camtrap_new.py   a new package; picture_sizes.py for boxes in pixels
+camtrap_checks.py mistakes that the standard's schemas do not find
 """

@@ -30,7 +30,7 @@ def place_rows(rows: pd.DataFrame, stations: Stations | None) -> tuple[pd.DataFr
         stations: None: every place that a row names.
 
     Returns:
-        rows with `place` (location_id of the deployment) and `clock`; and lines of left_out.csv.
+        rows with `place` (location_id of the deployment), `deployment` (its number) and `clock`; and lines of left_out.csv.
     """
     nowhere = rows["location_id"].isna().to_numpy()
     outs = [left_out(rows[nowhere], "has no place")]
@@ -39,12 +39,14 @@ def place_rows(rows: pd.DataFrame, stations: Stations | None) -> tuple[pd.DataFr
         placed = rows.assign(place=rows["location_id"], clock=rows["timestamp"])
         return placed, pd.concat(outs, ignore_index=True)
     by_name = _by_name(stations.deployments)
+    number = {id(one): place for place, one in enumerate(stations.deployments)}
     offsets = (
         rows["utc_offset_minutes"].astype("Float64")
         if "utc_offset_minutes" in rows
         else pd.Series(pd.NA, index=rows.index, dtype="Float64")
     )
     place = np.full(len(rows), None, object)
+    which = np.full(len(rows), -1)
     clock = rows["timestamp"].copy()
     reason = np.full(len(rows), None, object)
     for name, group in rows.groupby("location_id", sort=False):
@@ -62,12 +64,13 @@ def place_rows(rows: pd.DataFrame, stations: Stations | None) -> tuple[pd.DataFr
                 here = times + pd.to_timedelta(minutes, unit="min")
             fits = ((here >= one.first) & (here <= one.last)).to_numpy() & ~inside
             place[at[fits]] = one.location_id
+            which[at[fits]] = number[id(one)]
             clock.loc[at[fits]] = here[fits]
             inside |= fits
         reason[at[~inside]] = "was taken outside the time of every deployment here"
     lost = np.asarray([one is not None for one in reason], np.bool_)
     outs.append(left_out(rows[lost], reason[lost].tolist()))
-    placed = rows.assign(place=place, clock=clock)[~lost].reset_index(drop=True)
+    placed = rows.assign(place=place, deployment=which, clock=clock)[~lost].reset_index(drop=True)
     return placed, pd.concat(outs, ignore_index=True)
 
 

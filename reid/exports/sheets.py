@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -65,6 +65,11 @@ def frame_rows(frame: pd.DataFrame) -> Iterable[Sequence[object]]:
     """The rows of a frame; nulls are None."""
     filled = frame.astype(object).where(frame.notna(), None)
     return filled.itertuples(index=False)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a frame, each by column."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
 
 
 class Moment(NamedTuple):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from reid.errors import InputError
 from reid.identify.constraints import latest_decisions
@@ -54,6 +55,28 @@ def sightings(rows: pa.Table, decisions: pa.Table | None = None) -> pd.DataFrame
     return frame
 
 
+def counted_as(frame: pd.DataFrame, unsure: str) -> NDArray[np.object_]:
+    """(n,) the identity that each row counts for, None for nobody.
+
+    Args:
+        frame: of `sightings`.
+        unsure: see `choose`.
+
+    Raises:
+        InputError: an unknown rule.
+    """
+    if unsure not in UNSURE_RULES:
+        raise InputError(f"--unsure {unsure}: known: {', '.join(UNSURE_RULES)}")
+    doubtful = (frame["decision"] == "unsure").to_numpy()
+    individual = frame["identity_id"].to_numpy(dtype=object).copy()
+    if unsure == "drop":
+        individual[doubtful] = None
+    elif unsure == "as-best" and doubtful.any():
+        nearest = pd.Index(frame["annotation_id"]).get_indexer(pd.Index(frame["nearest_id"]))
+        individual = np.asarray(joined_to_nearest(individual.tolist(), doubtful, nearest), object)
+    return individual
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """Sightings of one species that count.
@@ -83,8 +106,6 @@ def choose(frame: pd.DataFrame, *, species: str | None = None, unsure: str = "dr
     Raises:
         InputError: an unknown species or rule, several species and none was named, or no row is left.
     """
-    if unsure not in UNSURE_RULES:
-        raise InputError(f"--unsure {unsure}: known: {', '.join(UNSURE_RULES)}")
     if not len(frame):
         raise InputError("there is no image of anybody to export")
     names = sorted(frame["species"].unique())
@@ -97,12 +118,10 @@ def choose(frame: pd.DataFrame, *, species: str | None = None, unsure: str = "dr
             f"--species {species}: there is no such species; known: {', '.join(names)}"
         )
     rows = frame[frame["species"] == species].reset_index(drop=True)
+    individual = counted_as(rows, unsure)
     doubtful = (rows["decision"] == "unsure").to_numpy()
-    individual = rows["identity_id"].to_numpy(dtype=object)
     notes, count = [], int(doubtful.sum())
     if count and unsure == "as-best":
-        nearest = pd.Index(rows["annotation_id"]).get_indexer(pd.Index(rows["nearest_id"]))
-        individual = np.asarray(joined_to_nearest(individual.tolist(), doubtful, nearest), object)
         notes.append(f"{count} unsure images count for the individual nearest to each of them")
     elif count and unsure == "own":
         notes.append(

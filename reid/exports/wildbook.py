@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from reid.errors import InputError
@@ -72,7 +71,7 @@ def wildbook_files(
     sightings = cleaned(rows["encounter_id"].dropna(), dots=False)
     images = _file_names(rows)
     rows = rows.assign(
-        who=np.where(known, rows["identity_id"], None),
+        who=rows["identity_id"].where(known, None),
         # Each animal of an encounter is a line of its own, and so is each that nobody is sure of.
         animal=rows["identity_id"],
         key=encounter_keys(rows, ["identity_id", "location_id"], "timestamp"),

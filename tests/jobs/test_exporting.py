@@ -207,3 +207,42 @@ def test_mistakes_say_what_to_do(
     assert text.startswith("error: ") or "error: " in text
     assert message in text
     assert not (tmp_path / "out").exists()
+
+
+# ── Camtrap DP ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_new_camtrap_dp_with_its_pictures(reid: Reid, tmp_path: Path, said: Say) -> None:
+    table = frame(root=str(tmp_path / "photos"))
+    for name in table["image_path"]:
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(b"a picture")
+    keep(str(tmp_path / "catalogue"), table)
+    command = ("export", "-C", tmp_path / "catalogue", "-f", "camtrap-dp", "-o", tmp_path / "out")
+    assert reid(*command) == 1
+    assert "give --package, the Camtrap DP that the images came from; or, for a new one" in said()
+    (tmp_path / "places.csv").write_text(
+        "detector,lat,lon,start,end\n"
+        + "".join(f"{one},5.4,117.2,2009-04-01,2009-06-01\n" for one in "ABC")
+    )
+    new = (*command, "-d", tmp_path / "places.csv", "--timezone", "+08:00")
+    assert reid(*new, "--scientific-name", "Prionailurus bengalensis") == 0
+    text = said()
+    assert "3 deployments, 21 media, 39 observations of 3 individuals" in text
+    assert "correct them in datapackage.json before you publish" in text
+    assert (tmp_path / "out/media/A/IMG_0000.JPG").is_symlink()
+    rows = lines(tmp_path / "out" / "observations.csv")
+    assert {row["scientificName"] for row in rows} == {"Prionailurus bengalensis"}
+
+    # And back: the package that was made is a package that came in.
+    back = ("export", "-C", tmp_path / "catalogue", "-f", "camtrap-dp", "-o", tmp_path / "back")
+    assert reid(*back, "--package", tmp_path / "out", "--images", "copy") == 0
+    assert "21 observations with one of 3 individuals, 0 of them new rows" in said()
+    for name in ("deployments.csv", "media.csv"):
+        assert (tmp_path / "back" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+    assert (tmp_path / "back/media/C/IMG_0020.JPG").read_bytes() == b"a picture"
+    again = lines(tmp_path / "back" / "observations.csv")
+    named = [row["individualID"] for row in rows]
+    assert [row["individualID"] for row in again] == named
+    assert reid(*command, "--package", tmp_path / "out") == 1
+    assert "that is the package itself; give another folder" in said()
