@@ -5,7 +5,7 @@
 | `app.py`, `options.py` | the application; options that commands share |
 | `results.py` | run, embed, cluster, report, evaluate, demo |
 | `individuals.py` | identify, calibrate, review, history, undo, tidy |
-| `sharing.py` | export |
+| `sharing.py` | export, population |
 | `training.py` | models, finetune |
 | `machines.py` | submit, doctor |
 """

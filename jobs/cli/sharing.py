@@ -175,3 +175,42 @@ def export(
         individuals=individuals,
     )  # fmt: skip
     run_export(catalogue, results, wish, survey)
+
+
+@app.command(rich_help_panel=PANEL)
+def population(
+    catalogue: Catalogue = None,
+    results: Results = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="FOLDER", help="[default: CATALOGUE/population]"),
+    ] = None,
+    species: OneSpecies = None,
+    deployments: Deployments = None,
+    date_order: DateOrder = None,
+    occasion_days: OccasionDays = 7,
+    start: Start = None,
+    end: End = None,
+    day_starts: DayStarts = "00:00",
+    flank: Flank = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """How many are there? Chapman, M0, Mt and Chao's Mh, with intervals and a picture.
+
+    For one species, one flank, one period, and a population that is closed meanwhile. Without
+    --deployments occasions run from the first image to the last.
+
+    Two numbers say what identification alone does: images that nobody is sure of left out, and each
+    joined to the individual nearest to it. Review single sightings before you believe either.
+
+    Written: population.html, population.json, and the capture history behind them. No density: the area
+    is not known; `reid export --format secr` writes the files for that.
+    """
+    from jobs.exports.estimating import population as run_population
+    from jobs.exports.wishes import Survey
+
+    survey = Survey(
+        species=species, deployments=deployments, date_order=date_order, occasion_days=occasion_days,
+        start=start, end=end, day_starts=day_starts, flank=flank,
+    )  # fmt: skip
+    run_population(catalogue, results, out, survey)

@@ -23,6 +23,7 @@ class Flanks:
         sessions: name → rows: one session, or `left` and `right`.
         left_out: columns of `sightings.LEFT_OUT`.
         left, right, joined: individuals seen from the left, from the right, from both.
+        side: that was chosen, left or right; "" where none was.
         notes: what a reader should know.
     """
 
@@ -31,6 +32,7 @@ class Flanks:
     left: int
     right: int
     joined: int
+    side: str = ""
     notes: list[str] = field(default_factory=list)
 
 
@@ -78,7 +80,7 @@ def choose_flank(rows: pd.DataFrame, flank: str | None, session: str) -> Flanks:
         f"(sides joined): {both}"
     )
     notes = [said] if any(counts.values()) else []
-    sessions, out = {session: rows}, [left_out(rows.iloc[:0], "")]
+    sessions, out, chosen_side = {session: rows}, [left_out(rows.iloc[:0], "")], ""
     if flank is None and mixed(rows):
         flank = "best"
         notes.append("sides are not thrown together: --flank best is taken, as none was named")
@@ -93,6 +95,7 @@ def choose_flank(rows: pd.DataFrame, flank: str | None, session: str) -> Flanks:
         if chosen is None:
             chosen = RIGHT if counts[RIGHT] > counts[LEFT] else LEFT
             notes.append(f"--flank best: {NAMES[chosen]}, with {counts[chosen]} individuals")
+        chosen_side = NAMES[chosen]
         seen = left if chosen == LEFT else right
         _someone(int(seen.sum()), NAMES[chosen], said)
         keep = rows["individual"].isin(seen.index[seen]).to_numpy()
@@ -112,6 +115,7 @@ def choose_flank(rows: pd.DataFrame, flank: str | None, session: str) -> Flanks:
         counts[LEFT],
         counts[RIGHT],
         both,
+        chosen_side,
         notes,
     )
 

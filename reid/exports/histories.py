@@ -90,6 +90,7 @@ class Histories:
         notes: what a reader should know.
         zone: of the coordinates: `UTM zone 33N`, or how they were given; "" without any.
         joined: individuals known from both sides.
+        side: that was chosen, left or right; "" where none was.
         sexes: identity → sex, where known.
     """
 
@@ -99,6 +100,7 @@ class Histories:
     notes: list[str] = field(default_factory=list)
     zone: str = ""
     joined: int = 0
+    side: str = ""
     sexes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -174,7 +176,9 @@ def make_histories(
     sessions = [
         _session(name, part, table, usage, calendar) for name, part in flanks.sessions.items()
     ]
-    return Histories(sessions, chosen.species, every, notes, zone, flanks.joined, dict(sexes or {}))
+    return Histories(
+        sessions, chosen.species, every, notes, zone, flanks.joined, flanks.side, dict(sexes or {})
+    )
 
 
 def counts_table(session: Session) -> dict[str, list[int]]:

@@ -13,9 +13,10 @@ doubts.py     the same sightings with every unsure one joined to its nearest
 from reid.population.counted import Counted, count
 from reid.population.doubts import joined_to_nearest
 from reid.population.estimates import Estimate, chao, chao_corrected, chapman, m0, mt
-from reid.population.judged import LEAST_INDIVIDUALS, Population, estimate_population
+from reid.population.judged import LABELS, LEAST_INDIVIDUALS, Population, estimate_population
 
 __all__ = [
+    "LABELS",
     "LEAST_INDIVIDUALS",
     "Counted",
     "Estimate",
