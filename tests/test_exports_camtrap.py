@@ -200,6 +200,15 @@ def test_unsure_sightings_get_no_individual(tmp_path: Path) -> None:
     ]
 
 
+def test_an_unsure_sighting_beside_a_sure_one_names_nobody(tmp_path: Path) -> None:
+    table = sighted(
+        seen("media/b/IMG_1.JPG", "lynx-1"),
+        seen("media/IMG_1.JPG", "lynx-2", bbox=[0.1, 0.2, 0.3, 0.4], decision="unsure"),
+    )
+    rows = {row["observationID"]: row for row in observations(back(packed(tmp_path / "in"), table))}
+    assert (rows["o3"]["individualID"], rows["o1"]["individualID"]) == ("lynx-1", "")
+
+
 def test_what_cannot_be_placed_is_listed(tmp_path: Path) -> None:
     table = sighted(
         seen("IMG_1.JPG", "a"),

@@ -117,6 +117,7 @@ def _copy_rest(package: CamtrapPackage, out: str, given: GivenBack, how: str) ->
     tables = [
         path
         for one in package.descriptor["resources"]
+        if isinstance(one, dict)
         for path in ([one["path"]] if isinstance(one.get("path"), str) else one.get("path") or [])
     ]
     changed = {*given.files, DESCRIPTOR}

@@ -66,7 +66,7 @@ def give_back(package: CamtrapPackage, frame: pd.DataFrame, teller: Teller) -> G
     rows = [dict(row) for row in package.observations]
     former: dict[str, set[str]] = {}
     notes: list[str] = []
-    if not package.descriptor.get("project", {}).get("individualAnimals"):
+    if not _project(package.descriptor).get("individualAnimals"):
         cleared = _clear_tracks(rows)
         if cleared:
             notes.append(
@@ -257,18 +257,28 @@ def _order_rows(rows: list[Row], before: list[Row]) -> None:
     rows[:] = [row for _, row in sorted(enumerate(rows), key=key)]
 
 
+def _project(descriptor: dict[str, Any]) -> dict[str, Any]:
+    found = descriptor.get("project")
+    return found if isinstance(found, dict) else {}
+
+
 def _descriptor(
     before: dict[str, Any], rows: list[Row], people: list[dict[str, str]], now: str, version: str
 ) -> dict[str, Any]:
     after = dict(before)
     levels = {row["observationLevel"] for row in rows}
     after["project"] = {
-        **(before.get("project") or {}),
+        **_project(before),
         "individualAnimals": True,
         "observationLevel": [one for one in ("media", "event") if one in levels],
     }
     after["created"] = now
-    sources = [one for one in before.get("sources") or [] if one.get("title") != SOFTWARE]
+    given = before.get("sources")
+    sources = [
+        one
+        for one in (given if isinstance(given, list) else [])
+        if not isinstance(one, dict) or one.get("title") != SOFTWARE
+    ]
     after["sources"] = [*sources, {"title": SOFTWARE, "version": version}]
     resources = list(before["resources"])
     ours = {
@@ -277,9 +287,11 @@ def _descriptor(
         "data": people,
     }
     for number, one in enumerate(resources):
-        if one.get("name") in (INDIVIDUALS, OTHER_INDIVIDUALS):
+        if isinstance(one, dict) and one.get("name") in (INDIVIDUALS, OTHER_INDIVIDUALS):
             data = one.get("data")
-            mine = isinstance(data, list) and all("individualID" in entry for entry in data)
+            mine = isinstance(data, list) and all(
+                isinstance(entry, dict) and "individualID" in entry for entry in data
+            )
             if mine:
                 resources[number] = {**ours, "name": one["name"]}
                 break

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from reid.exports.camtrap_package import Row
 from reid.exports.camtrap_words import utc_of
 
+MOST = 10**6  # animals of one event; what says more is no count
+
 
 def number_of(text: str) -> float:
     """A number, also one that R has written as `1.0`; NaN where it is none."""
@@ -57,7 +59,7 @@ def split_events(
             continue
         (row,) = found
         count = number_of(row["count"] or str(len(members)))
-        total = int(count) if count == count else len(members)
+        total = int(count) if abs(count) < MOST else len(members)
         if len(members) > total:
             more.append(row["eventID"])
         rest = total - len(members)

@@ -68,8 +68,17 @@ def frame_rows(frame: pd.DataFrame) -> Iterable[Sequence[object]]:
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a frame, each by column."""
-    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+    """The rows of a frame, each by column; what is missing is None, whatever pandas has there."""
+    return [
+        {str(name): _or_none(value) for name, value in row.items()}
+        for row in frame.to_dict("records")
+    ]
+
+
+def _or_none(value: Any) -> Any:
+    if isinstance(value, list | np.ndarray):
+        return value
+    return None if pd.isna(value) else value
 
 
 class Moment(NamedTuple):
