@@ -147,6 +147,9 @@ def test_without_deployments_occasions_run_from_the_first_picture_to_the_last() 
     assert session.calendar.day1.isoformat() == "2009-04-05T00:00:00"
     assert session.calendar.count == 4
     assert len(session.individuals) == 3
+    nowhere = make_histories(choose(frame(location_id=None)), None, occasion_days=10)
+    assert (nowhere.sessions[0].history == session.history).all()
+    assert len(nowhere.left_out) == 0
 
 
 def test_offsets_from_utc_put_pictures_onto_the_deployments_clock(tmp_path: Path) -> None:

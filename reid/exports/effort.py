@@ -15,6 +15,7 @@ from reid.exports.stations import Deployment, Stations
 
 Spans = list[tuple[datetime, datetime]]
 
+NO_PLACE = "no place"  # of images that name none, where places do not matter
 _SECONDS_A_DAY = 86_400
 _FAR_METRES = 100  # between cameras of one place
 
@@ -32,12 +33,13 @@ def place_rows(rows: pd.DataFrame, stations: Stations | None) -> tuple[pd.DataFr
     Returns:
         rows with `place` (location_id of the deployment), `deployment` (its number) and `clock`; and lines of left_out.csv.
     """
+    if stations is None:
+        places = rows["location_id"].astype(object).where(rows["location_id"].notna(), NO_PLACE)
+        placed = rows.assign(place=places, clock=rows["timestamp"])
+        return placed, left_out(rows.iloc[:0], "")
     nowhere = rows["location_id"].isna().to_numpy()
     outs = [left_out(rows[nowhere], "has no place")]
     rows = rows[~nowhere].reset_index(drop=True)
-    if stations is None:
-        placed = rows.assign(place=rows["location_id"], clock=rows["timestamp"])
-        return placed, pd.concat(outs, ignore_index=True)
     by_name = _by_name(stations.deployments)
     number = {id(one): place for place, one in enumerate(stations.deployments)}
     offsets = (
