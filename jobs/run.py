@@ -17,6 +17,7 @@ from jobs.cluster.evaluate import evaluate
 from jobs.cluster.groups import read_embedding_file, read_groups
 from jobs.cluster.reporting import report
 from jobs.common import outputs
+from jobs.common.camera_times import with_camera_times
 from jobs.common.console import console, say
 from jobs.common.embedded import EmbedSummary, check_failures
 from jobs.common.inputs import read_sources
@@ -49,10 +50,13 @@ def _embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
     store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
     with ray_session(config.address):
         summary, failures = embed(config, annotations)
+    annotations, notes = with_camera_times(config, reading, summary.folders.values())
+    store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
     failures = pa.concat_tables([reading.failures, failures])
     summary.annotations += len(reading.failures)
     summary.failed += len(reading.failures)
-    summary.labelled, summary.notes, summary.sources = labelled, reading.notes, reading.sources
+    summary.labelled, summary.sources = labelled, reading.sources
+    summary.notes = reading.notes + notes
     summary.reading_seconds = reading_seconds
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     outputs.write_summary(config, "embed", summary)

@@ -159,6 +159,23 @@ def check_accounted(
         )
 
 
+def read_times(folder: str) -> pa.Table:
+    """When the images in a recipe's folder were taken: annotation_id, timestamp, utc_offset_minutes.
+
+    Parts that were written before times were kept say nothing of theirs.
+    """
+    names = ["annotation_id", "timestamp", "utc_offset_minutes"]
+    wanted = pa.schema([schema.ANNOTATIONS.field(name) for name in names])
+    found = [wanted.empty_table()]
+    for path in parts(folder):
+        try:
+            if set(names) <= set(store.read_schema(path).names):
+                found.append(store.read_table(path, names).cast(wanted))
+        except FileNotFoundError:  # another run has just taken it out
+            continue
+    return pa.concat_tables(found)
+
+
 def read_failures(work: str) -> pa.Table:
     """All failures recorded in a run's work folder."""
     return pa.concat_tables(

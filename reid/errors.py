@@ -41,5 +41,11 @@ class TrainingDivergedError(ReidError):
     """Loss or gradient became NaN or infinite; the weights from before that step are untouched."""
 
 
+class PlaceError(StorageError):
+    """The place in storage is wrong, or closed to us: trying again does not help."""
+
+    exit_code = 1
+
+
 class StorageDownError(StorageError):
     """Storage failed for as long as it was asked again: no word about the file that was wanted."""

@@ -166,7 +166,9 @@ def lay_out(
         orientation = 1  # Pillow turns these itself, and says their upright size
     upright = image.size if orientation < 5 else image.size[::-1]
     if bbox is not None and bbox_unit == "relative":
-        bbox = [value * side for value, side in zip(bbox, (*upright, *upright), strict=True)]
+        # Rounded, or 0.6 of 320 in single precision would reach into a 193rd pixel.
+        sides = (*upright, *upright)
+        bbox = [round(value * side, 3) for value, side in zip(bbox, sides, strict=True)]
     box = _pixel_box(bbox, upright, bbox_margin)
     width, height = box[2] - box[0], box[3] - box[1]
     if bbox is not None and min(width, height) < min_crop_pixels:

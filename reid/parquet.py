@@ -30,7 +30,12 @@ def encode(
         row_group_rows: rows of each row group; the library's choice by default.
         about: what the table belongs to (its recipe, its species); `decode` compares it.
     """
-    contents = {"rows": len(table), "columns": table_digests(table), "about": dict(about or {})}
+    contents = {
+        "rows": len(table),
+        "columns": table_digests(table),
+        "types": {field.name: _type_name(field.type) for field in table.schema},
+        "about": dict(about or {}),
+    }
     marked = table.replace_schema_metadata(
         {**(table.schema.metadata or {}), KEY: json.dumps(contents).encode()}
     )
@@ -92,6 +97,13 @@ def decode(
     table = table.replace_schema_metadata(metadata or None)
     if written:
         wrong = [] if group is not None else differing(written["columns"], table)
+        wrong += [
+            field.name
+            for field in table.schema
+            if written["types"].get(field.name, "") not in ("", _type_name(field.type))
+        ]
+        if group is None and columns is None:
+            wrong += sorted({*written["columns"]} - {*table.column_names})
         if rows != written["rows"] or wrong:
             raise damaged(path, f"{', '.join(wrong) or 'rows'}: not the values that were written")
         for name, value in (about or {}).items():
@@ -101,6 +113,21 @@ def decode(
                     f"place of {value!r}; put the right file back"
                 )
     return table
+
+
+def schema_of(source: Any, path: str) -> pa.Schema:
+    """The columns of a Parquet file.
+
+    Raises:
+        DamagedError: it is none, or was damaged.
+        OSError: storage failed.
+    """
+    try:
+        return pq.read_schema(source)
+    except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError, OverflowError) as error:
+        if isinstance(error, OSError) and _is_storage(error):
+            raise
+        raise damaged(path, str(error)) from error
 
 
 def damaged(path: str, why: str) -> DamagedError:
@@ -116,13 +143,19 @@ def _is_storage(error: OSError) -> bool:
     return error.errno is not None or bool(_FROM_STORAGE.search(str(error)))
 
 
+def _type_name(kind: pa.DataType) -> str:
+    """A type in words, whatever the values of its lists are called."""
+    return re.sub(r"<(item|element|values?): ", "<", str(kind))
+
+
 def _contents(raw: bytes | None, path: str) -> dict[str, Any] | None:
     if raw is None:
         return None
     try:
         found = json.loads(raw)
-        if not (isinstance(found["columns"], dict) and isinstance(found["about"], dict)):
+        parts = {name: found[name] for name in ("columns", "types", "about")}
+        if not all(isinstance(part, dict) for part in parts.values()):
             raise TypeError("not the digests of a table")
-        return {"rows": int(found["rows"]), "columns": found["columns"], "about": found["about"]}
+        return {"rows": int(found["rows"]), **parts}
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, f"its digests cannot be read: {error}") from error

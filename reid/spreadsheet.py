@@ -27,6 +27,14 @@ def unguard(text: str) -> str:
     return text[1:] if _GUARDED.match(text) else text
 
 
+def unguard_column(column: pa.Array) -> pa.Array:
+    """`unguard` for a column of strings."""
+    guarded = pc.match_substring_regex(column, f"^(?:{_GUARDED.pattern})")
+    if not pc.any(guarded).as_py():
+        return column
+    return pc.if_else(guarded, pc.utf8_slice_codeunits(column, 1), column)
+
+
 def write_rows(
     header: Sequence[str], rows: Iterable[Sequence[object]], *, raw: bool = False
 ) -> tuple[str, int]:

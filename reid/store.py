@@ -28,7 +28,7 @@ import pyarrow.fs as pafs
 
 from reid import parquet
 from reid.digests import value_digest
-from reid.errors import InputError, StorageDownError, StorageError
+from reid.errors import InputError, PlaceError, StorageDownError, StorageError
 
 T = TypeVar("T")
 
@@ -43,6 +43,12 @@ _PASSING = re.compile(
     r"AWS Error (NETWORK_CONNECTION|INTERNAL_FAILURE|SERVICE_UNAVAILABLE|SLOW_DOWN|THROTTLING"
     r"|REQUEST_TIMEOUT|UNKNOWN \(HTTP status (408|429|5\d\d)\))"
     r"|google::cloud::Status\((UNAVAILABLE|DEADLINE_EXCEEDED|INTERNAL|RESOURCE_EXHAUSTED|ABORTED)"
+)
+# A bucket that is not there, or is somebody else's; keys that are wrong.
+WRONG_PLACE = re.compile(
+    r"NO_SUCH_BUCKET|NoSuchBucket|Bucket '[^']*' not found|ACCESS_DENIED|AccessDenied"
+    r"|INVALID_ACCESS_KEY_ID|InvalidAccessKeyId|SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch"
+    r"|INVALID_CLIENT_TOKEN_ID|HTTP status 403|PERMISSION_DENIED"
 )
 _log = logging.getLogger(__name__)
 
@@ -100,6 +106,7 @@ def guarded(path: str, action: str, run: Callable[[], T]) -> T:
 
     Raises:
         StorageDownError: it failed for RETRY_SECONDS, each time with an error that may pass.
+        PlaceError: the bucket is not there, or closed to us.
         StorageError: any other error, at once.
     """
     started = time.monotonic()
@@ -110,6 +117,11 @@ def guarded(path: str, action: str, run: Callable[[], T]) -> T:
         except FileNotFoundError:
             raise
         except (OSError, pa.ArrowException) as error:
+            if is_remote(path) and WRONG_PLACE.search(str(error)):
+                raise PlaceError(
+                    f"{path}: cannot {action}: {error}. Check the bucket's name, and the keys and the region "
+                    "in the environment"
+                ) from error
             if not (is_remote(path) and _PASSING.search(str(error))):
                 raise StorageError(f"{path}: cannot {action}: {error}") from error
             spent = time.monotonic() - started
@@ -306,6 +318,22 @@ def read_table(
         StorageError: it cannot be read.
     """
     return _read_parquet(path, columns=columns, about=about)
+
+
+def read_schema(path: str) -> pa.Schema:
+    """The columns of a Parquet file.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StorageError: it cannot be read.
+    """
+    fs, inner = filesystem(path)
+
+    def read() -> pa.Schema:
+        with fs.open_input_file(inner) as stream:
+            return parquet.schema_of(stream, path)
+
+    return guarded(path, "read", read)
 
 
 def read_row_group(path: str, group: int) -> pa.Table:

@@ -168,6 +168,8 @@ def test_rows_come_as_the_schema_says(here: str) -> None:
         "image_path": "f.jpg",
         "species": "fox",
         "identity_id": "x-1",
+        "name": None,
+        "identity": None,
         "decision": "new",
         "confidence": 0.5,
     }

@@ -20,7 +20,7 @@ from jobs.catalogue.identification import (
     warn_left_out,
     without,
 )
-from jobs.catalogue.thresholds import make_rules
+from jobs.catalogue.thresholds import NoRulesError, make_rules
 from jobs.catalogue.unchanged_files import with_known_keys
 from jobs.common import outputs
 from jobs.common.console import console, say
@@ -84,10 +84,18 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
         say(embedded_in_words(embedded))
         learned = without(labelled if config.input else mine, failures)
         before = read_rules(catalogue)
-        rules = {
-            name: _learn(config, name, embedded.recipes[name], learned, before.get(name))
-            for name in chosen
-        }
+        rules: dict[str, SpeciesRules] = {}
+        refused: dict[str, NoRulesError] = {}
+        for name in chosen:
+            try:
+                recipe = embedded.recipes[name]
+                rules[name] = _learn(config, name, recipe, learned, before.get(name))
+            except NoRulesError as error:
+                refused[name] = error
+        if not rules:
+            raise next(iter(refused.values()))
+        for told in refused.values():
+            say(f"note: left out: {told}")
         lost = without(mine, failures)
         if len(lost) < len(mine):
             check_failures(failures, len(wanted), 0)
@@ -162,5 +170,9 @@ def _learn(
 ) -> SpeciesRules:
     rows = learned.filter(pc.equal(learned["species"], species))
     folder = store.join(str(config.store), recipe)
-    vectors = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks()).vectors
-    return make_rules(config, species, recipe, rows, np.ascontiguousarray(vectors), before)
+    found = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
+    embeddings.check_accounted(
+        rows["annotation_id"], found.found, pa.array([], pa.string()), folder
+    )
+    vectors = np.ascontiguousarray(found.vectors)
+    return make_rules(config, species, recipe, rows, vectors, before)

@@ -15,6 +15,7 @@ from jobs.catalogue.decider import Decider, Outcome
 from jobs.catalogue.sentences import in_words
 from jobs.catalogue.unchanged_files import with_known_keys
 from jobs.common import outputs
+from jobs.common.camera_times import with_camera_times
 from jobs.common.console import console, say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures
@@ -78,6 +79,8 @@ def identify(config: Config, embed: EmbedStage) -> None:
     reading = time.perf_counter() - started
     with ray_session(config.address) if len(pending) or wants_tasks(config) else nullcontext():
         embedded, failures = embed_pending(config, embed, catalogue, pending)
+        timed = dataclasses.replace(upload, annotations=annotations)
+        annotations, _ = with_camera_times(config, timed, embedded.folders.values())
         decider = Decider(
             config,
             run_id,

@@ -7,11 +7,13 @@ import typer
 from jobs.cli.app import app
 from jobs.cli.options import (
     Address,
+    AsFolder,
     Catalogue,
     Column,
     ConfigFile,
     DateOrder,
     Debug,
+    Detections,
     FromParent,
     Input,
     KeepWord,
@@ -23,6 +25,7 @@ from jobs.cli.options import (
     RunOut,
     Seed,
     Species,
+    TrustIds,
     config_of,
 )
 
@@ -51,6 +54,9 @@ def identify(
     column: Column = None,
     date_order: DateOrder = None,
     keep_word: KeepWord = None,
+    detections: Detections = None,
+    trust_individual_ids: TrustIds = False,
+    as_folder: AsFolder = False,
     model: Model = None,
     max_failures: MaxFailures = None,
     address: Address = None,
@@ -67,7 +73,8 @@ def identify(
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
         identity_from_parent=identity_from_parent, column=column, date_order=date_order,
-        keep_word=keep_word, max_failures=max_failures, address=address,
+        keep_word=keep_word, detections=detections, trust_individual_ids=trust_individual_ids,
+        as_folder=as_folder, max_failures=max_failures, address=address,
         metrics=metrics, seed=seed, catalogue=catalogue, constraints=constraints,
     )  # fmt: skip
     from jobs.run import run_identify
@@ -88,6 +95,9 @@ def calibrate(
     column: Column = None,
     date_order: DateOrder = None,
     keep_word: KeepWord = None,
+    detections: Detections = None,
+    trust_individual_ids: TrustIds = False,
+    as_folder: AsFolder = False,
     model: Model = None,
     max_failures: MaxFailures = None,
     address: Address = None,
@@ -103,7 +113,8 @@ def calibrate(
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
         identity_from_parent=identity_from_parent, column=column, date_order=date_order,
-        keep_word=keep_word, max_failures=max_failures, address=address,
+        keep_word=keep_word, detections=detections, trust_individual_ids=trust_individual_ids,
+        as_folder=as_folder, max_failures=max_failures, address=address,
         seed=seed, catalogue=catalogue,
     )  # fmt: skip
     from jobs.run import run_calibrate

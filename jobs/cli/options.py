@@ -71,6 +71,27 @@ KeepWord = Annotated[
         help="A word that is a name here, though it looks empty (`NA`, `Nan`). May be given several times.",
     ),
 ]
+Detections = Annotated[
+    str | None,
+    typer.Option(
+        "--detections",
+        metavar="FILE",
+        help="Boxes for the images of --input FOLDER: MegaDetector's or SpeciesNet's JSON.",
+    ),
+]
+TrustIds = Annotated[
+    bool,
+    typer.Option(
+        "--trust-individual-ids",
+        help="individualID of a Camtrap DP package names individuals, whatever the package says.",
+    ),
+]
+AsFolder = Annotated[
+    bool,
+    typer.Option(
+        "--as-folder", help="Read a folder that is another program's package as plain images."
+    ),
+]
 MaxFailures = Annotated[
     float | None,
     typer.Option(
@@ -135,6 +156,9 @@ def config_of(
         "columns": _pairs(flags.pop("column", None)),
         "date_order": flags.pop("date_order", None),
         "keep_words": flags.pop("keep_word", None),
+        "detections": flags.pop("detections", None),
+        "trust_individual_ids": flags.pop("trust_individual_ids", None),
+        "as_folder": flags.pop("as_folder", None),
     }
     flags["sources"] = {key: value for key, value in tables.items() if value}
     catalogue = {

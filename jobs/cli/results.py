@@ -7,10 +7,12 @@ import typer
 from jobs.cli.app import app
 from jobs.cli.options import (
     Address,
+    AsFolder,
     Column,
     ConfigFile,
     DateOrder,
     Debug,
+    Detections,
     FromParent,
     Input,
     KeepWord,
@@ -23,6 +25,7 @@ from jobs.cli.options import (
     Seed,
     Species,
     Store,
+    TrustIds,
     config_of,
     later_config_of,
 )
@@ -42,6 +45,9 @@ def run(
     column: Column = None,
     date_order: DateOrder = None,
     keep_word: KeepWord = None,
+    detections: Detections = None,
+    trust_individual_ids: TrustIds = False,
+    as_folder: AsFolder = False,
     model: Model = None,
     store: Store = None,
     max_failures: MaxFailures = None,
@@ -58,7 +64,8 @@ def run(
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
         identity_from_parent=identity_from_parent, column=column, date_order=date_order,
-        keep_word=keep_word, store=store, max_failures=max_failures,
+        keep_word=keep_word, detections=detections, trust_individual_ids=trust_individual_ids,
+        as_folder=as_folder, store=store, max_failures=max_failures,
         address=address, metrics=metrics, seed=seed,
     )  # fmt: skip
     from jobs.run import run as everything
@@ -78,6 +85,9 @@ def embed(
     column: Column = None,
     date_order: DateOrder = None,
     keep_word: KeepWord = None,
+    detections: Detections = None,
+    trust_individual_ids: TrustIds = False,
+    as_folder: AsFolder = False,
     model: Model = None,
     store: Store = None,
     max_failures: MaxFailures = None,
@@ -89,7 +99,8 @@ def embed(
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
         identity_from_parent=identity_from_parent, column=column, date_order=date_order,
-        keep_word=keep_word, store=store, max_failures=max_failures,
+        keep_word=keep_word, detections=detections, trust_individual_ids=trust_individual_ids,
+        as_folder=as_folder, store=store, max_failures=max_failures,
         address=address, metrics=metrics,
     )  # fmt: skip
     from jobs.run import run_embed

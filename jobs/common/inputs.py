@@ -22,6 +22,14 @@ def read_sources(config: Config) -> Reading:
         columns=config.sources.columns,
         date_order=config.sources.date_order,
         keep_words=tuple(config.sources.keep_words),
+        detections=config.sources.detections,
+        detection_threshold=config.sources.detection_threshold,
+        animal_categories=tuple(name.lower() for name in config.sources.animal_categories),
+        trust_individual_ids=config.sources.trust_individual_ids,
+        as_folder=config.sources.as_folder,
+        location_level=config.sources.location_level,
+        location_pattern=config.sources.location_pattern,
+        encounter_gap_seconds=config.sources.encounter_gap_seconds,
     )
     reading = sources.read_sources(config.input, how)
     annotations = reading.annotations

@@ -270,18 +270,28 @@ def _one_each(failures: list[pa.Table]) -> pa.Table:
     return pa.Table.from_pandas(frame, schema=schema.FAILURES, preserve_index=False)
 
 
+def _write_conclusion(
+    config: Config,
+    plans: list[Plan],
+    found: list[dict[str, Any]],
+    overall: dict[str, Any],
+    seconds: float,
+) -> None:
+    if len(found) > 1:
+        store.write_json(store.join(config.out, outcome.METRICS), overall)
+        training_page.write_overview(config, plans, found, overall)
+    summary = {name: overall[name] for name in ("decides", "before", "after")}
+    summary["models"] = [metrics["model"] for metrics in found]
+    summary["promoted"] = [metrics["promoted"] for metrics in found]
+    outputs.write_summary(config, "finetune", {**summary, "seconds": round(seconds, 2)})
+
+
 def _conclude(config: Config, plans: list[Plan], seconds: float | None) -> None:
     """Say what came of it; with `seconds`, also write it down: the summary, and what folds share."""
     found = [store.read_json(store.join(plan.out, outcome.METRICS)) for plan in plans]
     overall = found[0] if len(found) == 1 else outcome.over_folds(found)
     if seconds is not None:
-        if len(found) > 1:
-            store.write_json(store.join(config.out, outcome.METRICS), overall)
-            training_page.write_overview(config, plans, found, overall)
-        summary = {name: overall[name] for name in ("decides", "before", "after")}
-        summary["models"] = [metrics["model"] for metrics in found]
-        summary["promoted"] = [metrics["promoted"] for metrics in found]
-        outputs.write_summary(config, "finetune", {**summary, "seconds": round(seconds, 2)})
+        _write_conclusion(config, plans, found, overall, seconds)
     console.print(outcome.closing_table(overall))
     for plan, metrics in zip(plans, found, strict=True):
         which = "" if plan.fold is None else f"fold {plan.fold}: "

@@ -10,11 +10,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reid import optional, schema
+from reid import optional, schema, store
 from reid.catalogue import decisions as reviewed
 from reid.catalogue import events, tables
 from reid.catalogue.records import Record, entries
-from reid.catalogue.seals import log_digest, write_seal
+from reid.catalogue.seals import log_digest, log_file, write_seal
 from reid.catalogue.state import (
     Catalogue,
     annotations_path,
@@ -179,8 +179,10 @@ def commit(
         since = entries(folder, latest, after=catalogue.version)
         if all(entry.record.token != record.token for entry in since):
             return None
-    # It can be at no other place: a commit that others came before fails.
-    write_seal(catalogue.path, folder, catalogue.version + 1, catalogue.seal, touched)
+    # It can be at no other place: a commit that others came before fails. To tidy up what is tidy
+    # makes none.
+    if store.exists(log_file(folder, catalogue.version + 1)):
+        write_seal(catalogue.path, folder, catalogue.version + 1, catalogue.seal, touched)
     newer = open_catalogue(catalogue.path)
     events.publish(newer)
     return newer

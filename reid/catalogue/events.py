@@ -115,18 +115,27 @@ def events_path(path: str) -> str:
 def _check_published(catalogue: Catalogue, folder: str, rows: pa.Table, published: int) -> None:
     """Is what lies in C/events what the commits say that they brought?"""
     rows = rows.sort_by([("version", "ascending"), ("number", "ascending")])
-    own = rows.select(schema.CHANGES.names)
     versions = rows["version"].to_numpy()
+    checked = 0
     for entry in entries(annotations_path(catalogue.path), catalogue.table):
-        expected = entry.record.event_digest
-        if expected is None or entry.version > published:
-            continue
+        record = entry.record
         start, end = np.searchsorted(versions, [entry.version, entry.version + 1])
-        if whole_digest(own[start:end]) != expected:
+        own = rows[start:end]
+        checked += len(own)
+        expected = record.event_digest if entry.version <= published else None
+        if record.events is not None and entry.version <= published and expected is None:
+            continue  # of before digests were noted
+        changes = own.select(schema.CHANGES.names)
+        if digest(changes) != expected or not own.equals(_stamped(entry, changes)):
             raise DamagedError(
-                f"{folder}: the events of run {entry.record.run_id} are not those that were committed: a "
-                "file is gone or damaged; restore the folder from a copy"
+                f"{folder}: the events of run {record.run_id} are not those that were committed: a file is "
+                "gone or damaged; restore the folder from a copy"
             )
+    # Later commits may be there by now; what belongs to none is damage.
+    if checked != int((versions <= catalogue.version).sum()):
+        raise DamagedError(
+            f"{folder}: holds events that no run has brought; restore the folder from a copy"
+        )
 
 
 def _published_up_to(folder: str, table: object | None) -> int:
@@ -157,6 +166,11 @@ def _staged(path: str, entry: Entry) -> pa.Table:
         raise DamagedError(
             f"{file}: not the events of run {entry.record.run_id}; restore this file"
         )
+    return _stamped(entry, changes)
+
+
+def _stamped(entry: Entry, changes: pa.Table) -> pa.Table:
+    """Events (schema.EVENTS) of a commit."""
     count = len(changes)
     moment = pa.scalar(datetime.fromisoformat(entry.record.time), pa.timestamp("us", "UTC"))
     return pa.table(

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from reid import optional, store
-from reid.errors import DamagedError, InputError, ReidError, StorageError
+from reid.errors import DamagedError, InputError, PlaceError, ReidError, StorageError
 from reid.parquet import damaged
 from reid.schema import conform
 
@@ -89,6 +89,8 @@ def guarded(path: str, action: str, run: Callable[[], T]) -> T:
     except (delta.exceptions.DeltaError, OSError, pa.ArrowException, ValueError) as error:
         if isinstance(error, ReidError):
             raise
+        if store.is_remote(path) and store.WRONG_PLACE.search(plain(error)):
+            raise PlaceError(f"{path}: cannot {action}: {plain(error)}") from error
         if _DAMAGE.search(plain(error)) or isinstance(error, ValueError):
             raise damaged(path, f"cannot {action}: {plain(error)}") from error
         raise StorageError(f"{path}: cannot {action}: {plain(error)}") from error

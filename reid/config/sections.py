@@ -29,7 +29,33 @@ class Sources(Section):
         default_factory=list, description="Words that are names here, though they look empty: NA"
     )
 
-    @field_validator("keep_words", mode="before")
+    detections: str | None = Field(
+        None, description="A detector's results (JSON), for the images of the folders given"
+    )
+    detection_threshold: float | None = Field(
+        None, ge=0, le=1, description="Least confidence of a box; default: the detector's own"
+    )
+    animal_categories: ListOfStr = Field(
+        ["animal"], description="Categories of a detector that are animals"
+    )
+    trust_individual_ids: bool = Field(
+        False, description="individualID of Camtrap DP is an individual, whatever the package says"
+    )
+    location_level: Count | None = Field(
+        None,
+        description="Folder that is the place, 1 the first below the root; default: all of them",
+    )
+    location_pattern: str | None = Field(
+        None, description="Regular expression on paths; its one group is the place"
+    )
+    encounter_gap_seconds: float = Field(
+        60, ge=0, description="Longest pause within an encounter, where the source has none"
+    )
+    as_folder: bool = Field(
+        False, description="Read a package of another program as a folder of images"
+    )
+
+    @field_validator("keep_words", "animal_categories", mode="before")
     @classmethod
     def _one_word(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value

@@ -29,11 +29,12 @@ from reid.identify.empty_labels import without_contradicting_words
 from reid.identify.encounters import ENCOUNTERS, Nodes, make_nodes, pool
 from reid.identify.extend import (
     EDGES,
-    block_edges,
     comparable,
     edges_table,
     extend_edges,
     read_edges,
+    same_bits,
+    search_radius,
     sides,
 )
 from reid.identify.identify import Identified, identify_species, species_nodes
@@ -50,7 +51,6 @@ __all__ = [
     "ContradictionError",
     "Identified",
     "Nodes",
-    "block_edges",
     "calibrate",
     "check_species",
     "comparable",
@@ -63,6 +63,8 @@ __all__ = [
     "pool",
     "read_edges",
     "review_candidates",
+    "same_bits",
+    "search_radius",
     "sides",
     "species_nodes",
     "thresholds",

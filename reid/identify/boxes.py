@@ -39,14 +39,16 @@ def pair_up(
         return []
     table = np.asarray([[overlap(one, other) for other in found] for one in stored])
     pairs = []
+    taken: tuple[set[int], set[int]] = set(), set()
     # Stable, so that among equals the first ones meet.
     for place in np.argsort(-table, axis=None, kind="stable"):
         i, j = divmod(int(place), len(found))
         if table[i, j] < least:
             break
-        if table[i, j] >= 0:
+        if i not in taken[0] and j not in taken[1]:
             pairs.append((i, j, float(table[i, j])))
-            table[i], table[:, j] = -1, -1
+            taken[0].add(i)
+            taken[1].add(j)
     return pairs
 
 

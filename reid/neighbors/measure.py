@@ -5,6 +5,7 @@ torch operations on a CPU each wait for all OpenMP threads, which takes a time s
 milliseconds, 50 times the work, as soon as another process wants a core.
 """
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -50,7 +51,12 @@ def near_pairs_torch(
 
 
 def best_pairs(
-    queries: Rows, gallery: Rows, row: torch.Tensor, column: torch.Tensor, k: int, own: int | None
+    queries: Rows,
+    gallery: Rows,
+    row: torch.Tensor,
+    column: torch.Tensor,
+    k: int,
+    own: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest of each query among its candidates.
 
@@ -60,7 +66,7 @@ def best_pairs(
         row: candidate pairs, local query index, ascending.
         column: their index in the gallery, ascending within a row.
         k: at most as many as each row has candidates.
-        own: where the queries are in the gallery, to leave a row out of its own neighbours.
+        own: (q,) where the queries are in the gallery, to leave a row out of its own neighbours.
 
     Returns:
         indices (q, k) and distances (q, k), nearest first, ties by index.
@@ -70,12 +76,17 @@ def best_pairs(
 
 
 def best_pairs_cpu(
-    queries: Rows, gallery: Rows, row: torch.Tensor, column: torch.Tensor, k: int, own: int | None
+    queries: Rows,
+    gallery: Rows,
+    row: torch.Tensor,
+    column: torch.Tensor,
+    k: int,
+    own: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`best_pairs` in NumPy."""
     i, j = row.numpy(), column.numpy()
     if own is not None:
-        other = np.flatnonzero(j != i + own)
+        other = np.flatnonzero(j != own[i])
         i, j = i[other], j[other]
     distance = distances_cpu(queries.exact.numpy(), i, gallery.exact.numpy(), j)
     # The bits of non-negative floats order like the floats: one sort by row, then distance.
@@ -86,11 +97,16 @@ def best_pairs_cpu(
 
 
 def best_pairs_torch(
-    queries: Rows, gallery: Rows, row: torch.Tensor, column: torch.Tensor, k: int, own: int | None
+    queries: Rows,
+    gallery: Rows,
+    row: torch.Tensor,
+    column: torch.Tensor,
+    k: int,
+    own: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`best_pairs` in torch."""
     if own is not None:
-        other = column != row + own
+        other = column != torch.from_numpy(own).to(row.device)[row]
         row, column = row[other], column[other]
     distance = distances_torch(queries.exact, row, gallery.exact, column)
     order = torch.argsort(row << 32 | distance.view(torch.int32), stable=True)
@@ -127,10 +143,15 @@ def distances_cpu(a: np.ndarray, i: np.ndarray, b: np.ndarray, j: np.ndarray) ->
         measure(0, len(i))
     else:
         cuts = np.linspace(0, len(i), threads + 1).astype(int).tolist()
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(measure, cuts[:-1], cuts[1:]))
+        list(_threads(threads).map(measure, cuts[:-1], cuts[1:]))
     result *= 0.5
     return np.minimum(result, 2, out=result)
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Kept: to start threads for each tile took as long as a sixth of the whole search."""
+    return ThreadPoolExecutor(count)
 
 
 def distances_torch(

@@ -17,7 +17,7 @@ NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "annotation_id": (("annotationid",),),
     "image_id": (("imageid",), ("mediaid",)),
-    "species": (("species",), ("scientificname", "speciesname")),
+    "species": (("species",), ("scientificname", "speciesname"), ("prediction",)),
     "identity": (
         ("identity",),
         (

@@ -157,9 +157,11 @@ def _read_rows(text: str, separator: str, first: int, notes: list[str]) -> Delim
         except StopIteration:
             break
         except csv.Error as error:
-            wrong.append((begins + first, _quote_error(error), []))
+            last_line = _last_line(text, begins)
+            cells = (last_line or "").replace('"', "").split(separator)[:8]
+            wrong.append((begins + first, _quote_error(error), cells))
             total_wrong += 1
-            if header is None or not _is_last_line(text, begins):
+            if header is None or last_line is None:
                 raise InputError(_wrong_rows(wrong, total_wrong)) from error
             ended = True
             break
@@ -307,14 +309,15 @@ def _check_swallowed(row: list[str], header: list[str], separator: str, line: in
                 )
 
 
-def _is_last_line(text: str, begins: int) -> bool:
-    """Is the line after `begins` lines the last that holds anything?"""
+def _last_line(text: str, begins: int) -> str | None:
+    """What follows `begins` lines, if that is one line."""
     at = 0
     for _ in range(begins):
         at = text.find("\n", at) + 1
         if not at:
-            return False
-    return not text[at:].strip().count("\n")
+            return None
+    rest = text[at:].strip()
+    return None if "\n" in rest else rest
 
 
 def _was_cut(wrong: tuple[int, str, list[str]], last: int) -> bool:

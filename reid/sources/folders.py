@@ -8,10 +8,10 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from reid import store
 from reid.errors import InputError
+from reid.sources import places
 
 # What is opened as an image, by the name's ending.
 READABLE_SUFFIXES = frozenset(
@@ -88,8 +88,10 @@ def litter_kind(name: str, *, is_folder: bool) -> str | None:
     lowered = name.lower()
     if name.startswith("._"):
         return "side files of macOS (._*)"
-    if is_folder and (lowered in LITTER_FOLDERS or lowered.endswith(LITTER_FOLDER_ENDINGS)):
+    if is_folder and lowered in LITTER_FOLDERS:
         return f"folders {name}"
+    if is_folder and lowered.endswith(LITTER_FOLDER_ENDINGS):
+        return f"folders *{lowered[lowered.rindex('.') :]}"
     if not is_folder and lowered in LITTER_FILES:
         return f"files {lowered.strip()}"
     if name.startswith("."):
@@ -116,8 +118,8 @@ def list_images(
     for path in list_files(folder, depth, wanted or (lambda _: True), found):
         suffix = suffix_of(path)
         if suffix not in READABLE_SUFFIXES:
-            found.other[suffix] += 1
-        elif _is_utf8(path):
+            found.other[escaped(suffix)] += 1
+        elif is_utf8(path):
             found.paths.append(path)
         else:
             found.misnamed.append(escaped(path))
@@ -125,7 +127,8 @@ def list_images(
     return found
 
 
-def _is_utf8(path: str) -> bool:
+def is_utf8(path: str) -> bool:
+    """Can a table hold this name? Names on a disk are bytes, and may be no text."""
     if path.isascii():
         return True
     try:
@@ -160,7 +163,7 @@ def _remote_files(folder: str, depth: int | None, wanted: Wanted, found: Listing
 
 def _local_files(folder: str, depth: int | None, wanted: Wanted, found: Listing) -> Iterator[str]:
     """Each real file below a folder once: links are followed last, where they lead to something new."""
-    top = os.path.realpath(Path(folder).expanduser())
+    top = places.real(folder)
     visited: dict[str, str] = {}  # real folder → its path below `folder`
     folder_links: list[tuple[str, str, int]] = []  # real folder, its path below, its depth
     file_links: list[tuple[str, str]] = []  # real file, its path below
@@ -187,9 +190,9 @@ def _local_files(folder: str, depth: int | None, wanted: Wanted, found: Listing)
                         waiting.append((entry.path, path, level + 1))
                 elif kind == "link to a folder":
                     if depth is None or level < depth:
-                        folder_links.append((os.path.realpath(entry.path), path, level + 1))
+                        folder_links.append((places.real(entry.path), path, level + 1))
                 elif kind == "link to a file":
-                    file_links.append((os.path.realpath(entry.path), path))
+                    file_links.append((places.real(entry.path), path))
                 elif wanted(path):
                     found.special.append(escaped(path))
 
@@ -207,6 +210,7 @@ def _local_files(folder: str, depth: int | None, wanted: Wanted, found: Listing)
         where = visited.get(os.path.dirname(real))  # noqa: PTH120  a million Paths are slow
         name = os.path.basename(real)  # noqa: PTH119
         listed = where is not None and not litter_kind(name, is_folder=False)
+        listed = listed and os.path.exists(real)  # noqa: PTH110
         if real in linked or (listed and wanted(f"{where}/{name}" if where else name)):
             found.linked_twice += 1
         elif wanted(below):

@@ -97,12 +97,15 @@ def _segment(part: str, pattern: str) -> re.Pattern[str]:
 def _set(inner: str, pattern: str) -> str:
     negated = inner[0] in "!^" and len(inner) > 1
     inner = inner[1:] if negated else inner
-    escaped = re.sub(r"([\\\]\[^&~|])", r"\\\1", inner)
-    expression = f"[{'^' if negated else ''}{escaped}]"
-    try:
-        re.compile(expression)
-    except re.error as error:
-        raise InputError(
-            f"--input {pattern}: [{inner}] is no set of characters: {error}"
-        ) from error
-    return expression
+    parts, i = "", 0
+    while i < len(inner):
+        if inner[i + 1 : i + 2] == "-" and i + 2 < len(inner):
+            first, last = inner[i], inner[i + 2]
+            if first > last:
+                raise InputError(f"--input {pattern}: [{inner}] is no set of characters")
+            parts += f"{re.escape(first)}-{re.escape(last)}"
+            i += 3
+        else:
+            parts += re.escape(inner[i])
+            i += 1
+    return f"[{'^' if negated else ''}{parts}]"

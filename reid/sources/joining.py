@@ -1,45 +1,26 @@
 """Several sources to one table: each animal once, however often and in whatever spelling it is named."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from reid import schema, store
 from reid.errors import InputError
-from reid.sources import ids, places, words
+from reid.sources import ids, words
+from reid.sources.camera_times import fill_encounters
 from reid.sources.listings import parent_names
 from reid.sources.reading import LABELS, Reading
-from reid.sources.rows import TEXTS, Failed, How, Rows
+from reid.sources.records import DOWNLOAD, WEB
+from reid.sources.repeats import each_once, given_ids
+from reid.sources.rows import TEXTS, TIMES, Failed, How, Rows
+from reid.sources.stacked import Stacked
+from reid.sources.stations import bursts, places_from_folders, vote
 
 _SHOWN = 3
+_NEVER_OPENED = "it is a pipe, a socket or a device, which is never opened"
 UNKNOWN_SPECIES = "unknown"
-
-
-@dataclass
-class _All:
-    """The rows of all sources, one under the other, as columns of n."""
-
-    table: pa.Table  # schema.ANNOTATIONS without ids, keys and boxes
-    boxes: NDArray[np.float64]
-    relative: NDArray[np.bool_]
-    source: NDArray[np.int64]
-    lines: NDArray[np.int64]
-    whole: list[str | None]  # local path, None on object storage
-
-    def where(self, row: int, sources: Sequence[Rows]) -> str:
-        line = f", line {self.lines[row]}" if self.lines[row] > 0 else ""
-        return f"{sources[self.source[row]].source}{line}"
-
-    def take(self, rows: NDArray[np.int64]) -> None:
-        self.table = self.table.take(pa.array(rows))
-        self.boxes, self.relative = self.boxes[rows], self.relative[rows]
-        self.source, self.lines = self.source[rows], self.lines[rows]
-        self.whole = [self.whole[row] for row in rows]
 
 
 def join(sources: Sequence[Rows], how: How) -> Reading:
@@ -51,37 +32,43 @@ def join(sources: Sequence[Rows], how: How) -> Reading:
     notes = [note for rows in sources for note in rows.notes]
     failed = [(rows.source, one) for rows in sources for one in rows.failed]
     given = {name: np.asarray([name in rows.given for rows in sources], bool) for name in LABELS}
-    everything = _stack(sources)
+    stacked = _stack(sources)
     if how.identity_from_parent:
-        _identities_from_folders(everything)
+        _identities_from_folders(stacked)
         given["identity"][:] = True
-    _finish_labels(everything, how, notes)
-    written, numbers, special = ids.look_at_files(everything.whole)
-    if special.any():
-        for row in np.flatnonzero(special):
-            path = everything.table["image_path"][int(row)].as_py()
-            failed.append(
-                (
-                    sources[everything.source[row]].source,
-                    Failed(
-                        int(everything.lines[row]),
-                        path,
-                        "it is no file but a folder, a pipe or a device",
-                    ),
-                )
-            )
-        kept = np.flatnonzero(~special)
-        everything.take(kept)
-        written, numbers = [written[row] for row in kept], numbers[kept]
-    told = {name: flags[everything.source] for name, flags in given.items()}
-    names = _ids(everything, sources, notes)
-    names, kept, told = _each_once(everything, names, numbers, told, sources, notes)
-    everything.take(kept)
-    if not len(kept):
+    _places_and_species(stacked, how, notes)
+    _finish_labels(stacked, how, notes)
+    files = ids.look_at_files(stacked.whole)
+    failed += _never_opened(stacked, files)
+    usable = np.flatnonzero(~files.special)
+    if len(usable) < len(stacked):
+        stacked, files = stacked.take(usable), files.take(usable)
+    told = {name: flags[stacked.source] for name, flags in given.items()}
+    names = given_ids(stacked, notes)
+    missing = np.flatnonzero(names.is_null().to_numpy(zero_copy_only=False))
+    made = ids.annotation_ids(
+        stacked.column("image_path").take(pa.array(missing)),
+        stacked.boxes[missing],
+        stacked.relative[missing],
+    )
+    names = made if len(made) == len(names) else pc.replace_with_mask(names, names.is_null(), made)
+    names, kept = each_once(stacked, names, files.number, told, notes)
+    if len(kept) < len(stacked):
+        stacked, files = stacked.take(kept), files.take(kept)
+        names, told = (
+            names.take(pa.array(kept)),
+            {name: flags[kept] for name, flags in told.items()},
+        )
+    if not len(stacked):
         raise InputError(_nothing_left(sources, failed))
-    table = _finished(everything, names, [written[row] for row in kept])
+    annotations, more = fill_encounters(
+        _finished(stacked, names, files),
+        ~told["encounter_id"],
+        gap_seconds=how.encounter_gap_seconds,
+    )
+    notes += more
     return Reading(
-        table,
+        annotations,
         _failures(failed),
         notes,
         told,
@@ -89,8 +76,10 @@ def join(sources: Sequence[Rows], how: How) -> Reading:
     )
 
 
-def _stack(sources: Sequence[Rows]) -> _All:
+def _stack(sources: Sequence[Rows]) -> Stacked:
     """Rows of all sources under each other."""
+    fields = [schema.ANNOTATIONS.field(name) for name in ("root", "image_path", *TEXTS, *TIMES)]
+    plain = pa.schema([pa.field(field.name, field.type) for field in fields])
     parts, whole = [], []
     for rows in sources:
         n = len(rows)
@@ -99,17 +88,10 @@ def _stack(sources: Sequence[Rows]) -> _All:
             "root": pa.repeat(pa.scalar(rows.root, pa.string()), n),
             **rows.columns,
         }
-        fields = [
-            schema.ANNOTATIONS.field(name) for name in ("root", "image_path", *TEXTS, *_TIMES)
-        ]
         parts.append(
-            pa.table(
-                [columns.get(field.name, pa.nulls(n, field.type)) for field in fields],
-                schema=pa.schema([pa.field(field.name, field.type) for field in fields]),
-            )
+            pa.table([columns.get(field.name, pa.nulls(n, field.type)) for field in plain], plain)
         )
-        whole += _whole_paths(rows)
-    table = pa.concat_tables(parts).combine_chunks()
+        whole.append(_whole_paths(rows))
     none = [
         np.full((len(rows), 4), np.nan) if rows.boxes is None else rows.boxes for rows in sources
     ]
@@ -120,334 +102,140 @@ def _stack(sources: Sequence[Rows]) -> _All:
         np.zeros(len(rows), np.int64) if rows.lines is None else rows.lines for rows in sources
     ]
     number = np.repeat(np.arange(len(sources)), [len(rows) for rows in sources])
-    return _All(
-        table, np.concatenate(none), np.concatenate(units), number, np.concatenate(lines), whole
+    return Stacked(
+        sources=sources,
+        table=pa.concat_tables(parts).combine_chunks(),
+        boxes=np.concatenate(none),
+        relative=np.concatenate(units),
+        source=number,
+        lines=np.concatenate(lines),
+        weights=np.concatenate(
+            [np.full(len(r), np.nan) if r.weights is None else r.weights for r in sources]
+        ),
+        whole=pa.chunked_array(whole, pa.string()).combine_chunks(),
     )
 
 
-_TIMES = ("timestamp", "utc_offset_minutes")
+def _whole_paths(rows: Rows) -> pa.Array:
+    """Local paths from the root of the disk; null on object storage."""
+    paths = rows.image_path
+    whole = pc.starts_with(paths, pattern="/")
+    remote = pc.match_substring(paths, pattern="://")
+    if store.is_remote(rows.root):
+        below = pa.nulls(len(paths), pa.string())
+    else:
+        below = pc.binary_join_element_wise(rows.root.rstrip("/"), paths, "/")
+    return pc.if_else(remote, None, pc.if_else(whole, paths, below))
 
 
-def _whole_paths(rows: Rows) -> list[str | None]:
-    prefix = rows.root.rstrip("/") + "/"
-    remote = store.is_remote(rows.root)
-    out: list[str | None] = []
-    for path in rows.image_path.to_pylist():
-        if path.startswith("/"):
-            out.append(path)
-        elif remote or "://" in path:
-            out.append(None)
-        else:
-            out.append(prefix + path)
-    return out
-
-
-def _identities_from_folders(everything: _All) -> None:
-    names = parent_names(everything.table["image_path"])
+def _identities_from_folders(stacked: Stacked) -> None:
+    names = parent_names(stacked.column("image_path"))
     if names.null_count == len(names):
         raise InputError(
             "--identity-from-parent: no image lies in a folder of its own below the root; "
             "give the folder above the individuals' folders as --input or --root"
         )
-    cleaned = words.clean_labels("folder", names, words.Words())
-    _set(everything, "identity", cleaned)
+    stacked.set("identity", words.clean_labels("folder", names, words.Words()))
 
 
-def _set(everything: _All, name: str, column: pa.Array) -> None:
-    at = everything.table.schema.get_field_index(name)
-    everything.table = everything.table.set_column(at, name, column)
+def _places_and_species(stacked: Stacked, how: How, notes: list[str]) -> None:
+    """Places from folders, where no column gives them, and one species a burst."""
+    by_folder = np.asarray([rows.folders for rows in stacked.sources], bool)[stacked.source]
+    if how.location_level is not None or how.location_pattern is not None:
+        by_folder[:] = True
+    if by_folder.any() and not how.identity_from_parent:
+        found = places_from_folders(
+            stacked.column("image_path"), level=how.location_level, pattern=how.location_pattern
+        )
+        before = stacked.column("location_id")
+        stacked.set(
+            "location_id", pc.if_else(pa.array(by_folder), pc.coalesce(before, found), before)
+        )
+    places, moments = stacked.column("location_id"), stacked.column("timestamp")
+    if places.null_count == len(places) or moments.null_count == len(moments):
+        return
+    clock = (places, moments, stacked.column("utc_offset_minutes"))
+    if not np.isnan(stacked.weights).all():
+        weights = np.where(np.isnan(stacked.weights), 0.0, stacked.weights)
+        first = bursts(*clock, gap_seconds=how.encounter_gap_seconds)
+        first[np.isnan(stacked.weights)] = -1
+        species, changed = vote(stacked.column("species"), weights, first)
+        stacked.set("species", species)
+        if changed:
+            notes.append(
+                f"{changed:,} boxes take the species that most of their burst have; a burst shows one species"
+            )
 
 
-def _column(everything: _All, name: str) -> pa.Array:
-    return everything.table[name].combine_chunks()
-
-
-def _finish_labels(everything: _All, how: How, notes: list[str]) -> None:
+def _finish_labels(stacked: Stacked, how: How, notes: list[str]) -> None:
     """Species where none is said; names that differ in capitals are one individual."""
-    species = pc.fill_null(_column(everything, "species"), how.species or UNKNOWN_SPECIES)
-    _set(everything, "species", species)
+    species = pc.fill_null(stacked.column("species"), how.species or UNKNOWN_SPECIES)
+    stacked.set("species", species)
     alike = words.alike(species)
     if alike:
         notes.append(
             f"species that differ in capitals, blanks or `_` alone are kept apart: "
             f"{'; '.join(' and '.join(one) for one in alike[:_SHOWN])}; write them alike if they are one"
         )
-    identity, joined = words.join_spellings(_column(everything, "identity"))
+    identity, joined = words.join_spellings(stacked.column("identity"))
     if joined:
         shown = "; ".join(f"{', '.join(one[1:])} as {one[0]}" for one in joined[:_SHOWN])
         more = f" and {len(joined) - _SHOWN} more" if len(joined) > _SHOWN else ""
         notes.append(
             f"{len(joined)} individuals are written with different capitals and are one each: {shown}{more}"
         )
-        _set(everything, "identity", identity)
+        stacked.set("identity", identity)
 
 
-def _ids(everything: _All, sources: Sequence[Rows], notes: list[str]) -> NDArray[np.object_]:
-    """(n,) annotation ids: the given ones where they name boxes, or made from path and box."""
-    n = len(everything.boxes)
-    names = np.full(n, None, object)
-    column = _column(everything, "annotation_id")
-    if column.null_count < n:
-        stated = np.asarray(column.to_pylist(), object)
-        for number, rows in enumerate(sources):
-            here = np.flatnonzero(everything.source == number)
-            mine = stated[here]
-            if not len(here) or pd.isna(mine).all():
-                continue
-            if _names_images(everything, here, mine, sources):
-                notes.append(
-                    f"{rows.source}: annotation_id names images, not boxes: some have several boxes under one; "
-                    "ids are made from path and box, and the column is kept as image_id"
-                )
-                images = _column(everything, "image_id").to_pylist()
-                for row, name in zip(here, mine, strict=True):
-                    images[row] = name if images[row] is None else images[row]
-                _set(everything, "image_id", pa.array(images, pa.string()))
-            else:
-                names[here] = mine
-    missing = np.flatnonzero(pd.isna(names))
-    paths = _column(everything, "image_path").take(pa.array(missing)).to_pylist()
-    boxes = _box_lists(everything, missing)
-    names[missing] = [
-        ids.annotation_id(path, box, ids.RELATIVE if relative else ids.PIXELS)
-        for path, box, relative in zip(
-            paths, boxes, everything.relative[missing].tolist(), strict=True
-        )
-    ]
-    return names
+def _never_opened(stacked: Stacked, files: ids.Files) -> list[tuple[str, Failed]]:
+    """Rows whose path is not one of a file; `files` learns of web addresses and zero bytes."""
+    paths = stacked.column("image_path")
+    zeros = pc.match_substring(paths, pattern="\0").to_numpy(zero_copy_only=False)
+    web = pc.match_substring_regex(paths, pattern="^https?://").to_numpy(zero_copy_only=False)
+    files.special[zeros | web] = True
+    failed = []
+    for row in np.flatnonzero(files.special):
+        why = "its name has a zero byte" if zeros[row] else DOWNLOAD if web[row] else _NEVER_OPENED
+        stage = WEB if web[row] else "read"
+        one = Failed(int(stacked.lines[row]), paths[int(row)].as_py(), why, stage)
+        failed.append((stacked.sources[stacked.source[row]].source, one))
+    return failed
 
 
-def _box_lists(everything: _All, rows: NDArray[np.int64]) -> list[list[float] | None]:
-    boxes = everything.boxes[rows]
-    none = np.isnan(boxes[:, 0])
-    if none.all():
-        return [None] * len(rows)
-    return [
-        None if empty else box for box, empty in zip(boxes.tolist(), none.tolist(), strict=True)
-    ]
-
-
-def _names_images(
-    everything: _All,
-    here: NDArray[np.int64],
-    mine: NDArray[np.object_],
-    sources: Sequence[Rows],
-) -> bool:
-    """Does this source's annotation_id name images, of which some have several boxes?
-
-    Raises:
-        InputError: one id is on several images, or on several boxes while other ids share an image.
-    """
-    paths = np.asarray(_column(everything, "image_path").take(pa.array(here)).to_pylist(), object)
-    frame = pd.DataFrame({"id": mine, "path": paths, "row": here})
-    frame[["x", "y", "w", "h"]] = everything.boxes[here]
-    frame = frame[frame["id"].notna()]
-    distinct = frame.drop_duplicates(["id", "path", "x", "y", "w", "h"])
-    again = distinct[distinct["id"].duplicated(keep=False)]
-    if again.empty:
-        return False
-    first = again["id"].iloc[0]
-    those = again[again["id"] == first]
-    two = [int(row) for row in those["row"].iloc[:2]]
-    lines = " and ".join(everything.where(row, sources) for row in two)
-    if (distinct.groupby("id")["path"].nunique() > 1).any():
-        moved = distinct[distinct["id"].isin(_several(distinct, "id", "path"))]
-        those = moved[moved["id"] == moved["id"].iloc[0]].drop_duplicates("path")
-        two = [int(row) for row in those["row"].iloc[:2]]
-        lines = " and ".join(everything.where(row, sources) for row in two)
-        raise InputError(
-            f"annotation_id {those['id'].iloc[0]!r} is given to two images: {those['path'].iloc[0]} and "
-            f"{those['path'].iloc[1]} ({lines}); give each its own id, or take the column out"
-        )
-    if len(_several(distinct, "path", "id")):
-        raise InputError(
-            f"annotation_id {first!r} is given to two boxes of {those['path'].iloc[0]} ({lines}), and other images "
-            "have several ids; give each box its own id, or take the column out"
-        )
-    return True
-
-
-def _several(frame: pd.DataFrame, key: str, value: str) -> pd.Index:
-    """Keys with several values."""
-    counts = frame.groupby(key)[value].nunique()
-    return counts.index[counts > 1]
-
-
-def _each_once(
-    everything: _All,
-    names: NDArray[np.object_],
-    numbers: NDArray[np.int64],
-    told: dict[str, NDArray[np.bool_]],
-    sources: Sequence[Rows],
-    notes: list[str],
-) -> tuple[NDArray[np.object_], NDArray[np.int64], dict[str, NDArray[np.bool_]]]:
-    """Rows for one box of one file become one row, which knows what any of them says.
-
-    Returns:
-        Ids of the rows that stay, their numbers, and the labels that their sources give.
-    """
-    n = len(names)
-    files = _files(everything, numbers)
-    frame = pd.DataFrame({"file": files, "relative": everything.relative})
-    frame[["x", "y", "w", "h"]] = everything.boxes.astype(np.float32)
-    group = frame.groupby(
-        ["file", "relative", "x", "y", "w", "h"], dropna=False, sort=False
-    ).ngroup()
-    same = group.to_numpy()
-    first = pd.Series(np.arange(n)).groupby(same).transform("min").to_numpy()
-    repeats = np.flatnonzero(first != np.arange(n))
-    keep = np.ones(n, bool)
-    if len(repeats):
-        keep[repeats] = False
-        _merge(everything, names, told, first, repeats, sources)
-        notes.append(
-            f"{len(repeats):,} rows repeat an image and box already listed; kept once each"
-        )
-    # A listing's whole image beside a table's boxes of the same image is no animal of its own.
-    listed = np.asarray([rows.lines is None for rows in sources], bool)[everything.source]
-    boxed = np.unique(files[~np.isnan(everything.boxes[:, 0])])
-    whole = keep & listed & np.isnan(everything.boxes[:, 0]) & np.isin(files, boxed)
-    if whole.any():
-        keep &= ~whole
-        notes.append(
-            f"{int(whole.sum()):,} listed images have boxes in a table: the boxes are read, not the whole images"
-        )
-    kept = np.flatnonzero(keep)
-    _check_distinct(everything, names[kept], kept, sources)
-    return names[kept], kept, {name: flags[kept] for name, flags in told.items()}
-
-
-def _files(everything: _All, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(n,) number of each row's file: equal where paths lead to one file."""
-    roots, paths = _column(everything, "root"), _column(everything, "image_path")
-    spelled = (
-        [
-            path if path is not None else store.join(root.as_py(), name.as_py())
-            for path, root, name in zip(everything.whole, roots, paths, strict=True)
-        ]
-        if None in everything.whole
-        else everything.whole
-    )
-    codes, unique = pd.factorize(np.asarray(spelled, object))
-    # One number on the disk under several paths: links, which are one file, or hard links, which are
-    # not taken for one; some file systems give numbers that mean nothing.
-    first = np.full(len(unique), -1, np.int64)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]
-    there = numbers[first]
-    order = pd.Series(there)[there != 0]
-    suspects = order[order.duplicated(keep=False)].index.to_numpy()
-    if len(suspects):
-        real: dict[str, int] = {}
-        for code in suspects:
-            codes_real = real.setdefault(places.real(str(unique[code])), int(code))
-            if codes_real != code:
-                codes[codes == code] = codes_real
-    files: NDArray[np.int64] = codes.astype(np.int64)
-    return files
-
-
-def _merge(
-    everything: _All,
-    names: NDArray[np.object_],
-    told: dict[str, NDArray[np.bool_]],
-    first: NDArray[np.int64],
-    repeats: NDArray[np.int64],
-    sources: Sequence[Rows],
-) -> None:
-    """What repeated rows say goes to the row that stays.
-
-    Raises:
-        InputError: two of them say different things of one animal.
-    """
-    for name in (*TEXTS, *_TIMES):
-        if name == "annotation_id":
-            continue
-        column = _column(everything, name)
-        values = np.asarray(column.to_pylist(), object)
-        changed = False
-        for row in repeats:
-            stays, now = first[row], values[row]
-            default = name == "species" and not told["species"][row]
-            if now is None or default or now == values[stays]:
-                continue
-            if values[stays] is None or (name == "species" and not told["species"][stays]):
-                values[stays], changed = now, True
-                continue
-            if name in ("species", "identity"):
-                path = everything.table["image_path"][int(stays)].as_py()
-                raise InputError(
-                    f"{path} is given twice with different {name}: {values[stays]!r} and {now!r} "
-                    f"({everything.where(int(stays), sources)} and {everything.where(int(row), sources)}); correct one of the rows, or give each animal of "
-                    "the image its box"
-                )
-        if changed:
-            _set(everything, name, pa.array(values.tolist(), column.type))
-    stated = np.asarray(_column(everything, "annotation_id").to_pylist(), object)
-    for row in repeats:
-        stays = first[row]
-        if stated[stays] is None and stated[row] is not None:
-            names[stays] = names[row]
-    for flags in told.values():
-        np.logical_or.at(flags, first[repeats], flags[repeats])
-
-
-def _check_distinct(
-    everything: _All, names: NDArray[np.object_], kept: NDArray[np.int64], sources: Sequence[Rows]
-) -> None:
-    """Refuse one id for two things, which sources with other roots may bring.
-
-    Raises:
-        InputError: with both, and what to do.
-    """
-    repeated = pd.Series(names).duplicated(keep="first").to_numpy()
-    if not repeated.any():
-        return
-    again = int(np.flatnonzero(repeated)[0])
-    one, two = int(kept[np.flatnonzero(names == names[again])[0]]), int(kept[again])
-    roots, paths = everything.table["root"], everything.table["image_path"]
-    fix = (
-        "give --root, a folder above both, so that their paths differ"
-        if roots[one].as_py() != roots[two].as_py()
-        else "give each its own annotation_id"
-    )
-    raise InputError(
-        f"annotation {names[again]} is given to two images: {paths[one].as_py()} below {roots[one].as_py()} "
-        f"({everything.where(one, sources)}) and {paths[two].as_py()} below {roots[two].as_py()} "
-        f"({everything.where(two, sources)}); {fix}"
-    )
-
-
-def _finished(everything: _All, names: NDArray[np.object_], written: Sequence[str]) -> pa.Table:
-    n = len(names)
-    boxes = _box_lists(everything, np.arange(n))
-    units = [
-        None if box is None else ids.RELATIVE if relative else ids.PIXELS
-        for box, relative in zip(boxes, everything.relative.tolist(), strict=True)
-    ]
-    spelled = [
-        ids.ABSENT if known == ids.ABSENT and whole is not None else known
-        for known, whole in zip(written, everything.whole, strict=True)
-    ]
-    remote = [row for row, whole in enumerate(everything.whole) if whole is None]
-    roots, paths = everything.table["root"], everything.table["image_path"]
-    for row in remote:
-        spelled[row] = store.join(roots[row].as_py(), paths[row].as_py())
-    keys = [
-        ids.key_of(known, box, unit) for known, box, unit in zip(spelled, boxes, units, strict=True)
-    ]
-    flat = pa.array(everything.boxes.astype(np.float32).ravel(), pa.float32())
-    absent = np.isnan(everything.boxes[:, 0])
-    made = {
-        "annotation_id": pa.array(names.tolist(), pa.string()),
+def _finished(stacked: Stacked, names: pa.Array, files: ids.Files) -> pa.Table:
+    boxes, absent = stacked.boxes, np.isnan(stacked.boxes[:, 0])
+    units = np.where(absent, 0, np.where(stacked.relative, 2, 1))
+    unit_names = pa.array([None, ids.PIXELS, ids.RELATIVE], pa.string())
+    flat = pa.array(boxes.astype(np.float32).ravel(), pa.float32())
+    made: dict[str, pa.Array] = {
+        "annotation_id": names,
         "bbox": pa.FixedSizeListArray.from_arrays(flat, 4, mask=pa.array(absent)),
-        "bbox_unit": pa.array(units, pa.string()),
-        "source_key": pa.array(keys, pa.string()),
+        "bbox_unit": unit_names.take(pa.array(units)),
+        "source_key": ids.source_keys(files, _remote_places(stacked), boxes, stacked.relative),
     }
     columns = [
-        made[field.name] if field.name in made else everything.table[field.name].combine_chunks()
+        made[field.name] if field.name in made else stacked.column(field.name)
         for field in schema.ANNOTATIONS
     ]
     return pa.Table.from_arrays(columns, schema=schema.ANNOTATIONS)
+
+
+def _remote_places(stacked: Stacked) -> pa.Array:
+    """Where files lie on object storage; null on a disk."""
+    if not stacked.whole.null_count:
+        return pa.nulls(len(stacked), pa.string())
+    return pa.array(
+        [
+            store.join(root, path) if whole is None else None
+            for whole, root, path in zip(
+                stacked.whole.to_pylist(),
+                stacked.column("root").to_pylist(),
+                stacked.column("image_path").to_pylist(),
+                strict=True,
+            )
+        ],
+        pa.string(),
+    )
 
 
 def _failures(failed: Sequence[tuple[str, Failed]]) -> pa.Table:
@@ -468,4 +256,7 @@ def _nothing_left(sources: Sequence[Rows], failed: Sequence[tuple[str, Failed]])
     if not failed:
         return f"--input {given}: no image is named here"
     source, first = failed[0]
-    return f"--input {source}: none of {len(failed):,} rows can be read: {first.image_path}: {first.error}"
+    return (
+        f"--input {source}: none of {len(failed):,} rows can be read; the first: "
+        f"{first.image_path}: {first.error}"
+    )

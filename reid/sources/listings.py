@@ -1,9 +1,9 @@
 """Images without a table: folders, globs, single files, and text files that list any of these."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import PurePosixPath
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reid import store
 from reid.errors import InputError
@@ -86,6 +86,7 @@ def read_list(
             continue
         if (
             "\\" in line
+            and line.strip("/\\.")
             and not store.is_remote(line)
             and places.look(store.join(base, line)) == "absent"
         ):
@@ -126,7 +127,7 @@ def _named(source: str, paths: Sequence[str], root: str) -> Rows:
             good.append(below)
         except UnicodeEncodeError:
             failed.append(Failed(number, escaped(below), _NO_UTF8))
-    return Rows(source, root, pa.array(good, pa.string()), failed=failed)
+    return Rows(source, root, pa.array(good, pa.string()), failed=failed, folders=True)
 
 
 _NO_UTF8 = "the file's name is not UTF-8 text, so that no table can hold it; rename it"
@@ -154,7 +155,7 @@ def _listed(source: str, folder: str, found: Listing, how: How) -> Rows:
         for path in found.special
         if is_image_name(path)
     ]
-    rows = Rows(source, root, pa.array(paths, pa.string()), failed=failed)
+    rows = Rows(source, root, pa.array(paths, pa.string()), failed=failed, folders=True)
     rows.notes = listing_notes(source, found)
     others = sum(n for name, n in found.other.items() if name)
     rows.counts = {"images": len(paths), "other_files": others, "left_out": found.litter.total()}
@@ -163,5 +164,4 @@ def _listed(source: str, folder: str, found: Listing, how: How) -> Rows:
 
 def parent_names(paths: pa.Array) -> pa.Array:
     """The name of each image's folder; null at the top of the collection."""
-    names = [PurePosixPath(path).parent.name or None for path in paths.to_pylist()]
-    return pa.array(names, pa.string())
+    return pc.struct_field(pc.extract_regex(paths, pattern=r"(?P<name>[^/]+)/[^/]*$"), "name")

@@ -52,7 +52,7 @@ def absolute(path: str) -> str:
     """A path from the root of the disk, in one spelling; URIs stay."""
     if store.is_remote(path):
         return path.rstrip("/")
-    return os.path.normpath(store.filesystem(path)[1])
+    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111  for a million names
 
 
 def relative(path: str, root: str) -> str:
@@ -66,7 +66,12 @@ def relative(path: str, root: str) -> str:
 
 def real(path: str) -> str:
     """The absolute path without links."""
-    return path if store.is_remote(path) else os.path.realpath(Path(path).expanduser())
+    if store.is_remote(path):
+        return path
+    try:
+        return os.path.realpath(Path(path).expanduser())
+    except (OSError, ValueError, RuntimeError):  # as in `look`
+        return path
 
 
 def one_spelling(paths: pa.Array, root: str) -> pa.Array:

@@ -11,14 +11,19 @@ import pyarrow.parquet as pq
 from reid import store
 from reid.errors import InputError, StorageError
 from reid.sources import columns as names
-from reid.sources import dates, places, words
+from reid.sources import dates, detectors, places, words
 from reid.sources.boxes import read_boxes
 from reid.sources.columns import Matched
 from reid.sources.delimited import read_delimited
+from reid.sources.finding import find_images
 from reid.sources.reading import LABELS
 from reid.sources.rows import TEXTS, Failed, How, Rows
+from reid.sources.workbooks import SUFFIXES as WORKBOOKS
+from reid.sources.workbooks import read_workbook
+from reid.spreadsheet import unguard_column
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet")
+_PROBED = 64  # paths that are looked for before a table's paths are believed
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", *WORKBOOKS)
 
 
 class Table:
@@ -62,8 +67,13 @@ def open_table(path: str, *, flag: str = "--input") -> Table:
     try:
         if path.lower().endswith(".parquet") or data[:4] == b"PAR1":
             return _parquet(data)
+        if path.lower().endswith(WORKBOOKS):
+            header, rows, lines, notes = read_workbook(data, known=names.PATH_KEYS)
+            cells = [[row[at] for row in rows] for at in range(len(header))]
+            texts = [pa.array(column, pa.string()) for column in cells]
+            return Table(header, texts, np.asarray(lines, np.int64), (), notes)
         found = read_delimited(data, known=tuple(names.PATH_KEYS))
-        columns = [column.combine_chunks() for column in found.columns]
+        columns = [unguard_column(column.combine_chunks()) for column in found.columns]
         return Table(found.header, columns, found.lines, found.broken, found.notes)
     except InputError as error:
         raise InputError(f"{flag} {path}: cannot be read as a table: {error}") from error
@@ -149,22 +159,43 @@ def _rows(source: str, table: Table, how: How, used: set[str]) -> Rows:
         for line, problem, cells in table.broken
     ]
     paths = places.one_spelling(joined_paths(table, matched.fields["image_path"]), root)
-    rows = Rows(source, root, paths, lines=table.lines, failed=broken)
+    paths = _where_they_are(source, paths, root, notes)
+    rows = Rows(source, root, paths, lines=table.lines, failed=list(broken))
     _read_labels(rows, table, matched, how, notes)
     bad = _read_boxes(rows, table, matched, notes)
+    no_animal = detectors.rows_without_animal(table.header, matched, table.texts, notes, source)
     missing = np.asarray(
         pc.or_kleene(pc.is_null(paths), pc.equal(paths, "")).to_numpy(zero_copy_only=False)
     )
     for row in np.flatnonzero(missing):
         bad[int(row)] = "it has no image path"
     rows.notes = notes
-    _drop(rows, bad)
+    _drop(rows, {row: why for row, why in bad.items() if row not in no_animal}, no_animal)
     rows.notes.insert(
         0,
         f"{source}: {len(table.lines) + len(broken):,} rows; {names.in_words(table.header, matched)}",
     )
     rows.counts |= {"rows": len(table.lines) + len(broken), "unreadable": len(rows.failed)}
     return rows
+
+
+def _where_they_are(source: str, paths: pa.Array, root: str, notes: list[str]) -> pa.Array:
+    """Without leading folders that are not below the root, where the files are there without them."""
+    known = paths.drop_null()
+    rows = np.linspace(0, len(known) - 1, min(_PROBED, len(known))).astype(int)
+    probe = known.take(pa.array(rows)).to_pylist()
+    if all(_is_there(root, path) for path in probe):
+        return paths
+    if not find_images(source, probe, root, strict=False).places:
+        return paths  # none of them is here at all: embedding says so of each
+    found = find_images(source, known.to_pylist(), root, strict=False)
+    notes += found.notes
+    moved = pa.array([found.places.get(path, path) for path in known.to_pylist()], pa.string())
+    return pc.replace_with_mask(paths, paths.is_valid(), moved)
+
+
+def _is_there(root: str, path: str) -> bool:
+    return places.look(store.join(root, path)) != "absent"
 
 
 def agreeing(table: Table, places_of: Sequence[int]) -> int | None:
@@ -287,9 +318,9 @@ def _read_boxes(rows: Rows, table: Table, matched: Matched, notes: list[str]) ->
     return dict(boxes.bad)
 
 
-def _drop(rows: Rows, bad: dict[int, str]) -> None:
-    """Move rows that cannot be used to the failures."""
-    if not bad:
+def _drop(rows: Rows, bad: dict[int, str], no_animal: set[int]) -> None:
+    """Move rows that cannot be used to the failures, and leave out those that show no animal."""
+    if not bad and not no_animal:
         return
     assert rows.lines is not None
     for row in sorted(bad):
@@ -297,7 +328,7 @@ def _drop(rows: Rows, bad: dict[int, str]) -> None:
         line = int(rows.lines[row])
         rows.failed.append(Failed(line, path, f"{rows.source}, line {line}: {bad[row]}"))
     keep = np.ones(len(rows), bool)
-    keep[list(bad)] = False
+    keep[[*bad, *no_animal]] = False
     mask = pa.array(keep)
     rows.image_path = rows.image_path.filter(mask)
     rows.columns = {name: column.filter(mask) for name, column in rows.columns.items()}

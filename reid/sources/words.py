@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -106,16 +107,18 @@ def clean_labels(
     Returns:
         Strings, as many.
     """
-    column = plain_column(column)
-    empty = empty_cells(column)
+    encoded = column.dictionary_encode()  # few labels, many rows
+    labels = plain_column(encoded.dictionary)
+    empty = empty_cells(labels)
     if keep_words:
         kept = pa.array([plain(word).lower() for word in keep_words], pa.string())
-        empty = pc.and_not(empty, pc.is_in(pc.utf8_lower(column), value_set=kept))
-    words = pc.value_counts(column.filter(pc.and_(empty, pc.not_equal(column, ""))))
+        empty = pc.and_not(empty, pc.is_in(pc.utf8_lower(labels), value_set=kept))
+    rows = np.bincount(encoded.indices.drop_null().to_numpy(), minlength=len(labels))
     counted = found.empty.setdefault(name, Counter())
-    for row in words.to_pylist():
-        counted[row["values"]] += row["counts"]
-    return whole_numbers(pc.if_else(empty, None, column))
+    for at in pc.indices_nonzero(empty).to_pylist():
+        if word := labels[at].as_py():
+            counted[word] += int(rows[at])
+    return whole_numbers(pc.if_else(empty, None, labels)).take(encoded.indices)
 
 
 def whole_numbers(column: pa.Array) -> pa.Array:
