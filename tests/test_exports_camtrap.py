@@ -24,8 +24,11 @@ from reid.exports.camtrap_words import (
     stamp,
     with_tags,
 )
-from reid.exports.sightings import counted_as
-from reid.exports.stations import read_stations
+from reid.exports.deployments import read_stations
+from reid.exports.histories import make_histories
+from reid.exports.sightings import choose, counted_as
+from reid.sources.read import read_sources
+from reid.sources.rows import How
 from tests.camtrap_validity import EXAMPLE, SCHEMAS, mistakes
 from tests.leopard_cats import frame
 
@@ -503,3 +506,20 @@ def test_a_new_package_is_valid(tmp_path: Path) -> None:
         (tmp_path / "package" / name).write_text(text)
     assert mistakes(tmp_path / "package") == []
     assert mistakes(packed(tmp_path / "broken")), "and the question can be answered with no"
+
+
+@pytest.mark.formats
+@pytest.mark.skipif(not SCHEMAS.is_dir(), reason=f"{SCHEMAS} is not there")
+def test_what_was_read_from_the_example_goes_back_into_it(tmp_path: Path) -> None:
+    rows = read_sources([str(EXAMPLE)], How()).annotations.to_pandas()
+    assert len(rows) == 10
+    table = rows.assign(
+        identity_id="heron-1", decision="known", confidence=None, nearest_id=None,
+        confirmed_by=None, confirmed_at=pd.NaT, individual="heron-1",
+    )  # fmt: skip
+    given = back(EXAMPLE, table)
+    assert (given.named, given.added, len(given.left_out)) == (10, 0, 0)
+    stations = read_stations(str(EXAMPLE))
+    found = make_histories(choose(table), stations, occasion_days=7)
+    assert len(found.left_out) == 0, "offsets of media and deployments differ, and the times fit"
+    assert found.sessions[0].history.sum() == 1

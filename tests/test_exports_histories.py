@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 from reid.errors import InputError
+from reid.exports.deployments import Stations, read_stations
 from reid.exports.histories import Histories, counts_table, make_histories
 from reid.exports.sightings import choose
-from reid.exports.stations import Stations, read_stations
 from tests.leopard_cats import CAMERA_TABLE, cats, frame
 
 

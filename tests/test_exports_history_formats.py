@@ -10,6 +10,7 @@ import pytest
 
 from reid.errors import InputError
 from reid.exports.camtrapr import camtrapr_files
+from reid.exports.deployments import Stations, read_stations
 from reid.exports.histories import Histories, make_histories
 from reid.exports.mark import mark_files
 from reid.exports.matrix import matrix_files
@@ -19,7 +20,6 @@ from reid.exports.rmark import rmark_files
 from reid.exports.secr import secr_files
 from reid.exports.sightings import choose
 from reid.exports.spacecap import spacecap_files
-from reid.exports.stations import Stations, read_stations
 from tests.leopard_cats import CAMERA_TABLE, cats, frame
 
 SEXES = {"1": "F", "2": "M", "3": "F"}

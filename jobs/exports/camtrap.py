@@ -16,10 +16,10 @@ from reid.exports.camtrap_checks import in_words, package_mistakes
 from reid.exports.camtrap_new import new_package
 from reid.exports.camtrap_package import DESCRIPTOR, CamtrapPackage, read_package
 from reid.exports.camtrap_words import SEXES, SOFTWARE, Teller, read_zone
+from reid.exports.deployments import read_stations
 from reid.exports.picture_folders import place_pictures
 from reid.exports.picture_sizes import upright_sizes
 from reid.exports.sightings import counted_as
-from reid.exports.stations import read_stations
 
 
 def camtrap_files(

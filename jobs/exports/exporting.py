@@ -14,10 +14,10 @@ from jobs.exports.holdings import Holdings, read_holdings
 from jobs.exports.wishes import Survey, Wish, scientific_names
 from reid import store
 from reid.errors import InputError
+from reid.exports.deployments import read_stations
 from reid.exports.insights_ids import insights_files
 from reid.exports.picture_folders import CLUSTERS, UNMATCHED, picture_folders, place_pictures
 from reid.exports.sheets import frame_rows, people_sheet
-from reid.exports.stations import read_stations
 from reid.exports.who_is_who import who_is_who
 from reid.exports.wildbook import wildbook_files
 from reid.spreadsheet import guard_note, guard_table

@@ -6,6 +6,7 @@ from jobs.common.console import say
 from jobs.exports.holdings import Holdings
 from jobs.exports.wishes import Survey, parse_clock, parse_day, read_sexes
 from reid.exports.camtrapr import camtrapr_files
+from reid.exports.deployments import Stations, read_stations
 from reid.exports.flanks import TOGETHER
 from reid.exports.histories import Histories, make_histories
 from reid.exports.mark import mark_files
@@ -16,7 +17,6 @@ from reid.exports.rmark import rmark_files
 from reid.exports.secr import secr_files
 from reid.exports.sightings import choose
 from reid.exports.spacecap import spacecap_files
-from reid.exports.stations import Stations, read_stations
 
 Files = dict[str, str]
 PLAIN: dict[str, Callable[[Histories], Files]] = {

@@ -16,7 +16,7 @@ class Survey:
 
     Attributes:
         species, unsure: as of `reid.exports.sightings.choose`.
-        deployments, date_order: as of `reid.exports.stations.read_stations`; None: there are none.
+        deployments, date_order: as of `reid.exports.deployments.read_stations`; None: there are none.
         occasion_days, start, end, day_starts, flank: as of `reid.exports.histories.make_histories`,
             dates and times as they were written.
         individuals: a table of individuals with their sex; None: there is none.

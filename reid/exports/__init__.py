@@ -3,7 +3,7 @@
     sightings ─► one species, no doubts ─► places, occasions, effort ─► flanks ─► files of one program
 
 sightings.py     who was seen in which image, who confirmed it; which rows count
-stations.py      deployments as other programs write them
+deployments.py   deployments as other programs write them
 sheets.py        small tables that people write: separators, encodings, dates
 effort.py        which camera a sighting belongs to; days that each place was watched
 coordinates.py   degrees to metres

@@ -28,12 +28,12 @@ from reid.exports.camtrap_words import (
     stamp,
     with_tags,
 )
+from reid.exports.deployments import Stations
 from reid.exports.effort import place_rows
 from reid.exports.identifiers import cleaned
 from reid.exports.meetings import encounter_keys
 from reid.exports.sheets import program_sheet, records
 from reid.exports.sightings import left_out
-from reid.exports.stations import Stations
 
 Row = dict[str, str]
 

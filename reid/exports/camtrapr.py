@@ -5,11 +5,11 @@ from datetime import datetime, time, timedelta
 
 import pandas as pd
 
+from reid.exports.deployments import Stations
 from reid.exports.effort import station_spans
 from reid.exports.histories import Histories
 from reid.exports.history_files import common_files, number
 from reid.exports.sheets import program_sheet
-from reid.exports.stations import Stations
 
 _DAY = timedelta(days=1)
 RECORDS = (

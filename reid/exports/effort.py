@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from reid.errors import InputError
 from reid.exports.coordinates import to_metres
+from reid.exports.deployments import Deployment, Stations
 from reid.exports.identifiers import cleaned
 from reid.exports.sightings import left_out
-from reid.exports.stations import Deployment, Stations
 
 Spans = list[tuple[datetime, datetime]]
 

@@ -10,12 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reid.errors import InputError
+from reid.exports.deployments import Stations
 from reid.exports.effort import days_in_use, detector_table, place_rows
 from reid.exports.flanks import choose_flank
 from reid.exports.identifiers import cleaned
 from reid.exports.meetings import encounter_keys
 from reid.exports.sightings import Chosen, left_out
-from reid.exports.stations import Stations
 
 _DAY = timedelta(days=1)
 

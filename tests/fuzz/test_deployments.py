@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reid.errors import ReidError
+from reid.exports.deployments import read_stations
 from reid.exports.effort import days_in_use, detector_table
-from reid.exports.stations import read_stations
 from tests.fuzz.examples import fuzzed
 
 WORDS = st.sampled_from(

@@ -8,8 +8,8 @@ import pytest
 
 from reid.errors import InputError
 from reid.exports.coordinates import to_metres
+from reid.exports.deployments import Stations, read_stations
 from reid.exports.identifiers import cleaned
-from reid.exports.stations import Stations, read_stations
 from tests.leopard_cats import CAMERA_TABLE
 
 
