@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reid.digests import differing, table_digests
 from reid.errors import DamagedError
+from reid.value_digests import differing, table_digests
 
 KEY = b"reid.contents"
 _FROM_STORAGE = re.compile(r"AWS Error|google::cloud|HTTP|curl", re.IGNORECASE)

@@ -27,8 +27,8 @@ from jobs.cluster.reporting import report
 from jobs.run import run, run_identify
 from reid.catalogue import history, open_catalogue, read_events, read_graph, read_rules
 from reid.config import load_config
-from reid.digests import whole_digest
 from reid.errors import InternalError, ReidError
+from reid.value_digests import whole_digest
 from tests.jobs import made_up
 
 TIMES = 200

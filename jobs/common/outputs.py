@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from reid import schema, store
 from reid.config import Config, dump_config
-from reid.digests import text_digest, value_digest, whole_digest
 from reid.errors import DamagedError, InputError
 from reid.parquet import damaged
+from reid.value_digests import text_digest, value_digest, whole_digest
 
 ANNOTATIONS = "annotations.parquet"
 FAILURES = "failures.parquet"
