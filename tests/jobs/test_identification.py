@@ -289,9 +289,9 @@ def test_names_that_people_gave_come_back(survey: Survey, said: Say, tmp_path: P
     arguments = ("-i", table, *survey.arguments[2:])
     assert survey.reid("identify", *arguments) == 0
     said()
-    for name in ("Luna", "luna ", "=Leo"):
-        assert survey.reid("history", "-C", survey.place, "--identity", name) == 0
-        assert f"({name.strip().capitalize()}) is new" in said()
+    for asked, name in (("Luna", "Luna"), ("luna ", "Luna"), ("=Leo", "=Leo")):
+        assert survey.reid("history", "-C", survey.place, "--identity", asked) == 0
+        assert f"({name}) is new" in said()
     assert survey.reid("history", "-C", survey.place, "--identity", "Lune") == 1
     assert "nobody was ever called Lune; did you mean Luna" in said()
     for raw, leo in (((), "'=Leo"), (("--raw",), "=Leo")):
@@ -365,6 +365,18 @@ def test_boxes_that_moved_are_the_animals_that_are_known(survey: Survey, said: S
     assert survey.catalogue.decisions().select(["a_id", "b_id"]).to_pylist() == [
         {"a_id": "x2", "b_id": "x3"}
     ]
+
+
+def test_a_species_of_one_image_does_not_stop_the_others(survey: Survey, said: Say) -> None:
+    survey.photograph({f"a{k}": at(7 * k % 90) for k in range(12)} | {"alone": at(0)})
+    table = survey.home / "uploads" / "all.csv"
+    rows = [f"{name}.jpg,{'fox' if name == 'alone' else 'lynx'}" for name in survey.ids]
+    table.write_text("path,species\n" + "\n".join(rows) + "\n")
+    arguments = ("-i", table, "-C", survey.place, "identify.estimate=true", "--max-failures", "0.5")
+    assert survey.reid("identify", *arguments) == 0
+    assert "fox: the catalogue has no rules for it yet, and they cannot be guessed" in said()
+    assert len(survey.names) == 12
+    assert list(read_rules(survey.catalogue)) == ["lynx"]
 
 
 def test_a_whole_image_under_another_id_is_known(survey: Survey, said: Say) -> None:
