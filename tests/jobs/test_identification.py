@@ -410,7 +410,7 @@ def test_a_species_may_be_called_anything(survey: Survey, species: str) -> None:
     assert len(read_graph(survey.catalogue, species).edges) == 1
 
 
-@pytest.mark.parametrize("species", ["x" * 300, "ly\x00nx", "ly\x1bnx", "é" * 60])
+@pytest.mark.parametrize("species", ["x" * 300, "ly\x1bnx", "é" * 60])
 def test_a_species_that_no_folder_can_be_called_is_refused(
     survey: Survey, said: Say, species: str
 ) -> None:
