@@ -107,7 +107,7 @@ def recognise(
 def _as_known(rows: pa.Table, annotations: pa.Table) -> NDArray[np.bool_]:
     """(n,) bool: the catalogue has this id, with this box."""
     where = pc.index_in(annotations["annotation_id"], value_set=rows["annotation_id"])
-    known = pc.is_valid(where).to_numpy()
+    known: NDArray[np.bool_] = pc.is_valid(where).to_numpy()
     one = _boxes(annotations)[known]
     other = _boxes(rows.select(["bbox"]).take(where.drop_null()))
     known[known] = ((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1)
