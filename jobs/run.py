@@ -35,6 +35,11 @@ def run_embed(config: Config) -> EmbedSummary:
         TooManyFailuresError: after everything that worked was written.
     """
     failures, summary = _embed(config)
+    if outputs.is_outdated(config.out, "cluster"):
+        say(
+            f"note: {outputs.CLUSTERS}, {outputs.IDENTITIES} and {outputs.REPORT} in {config.out} show what "
+            "there was before; `reid cluster` makes them anew"
+        )
     check_failures(failures, summary.annotations, config.max_failures)
     return summary
 
@@ -60,11 +65,6 @@ def _embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
     summary.reading_seconds = reading_seconds
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     outputs.write_summary(config, "embed", summary)
-    if outputs.is_outdated(config.out, "cluster"):
-        say(
-            f"note: {outputs.CLUSTERS}, {outputs.IDENTITIES} and {outputs.REPORT} in {config.out} show what "
-            "there was before; `reid cluster` makes them anew"
-        )
     rate = f", {summary.images_per_second:,.0f} images/s" if summary.images_per_second else ""
     say(
         f"embed: {summary.annotations:,} images read, {summary.embedded:,} embedded and written, "

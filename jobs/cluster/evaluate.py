@@ -111,7 +111,7 @@ def _stored_clusters(config: Config, groups: Sequence[Group]) -> dict[str, Clust
         return {}
     everyone = [name for group in groups for name in group.rows["annotation_id"].to_pylist()]
     table = read_clusters(config.out, everyone)
-    tuning = outputs.read_stage_json(config.out, outputs.TUNING, "cluster")
+    tuning = outputs.read_tuning(config.out, [group.species for group in groups])
     number = {name: i for i, name in enumerate(table["annotation_id"].to_pylist())}
     clusters = table["cluster"].to_numpy()
     found: dict[str, Clusters] = {}

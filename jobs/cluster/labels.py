@@ -57,6 +57,10 @@ def relabel(
             )
         return [_with_labels(groups[0], table)], notes
     named = table[table[key].notna()]
+    if not len(named):
+        raise InputError(
+            f"--labels {path}: none of its {len(table):,} rows names an image: {key} is empty in all of them"
+        )
     repeated = named[key][named[key].duplicated()]
     if len(repeated):
         raise InputError(
