@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from jobs.catalogue.sentences import images, in_words
-from jobs.common.console import say
+from jobs.common.console import print_result, printable, say
 from reid import store
 from reid.catalogue import (
     Catalogue,
@@ -55,9 +55,9 @@ def show_history(
     pictures = picture_names(catalogue, events)
     everything = run is not None or identity is not None
     for one in runs[:most]:
-        print(_headline(one))  # noqa: T201  to stdout: this is the result
+        print(printable(_headline(one)))  # noqa: T201  to stdout: this is the result
         for sentence in _told(by_run.get(one.run_id, []), pictures, everything):
-            print(f"  {sentence}")  # noqa: T201
+            print(printable(f"  {sentence}"))  # noqa: T201
     if len(runs) > most:
         say(f"and {len(runs) - most} older ones: --last {len(runs)}")
 
@@ -76,7 +76,7 @@ def undo_run(path: str | None, run_id: str) -> None:
         f"undo: {newer.path} is as it was before run {run_id}, {gone:,} images fewer; names that it gave "
         f"are not given again. Version {newer.version}"
     )
-    print(undo_id)  # noqa: T201  the one line for a pipe
+    print_result(undo_id)
 
 
 def export(path: str | None, out: str | None) -> None:
@@ -111,7 +111,7 @@ def export(path: str | None, out: str | None) -> None:
         f"export: {len(rows):,} images of {people:,} individuals, as of version {catalogue.version}"
     )
     for target in targets:
-        print(target)  # noqa: T201  for a pipe
+        print_result(target)
 
 
 def tidy_up(path: str | None, *, keep_days: int) -> None:

@@ -9,6 +9,7 @@
 | `machines.py` | submit, doctor |
 """
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -33,6 +34,7 @@ def run_command(name: str | None, argv: Sequence[str]) -> None:
         argv: its arguments.
     """
     arguments = [*([name] if name else []), *argv]
+    _tame_logs()
     try:
         app(arguments, prog_name="reid")
     except SystemExit as done:
@@ -43,8 +45,18 @@ def run_command(name: str | None, argv: Sequence[str]) -> None:
     except ReidError as error:
         if "--debug" in arguments:
             raise
-        typer.secho(f"error: {error}", err=True, fg=typer.colors.RED)
+        from jobs.common.console import printable
+
+        typer.secho(printable(f"error: {error}"), err=True, fg=typer.colors.RED)
         sys.exit(error.exit_code)
+
+
+def _tame_logs() -> None:
+    """What libraries log of names that are not ours must not command the terminal."""
+    from jobs.common.console import PlainFormatter
+
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(PlainFormatter())
 
 
 def main() -> None:
