@@ -8,10 +8,10 @@ size. Everything else goes through Pillow.
 import datetime
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -64,9 +64,11 @@ def decode_crop(
     bbox: Sequence[float] | None = None,
     *,
     target: int,
+    bbox_unit: str | None = None,
     decode: Decode = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
+    min_crop_pixels: int = 1,
 ) -> Crop:
     """Decode one annotation's pixels, upright and cropped; arguments as in `open_frame`.
 
@@ -74,9 +76,14 @@ def decode_crop(
         ImageError: there is no usable image in `data`, or the box has no area in it.
     """
     with open_frame(
-        data, target=target, decode=decode, bbox_margin=bbox_margin, max_megapixels=max_megapixels
+        data,
+        target=target,
+        decode=decode,
+        bbox_margin=bbox_margin,
+        max_megapixels=max_megapixels,
+        min_crop_pixels=min_crop_pixels,
     ) as frame:
-        return frame.crop(bbox)
+        return frame.crop(bbox, bbox_unit)
 
 
 @contextmanager
@@ -87,6 +94,7 @@ def open_frame(
     decode: Decode = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
+    min_crop_pixels: int = 1,
 ) -> Iterator["Frame"]:
     """An image file, decoded once for all the annotations in it.
 
@@ -99,6 +107,7 @@ def open_frame(
         decode: `scaled` reduces JPEGs while decoding them; `full` never does.
         bbox_margin: widens a box on each side by this share of its width and height.
         max_megapixels: a larger image is refused before it is decoded.
+        min_crop_pixels: a box with a shorter side inside the image is refused; a whole image is not.
 
     Raises:
         ImageError: there is no usable image in `data`, or what is done with it fails; the message says
@@ -111,7 +120,12 @@ def open_frame(
             orientation = orientation_of(image)
             if image.size != said:
                 raise ImageError(f"its header says {said}, and it holds {image.size} pixels")
-            yield Frame(data, image, orientation, target, decode, bbox_margin, max_megapixels)
+            placing = {
+                "bbox_margin": bbox_margin,
+                "max_megapixels": max_megapixels,
+                "min_crop_pixels": min_crop_pixels,
+            }
+            yield Frame(data, image, orientation, target, decode, placing)
 
 
 class Frame:
@@ -124,12 +138,11 @@ class Frame:
         orientation: int,
         target: int,
         decode: Decode,
-        bbox_margin: float,
-        max_megapixels: float,
+        placing: Mapping[str, Any],  # the limits of `lay_out`
     ) -> None:
         self._data, self._image, self._orientation = data, image, orientation
         self._target, self._decode = target, decode
-        self._margin, self._max_megapixels = bbox_margin, max_megapixels
+        self._placing = placing
         # What libjpeg-turbo made of the file, by eighths of its size.
         self._decoded: dict[int, np.ndarray | None] = {}
 
@@ -143,18 +156,19 @@ class Frame:
         """When the picture was taken and the camera's offset from UTC, see `reid.exif`."""
         return time_taken(self._image)
 
-    def crop(self, bbox: Sequence[float] | None) -> Crop:
+    def crop(self, bbox: Sequence[float] | None, bbox_unit: str | None = None) -> Crop:
         """The pixels of one annotation. They do not depend on which others were asked for.
 
         Args:
-            bbox: x, y, w, h in pixels of the upright image (after its EXIF orientation); None: all of
-                it. A box that reaches over the border is clipped.
+            bbox: x, y, w, h of the upright image (after its EXIF orientation); None: all of it. A box
+                that reaches over the border is clipped.
+            bbox_unit: `relative`: the box is in shares of width and height; else in pixels.
 
         Raises:
             ImageError: the box has no area in the image, or the pixels cannot be decoded.
         """
         image = self._image
-        layout = lay_out(image, bbox, bbox_margin=self._margin, max_megapixels=self._max_megapixels)
+        layout = lay_out(image, bbox, bbox_unit=bbox_unit, **self._placing)
         left, top, right, bottom = layout.box
         pixels = None
         if is_jpeg(image):
@@ -198,16 +212,29 @@ def lay_out(
     *,
     bbox_margin: float,
     max_megapixels: float,
+    bbox_unit: str | None = None,
+    min_crop_pixels: int = 1,
 ) -> Layout:
     """Read size and orientation from the header, and place the box; arguments as in `decode_crop`.
 
     Raises:
-        ImageError: the image is too large, or the box has no area in it.
+        ImageError: the image is too large, or the box has no area in it, or too little.
     """
     check_size(image, max_megapixels)
     orientation = orientation_of(image)
     upright = image.size if orientation < 5 else image.size[::-1]
-    return Layout(orientation, *upright, _pixel_box(bbox, upright, bbox_margin))
+    if bbox is not None and bbox_unit == "relative":
+        # Rounded, or 0.6 of 320 in single precision would reach into a 193rd pixel.
+        sides = (*upright, *upright)
+        bbox = [round(value * side, 3) for value, side in zip(bbox, sides, strict=True)]
+    box = _pixel_box(bbox, upright, bbox_margin)
+    width, height = box[2] - box[0], box[3] - box[1]
+    if bbox is not None and min(width, height) < min_crop_pixels:
+        raise ImageError(
+            f"box of {width} × {height} pixels, under the limit of {min_crop_pixels} "
+            "(images.min_crop_pixels)"
+        )
+    return Layout(orientation, *upright, box)
 
 
 def resize(pixels: np.ndarray, size: int, interpolation: str = "bicubic") -> np.ndarray:

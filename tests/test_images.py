@@ -96,6 +96,36 @@ def test_a_box_without_area_is_refused(box: list[float]) -> None:
         decode_crop(encoded(picture()), box, target=8)
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_relative_box_is_of_the_upright_image(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(picture(640, 480), exif=exif, quality=95)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    height, width = upright.shape[:2]
+    crop = decode_crop(data, [0.25, 0.5, 0.5, 0.25], bbox_unit="relative", target=640)
+    assert (crop.width, crop.height) == (width // 2, height // 4)
+    assert close(
+        crop.pixels, upright[height // 2 : height * 3 // 4, width // 4 : width * 3 // 4], 2
+    )
+    whole = decode_crop(data, [0, 0, 1, 1], bbox_unit="relative", target=640)
+    assert (whole.width, whole.height) == (width, height)
+
+
+def test_the_first_box_of_the_field_sample_is_676_by_451() -> None:
+    box = np.asarray([0.35947, 0.61382, 0.32951, 0.31225], np.float32).tolist()
+    crop = decode_crop(encoded(picture(2048, 1440)), box, bbox_unit="relative", target=64)
+    assert (crop.width, crop.height) == (676, 451)
+
+
+def test_a_crop_of_a_few_pixels_is_refused_and_a_small_image_is_not() -> None:
+    with pytest.raises(ImageError, match=r"box of 1 × 1 pixels, under the limit of 16"):
+        decode_crop(encoded(picture()), [0, 0, 1, 1], target=8, min_crop_pixels=16)
+    with pytest.raises(ImageError, match=r"box of 4 × 20 pixels"):  # what of it lies in the image
+        decode_crop(encoded(picture()), [60, 0, 30, 20], target=8, min_crop_pixels=16)
+    assert decode_crop(encoded(picture(9, 9)), target=8, min_crop_pixels=16).width == 9
+
+
 def test_modes() -> None:
     pixels = picture()
     grey = np.asarray(Image.fromarray(pixels).convert("L"))

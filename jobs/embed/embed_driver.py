@@ -23,13 +23,14 @@ from jobs.common import outputs
 from jobs.common.console import progress, say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedSummary
+from jobs.common.endings import as_reid_error
 from jobs.common.session import joins_cluster
 from jobs.embed.embed_worker import EmbedTask, EmbedWorker
 from reid import embeddings, schema, store
 from reid.config import Config, Route
 from reid.embedder import Embedder, Recipe
 from reid.embedder.device_decode import check_device
-from reid.errors import InputError, ReidError, StorageError
+from reid.errors import InputError, StorageError
 from reid.models import load_model
 from reid.precision import choose_precision
 
@@ -281,21 +282,8 @@ def _run(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
                 for outcome, images in done_now.items():
                     count(config, "images", images, stage="embed", outcome=outcome)
     except ray.exceptions.RayError as error:
-        raise _as_reid_error(error) from error
+        raise as_reid_error(error, "embedding stopped") from error
     return list(runtimes)
-
-
-def _as_reid_error(error: BaseException) -> ReidError:
-    """What a worker raised, as the error that it was; anything else is trouble with the cluster."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ReidError):
-            return cause
-        nested = getattr(cause, "cause", None)
-        cause = nested if isinstance(nested, BaseException) else cause.__cause__
-    return StorageError(
-        f"embedding stopped: {error}; run the same command again to go on from here"
-    )
 
 
 def _quiet_ray_data() -> None:

@@ -267,6 +267,7 @@ class _Run:
             decode="full" if images.decode == "nvjpeg" else images.decode,
             bbox_margin=images.bbox_margin,
             max_megapixels=images.max_megapixels,
+            min_crop_pixels=images.min_crop_pixels,
             on_progress=on_progress,
         )
 

@@ -3,7 +3,7 @@
 | file | holds |
 | --- | --- |
 | `load.py` | `Config`, and reading it from a file, flags and `key=value` |
-| `sections.py` | images, embed, cluster, rerank, report |
+| `sections.py` | sources, images, embed, cluster, rerank, report |
 | `training.py` | finetune |
 | `catalogue.py` | identify |
 | `yaml_text.py`, `overrides.py` | reading YAML within bounds; `key=value` |
@@ -12,8 +12,8 @@
 
 from reid.config.catalogue import Identify, Rules
 from reid.config.load import Config, data_settings, dump_config, load_config
-from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Route
-from reid.config.spelling import check_species
+from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Route, Sources
+from reid.config.spelling import refuse_unknown_species
 from reid.config.training import Finetune
 
 __all__ = [
@@ -27,8 +27,9 @@ __all__ = [
     "Rerank",
     "Route",
     "Rules",
-    "check_species",
+    "Sources",
     "data_settings",
     "dump_config",
     "load_config",
+    "refuse_unknown_species",
 ]

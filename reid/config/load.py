@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from reid import store
 from reid.config.catalogue import Identify
 from reid.config.overrides import parse_override
-from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section, Seed
+from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section, Seed, Sources
 from reid.config.training import Finetune
 from reid.config.yaml_text import YamlError, parse_yaml
 from reid.errors import InputError
@@ -42,7 +42,11 @@ class Config(Section):
     max_failures: float = Field(0.1, ge=0, le=1, description="Share of images that may fail")
     address: str | None = Field(None, description="Ray cluster to join; default: this machine")
     metrics: bool = Field(False, description="Counters at the cluster's Prometheus endpoint")
+    guard_formulas: bool = Field(
+        True, description="CSV: an apostrophe before text that a spreadsheet would run (= + - @)"
+    )
     seed: Seed = Field(0, description="Of everything random")
+    sources: Sources = Field(default_factory=Sources)
     images: Images = Field(default_factory=Images)
     embed: Embed = Field(default_factory=Embed)
     cluster: Cluster = Field(default_factory=Cluster)

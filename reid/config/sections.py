@@ -17,6 +17,51 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class Sources(Section):
+    """How tables are read."""
+
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="Column of the file for a field: image_path: filename"
+    )
+    date_order: Literal["dmy", "mdy", "ymd"] | None = Field(
+        None, description="Of dates such as 11/04/2021; default: as the column proves"
+    )
+    keep_words: list[str] = Field(
+        default_factory=list, description="Words that are names here, though they look empty: NA"
+    )
+
+    detections: str | None = Field(
+        None, description="A detector's results (JSON), for the images of the folders given"
+    )
+    detection_threshold: float | None = Field(
+        None, ge=0, le=1, description="Least confidence of a box; default: the detector's own"
+    )
+    animal_categories: ListOfStr = Field(
+        ["animal"], description="Categories of a detector that are animals"
+    )
+    trust_individual_ids: bool = Field(
+        False, description="individualID of Camtrap DP is an individual, whatever the package says"
+    )
+    location_level: Count | None = Field(
+        None,
+        description="Folder that is the place, 1 the first below the root; default: all of them",
+    )
+    location_pattern: str | None = Field(
+        None, description="Regular expression on paths; its one group is the place"
+    )
+    encounter_gap_seconds: float = Field(
+        60, ge=0, description="Longest pause within an encounter, where the source has none"
+    )
+    as_folder: bool = Field(
+        False, description="Read a package of another program as a folder of images"
+    )
+
+    @field_validator("keep_words", "animal_categories", mode="before")
+    @classmethod
+    def _one_word(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
 class Images(Section):
     """How a file becomes a crop."""
 
@@ -25,6 +70,9 @@ class Images(Section):
     )
     max_megapixels: float = Field(
         80, gt=0, le=1000, description="A larger image is a failure, not decoded"
+    )
+    min_crop_pixels: int = Field(
+        16, ge=1, description="A box with a shorter side is a failure, not embedded"
     )
     decode: Literal["scaled", "full", "nvjpeg"] = Field(
         "scaled", description="scaled: reduced-size JPEG decode of images far larger than the input"

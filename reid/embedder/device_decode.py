@@ -76,6 +76,8 @@ def plain_jpeg(
     *,
     bbox_margin: float,
     max_megapixels: float,
+    bbox_unit: str | None = None,
+    min_crop_pixels: int = 1,
     other: PlainJpeg | None = None,
 ) -> PlainJpeg | None:
     """The file, if the device may decode it.
@@ -96,7 +98,14 @@ def plain_jpeg(
         check_size(image, max_megapixels)
         if image.format != "JPEG" or not is_jpeg(image):
             return None
-        layout = lay_out(image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels)
+        layout = lay_out(
+            image,
+            bbox,
+            bbox_unit=bbox_unit,
+            bbox_margin=bbox_margin,
+            max_megapixels=max_megapixels,
+            min_crop_pixels=min_crop_pixels,
+        )
         plain = (
             image.info.get("adobe_transform", 1) == 1
             and layout.orientation == 1

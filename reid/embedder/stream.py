@@ -72,17 +72,18 @@ def embed_annotations(
     decode: Literal["scaled", "full", "nvjpeg"] = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
+    min_crop_pixels: int = 1,
     read: Callable[[str], bytes] = store.read_bytes,
 ) -> tuple[pa.Table, pa.Table]:
     """Embed every annotation that can be embedded, and say why for every other.
 
     Args:
         embedder: the loaded models.
-        annotations: columns annotation_id, root, image_path, bbox, species, source_key.
+        annotations: columns annotation_id, root, image_path, bbox, bbox_unit, species, source_key.
         threads: decoding threads.
         decode: `scaled` and `full` as in `reid.images.decode_crop`; `nvjpeg` decodes plain JPEGs on the
             embedder's device (see `device_decode.py`), and every other file in `full`.
-        bbox_margin, max_megapixels: see `reid.images.decode_crop`.
+        bbox_margin, max_megapixels, min_crop_pixels: see `reid.images.decode_crop`.
         read: gives a file's bytes.
 
     Returns:
@@ -116,8 +117,10 @@ def embed_annotations(
                 jpeg = plain_jpeg(
                     data,
                     row["bbox"],
+                    bbox_unit=row["bbox_unit"],
                     bbox_margin=bbox_margin,
                     max_megapixels=max_megapixels,
+                    min_crop_pixels=min_crop_pixels,
                     other=jpeg,
                 )
             except ImageError as error:
@@ -136,6 +139,7 @@ def embed_annotations(
                 decode=how,
                 bbox_margin=bbox_margin,
                 max_megapixels=max_megapixels,
+                min_crop_pixels=min_crop_pixels,
             ) as frame:
                 return [one(row, frame) for row in rows]
         except ImageError as error:
@@ -143,7 +147,7 @@ def embed_annotations(
 
     def one(row: _Row, frame: Frame) -> _Decoded | _Failed:
         try:
-            crop = frame.crop(row["bbox"])
+            crop = frame.crop(row["bbox"], row["bbox_unit"])
             inputs = embedder.prepare(crop.pixels)
         except ImageError as error:
             return _Failed(row, "decode", str(error))
@@ -155,7 +159,7 @@ def embed_annotations(
         hashed = hash_with_box(frame.digest, row["bbox"])
         return _Decoded(row, hashed, crop.width, crop.height, frame.taken, inputs)
 
-    columns = ["annotation_id", "root", "image_path", "bbox", "species", "source_key"]
+    columns = ["annotation_id", "root", "image_path", "bbox", "bbox_unit", "species", "source_key"]
     rows = annotations.select(columns).to_pylist()
     frames: dict[tuple[str, str], list[_Row]] = {}
     for row in rows:

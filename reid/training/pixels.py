@@ -21,7 +21,7 @@ from reid import schema, store
 from reid.errors import ReidError, StorageDownError, StorageError
 from reid.images import Decode, ImageError, decode_crop, resize
 
-COLUMNS = ["annotation_id", "root", "image_path", "bbox", "source_key"]
+COLUMNS = ["annotation_id", "root", "image_path", "bbox", "bbox_unit", "source_key"]
 ROWS_AT_ONCE = 256  # decoded between two reports of progress
 GREY = 128
 
@@ -112,6 +112,7 @@ def open_pixels(
     decode: Decode = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
+    min_crop_pixels: int = 1,
     read: Callable[[str], bytes] = store.read_bytes,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Pixels:
@@ -120,13 +121,13 @@ def open_pixels(
     Processes that ask for the same at the same time wait for one of them to decode.
 
     Args:
-        annotations: columns annotation_id, root, image_path, bbox, source_key.
+        annotations: columns annotation_id, root, image_path, bbox, bbox_unit, source_key.
         size: side in pixels that is kept; see `Trainer.stored_size`.
         folder: on a local disk; may be shared by runs: the file's name says what is in it.
         cache_gb: most that this one file may hold, 10⁹ bytes; the rows beyond it are decoded whenever
             they are needed.
         threads: decoding threads.
-        interpolation, decode, bbox_margin, max_megapixels: see `reid.images`.
+        interpolation, decode, bbox_margin, max_megapixels, min_crop_pixels: see `reid.images`.
         read: gives a file's bytes.
         on_progress: called with (rows done, rows to do) while decoding.
 
@@ -150,9 +151,11 @@ def open_pixels(
                 data,
                 row["bbox"],
                 target=size,
+                bbox_unit=row["bbox_unit"],
                 decode=decode,
                 bbox_margin=bbox_margin,
                 max_megapixels=max_megapixels,
+                min_crop_pixels=min_crop_pixels,
             )
             return resize(crop.pixels, size, interpolation)
         except ImageError as error:
@@ -163,7 +166,7 @@ def open_pixels(
 
     rows = annotations.select(COLUMNS).to_pylist()
     kept = rows[: int(cache_gb * 1e9) // (size * size * 3)]
-    what = [size, interpolation, decode, bbox_margin, max_megapixels]
+    what = [size, interpolation, decode, bbox_margin, max_megapixels, min_crop_pixels]
     what += [[row["annotation_id"], row["source_key"], row["bbox"]] for row in kept]
     key = hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
     array_file = Path(folder) / f"pixels-{key}.npy"
