@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
@@ -18,9 +18,9 @@ from jobs.cluster.groups import read_embedding_file, read_groups
 from jobs.cluster.reporting import report
 from jobs.common import outputs
 from jobs.common.camera_times import with_camera_times
-from jobs.common.console import console, say
+from jobs.common.console import console, print_result, say
 from jobs.common.embedded import EmbedSummary, check_failures
-from jobs.common.inputs import read_sources
+from jobs.common.inputs import check_species_settings, read_sources
 from jobs.common.session import ray_session
 from jobs.embed.embed_driver import embed
 from jobs.neighbours.placement import wants_tasks
@@ -44,11 +44,12 @@ def run_embed(config: Config) -> EmbedSummary:
     return summary
 
 
-def _embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
-    """The embedding stage, whatever failed in it."""
+def _embed(config: Config, sections: Sequence[str] = ("embed",)) -> tuple[pa.Table, EmbedSummary]:
+    """The embedding stage, whatever failed in it; `sections` of the configuration will be used."""
     started = time.perf_counter()
     reading = read_sources(config)
     annotations = reading.annotations
+    check_species_settings(config, annotations["species"].unique().to_pylist(), sections)
     labelled = len(annotations) - annotations["identity"].null_count
     reading_seconds = round(time.perf_counter() - started, 2)
     outputs.write_config(config)
@@ -86,6 +87,10 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
         if embeddings is None
         else read_embedding_file(embeddings, config.species)
     )
+    known = {group.species for group in groups}
+    if embeddings is None:  # of some species all images may have failed
+        known |= outputs.read_summary(config.out).get("embed", {}).get("folders", {}).keys()
+    check_species_settings(config, known, ["cluster"])
     outputs.write_config(config)
     with ray_session(config.address) if wants_tasks(config) else nullcontext():
         summary = cluster(config, groups)
@@ -160,7 +165,7 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
         TooManyFailuresError: at the end, after every stage has worked on the images that are fine.
     """
     started = time.perf_counter()
-    failures, embedded = _embed(config)
+    failures, embedded = _embed(config, ("embed", "cluster"))
     if len(failures) == embedded.annotations:
         check_failures(failures, embedded.annotations, 0)  # nothing is left to cluster
     run_cluster(config)
@@ -172,7 +177,7 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
     console.print(closing_table(outputs.read_summary(config.out)))
     say(f"{time.perf_counter() - started:.0f} s in all. Results: {config.out}")
     if config.report.enabled:
-        print(store.join(config.out, outputs.REPORT))  # noqa: T201  the one line for a pipe
+        print_result(store.join(config.out, outputs.REPORT))
     check_failures(failures, embedded.annotations, config.max_failures)
 
 

@@ -17,6 +17,7 @@ NAMES = (
     "sweep",
     "rerank",
     "embed",
+    "frames",
     "herd_difficulty",
     "unlabelled",
     "finetune",
