@@ -133,9 +133,12 @@ def embeddings(dimension: int) -> pa.Schema:
             pa.field("embedding", pa.list_(pa.float32(), dimension), nullable=False),
             pa.field(
                 "content_hash", pa.string(), nullable=False
-            ),  # of the file's bytes and the box
+            ),  # of what the file shows and the box, see reid.digest
             pa.field("source_key", pa.string()),  # of the annotation when it was embedded
             pa.field("width", pa.int32(), nullable=False),  # of the crop, pixels
             pa.field("height", pa.int32(), nullable=False),
+            # By the camera, as the file's EXIF says them: a clock on the wall, and its offset from UTC.
+            pa.field("timestamp", pa.timestamp("us")),
+            pa.field("utc_offset_minutes", pa.int16()),
         ]
     )

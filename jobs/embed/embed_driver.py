@@ -32,6 +32,7 @@ from reid.embedder import Embedder, Recipe
 from reid.embedder.device_decode import check_device
 from reid.errors import InputError, StorageError
 from reid.models import load_model
+from reid.precision import choose_precision
 
 MOST_CPUS_PER_WORKER = 4  # beyond a few cores two actors do more than one
 SHARD_ROWS_RANGE = (32, 4096)
@@ -123,11 +124,17 @@ def _plan(config: Config, route: Route) -> EmbedTask:
     weights = route.model_weights or [1.0] * len(names)
     # An unusable view or weight is found here rather than in a worker.
     Embedder(loaded, model_weights=weights, views=route.tta or (), runtime="torch")
+    # Where Ray finds GPUs, they embed; otherwise CPUs like this machine's do.
+    precision, why = choose_precision(
+        config.embed.precision, "cuda" if _uses_gpu(config) else "cpu"
+    )
+    if why:
+        say(f"embed: {why}")
     recipe = Recipe(
         models=tuple((model.name, model.digest) for model in loaded),
         model_weights=tuple(weight / sum(weights) for weight in weights),
         views=tuple(route.tta or ()),
-        precision=config.embed.precision,
+        precision=precision,
         decode=config.images.decode,
         bbox_margin=config.images.bbox_margin,
     )

@@ -115,6 +115,8 @@ class _Run:
         self.trainer = Trainer(
             task.settings, classes, device=device, rank=self.rank, world=self.world
         )
+        if self.trainer.precision_note:
+            self.tell.event("note", text=self.trainer.precision_note)
         self.pixels = self._open_pixels(table)
         self.train_rows = train[self._good_everywhere()[train]]
         if not len(self.train_rows):

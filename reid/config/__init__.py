@@ -6,11 +6,14 @@
 | `sections.py` | sources, images, embed, cluster, rerank, report |
 | `training.py` | finetune |
 | `catalogue.py` | identify |
+| `yaml_text.py`, `overrides.py` | reading YAML within bounds; `key=value` |
+| `spelling.py` | settings for a species that is not there |
 """
 
 from reid.config.catalogue import Identify, Rules
-from reid.config.load import Config, dump_config, load_config
+from reid.config.load import Config, data_settings, dump_config, load_config
 from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Route, Sources
+from reid.config.spelling import check_species
 from reid.config.training import Finetune
 
 __all__ = [
@@ -25,6 +28,8 @@ __all__ = [
     "Route",
     "Rules",
     "Sources",
+    "check_species",
+    "data_settings",
     "dump_config",
     "load_config",
 ]

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid import schema, store
-from reid.errors import ReidError, StorageError
+from reid.errors import ReidError, StorageDownError, StorageError
 from reid.images import Decode, ImageError, decode_crop, resize
 
 COLUMNS = ["annotation_id", "root", "image_path", "bbox", "bbox_unit", "source_key"]
@@ -133,6 +133,7 @@ def open_pixels(
 
     Raises:
         StorageError: the folder cannot be written.
+        StorageDownError: the images' storage has been out of reach for long; an image is not to blame.
     """
 
     def load(row: Mapping[str, Any]) -> NDArray[np.uint8] | tuple[str, str]:
@@ -141,6 +142,8 @@ def open_pixels(
             data = read(path)
         except FileNotFoundError:
             return "read", f"missing: {path}"
+        except StorageDownError:
+            raise  # every image would fail like this one, and none of them is bad
         except (OSError, ReidError) as error:  # the latter: no such kind of storage
             return "read", f"cannot be read: {error}"
         try:
@@ -154,9 +157,12 @@ def open_pixels(
                 max_megapixels=max_megapixels,
                 min_crop_pixels=min_crop_pixels,
             )
+            return resize(crop.pixels, size, interpolation)
         except ImageError as error:
             return "decode", str(error)
-        return resize(crop.pixels, size, interpolation)
+        # Whatever one image does to a decoder is that image's failure, and not the job's.
+        except Exception as error:  # noqa: BLE001
+            return "decode", f"cannot be decoded: {type(error).__name__}: {error}"
 
     rows = annotations.select(COLUMNS).to_pylist()
     kept = rows[: int(cache_gb * 1e9) // (size * size * 3)]
@@ -220,7 +226,7 @@ def _decode_all(
                     handle.write(missing if isinstance(found, tuple) else found.tobytes())
                 if on_progress:
                     on_progress(start + len(part), len(rows))
-    except OSError:
+    except (OSError, StorageError):
         aside.unlink(missing_ok=True)  # half of it would keep the disk full
         raise
     aside.replace(file)
