@@ -8,10 +8,10 @@ size. Everything else goes through Pillow.
 import datetime
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -70,8 +70,7 @@ def decode_crop(
     max_megapixels: float = 80,
     min_crop_pixels: int = 1,
 ) -> Crop:
-    """Decode one annotation's pixels, upright and cropped; arguments as in `open_frame` and
-    `Frame.crop`.
+    """Decode one annotation's pixels, upright and cropped; arguments as in `open_frame`.
 
     Raises:
         ImageError: there is no usable image in `data`, or the box has no area in it.
@@ -121,16 +120,12 @@ def open_frame(
             orientation = orientation_of(image)
             if image.size != said:
                 raise ImageError(f"its header says {said}, and it holds {image.size} pixels")
-            yield Frame(
-                data,
-                image,
-                orientation,
-                target,
-                decode,
-                bbox_margin,
-                max_megapixels,
-                min_crop_pixels,
-            )
+            placing = {
+                "bbox_margin": bbox_margin,
+                "max_megapixels": max_megapixels,
+                "min_crop_pixels": min_crop_pixels,
+            }
+            yield Frame(data, image, orientation, target, decode, placing)
 
 
 class Frame:
@@ -143,14 +138,11 @@ class Frame:
         orientation: int,
         target: int,
         decode: Decode,
-        bbox_margin: float,
-        max_megapixels: float,
-        min_crop_pixels: int,
+        placing: Mapping[str, Any],  # the limits of `lay_out`
     ) -> None:
         self._data, self._image, self._orientation = data, image, orientation
         self._target, self._decode = target, decode
-        self._margin, self._max_megapixels = bbox_margin, max_megapixels
-        self._min_crop_pixels = min_crop_pixels
+        self._placing = placing
         # What libjpeg-turbo made of the file, by eighths of its size.
         self._decoded: dict[int, np.ndarray | None] = {}
 
@@ -173,17 +165,10 @@ class Frame:
             bbox_unit: `relative`: the box is in shares of width and height; else in pixels.
 
         Raises:
-            ImageError: the box has no area in the image, or too little of it, or the pixels cannot be decoded.
+            ImageError: the box has no area in the image, or the pixels cannot be decoded.
         """
         image = self._image
-        layout = lay_out(
-            image,
-            bbox,
-            bbox_unit=bbox_unit,
-            bbox_margin=self._margin,
-            max_megapixels=self._max_megapixels,
-            min_crop_pixels=self._min_crop_pixels,
-        )
+        layout = lay_out(image, bbox, bbox_unit=bbox_unit, **self._placing)
         left, top, right, bottom = layout.box
         pixels = None
         if is_jpeg(image):
