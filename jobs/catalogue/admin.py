@@ -1,14 +1,12 @@
-"""A catalogue between the nights: `reid history`, `undo`, `export` and `tidy`."""
+"""A catalogue between the nights: `reid history`, `undo` and `tidy`."""
 
 import difflib
-import io
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
 from jobs.catalogue.sentences import images, in_words
 from jobs.common.console import say
@@ -26,9 +24,7 @@ from reid.catalogue import (
     undo,
 )
 from reid.errors import InputError
-from reid.spreadsheet import guard_note, guard_table
 
-FORMATS = ("csv", "parquet")
 PER_RUN = 5  # changes shown below each run, unless one run is asked for
 
 
@@ -83,47 +79,6 @@ def undo_run(path: str | None, run_id: str) -> None:
         f"are not given again. Version {newer.version}"
     )
     print(undo_id)  # noqa: T201  the one line for a pipe
-
-
-def export(path: str | None, out: str | None, *, raw: bool = False) -> None:
-    """Write who is who now: `reid.catalogue.state.EXPORT_COLUMNS`.
-
-    Args:
-        path: of the catalogue.
-        out: .csv or .parquet; None: identities.csv and identities.parquet in the catalogue.
-        raw: leave text in the CSV that a spreadsheet takes for a formula as it is.
-
-    Raises:
-        InputError: there is no such catalogue, or the ending is unknown.
-    """
-    catalogue = open_catalogue(catalogue_place(path))
-    rows = catalogue.identities()
-    targets = (
-        [out]
-        if out is not None
-        else [store.join(catalogue.path, "export", f"identities.{name}") for name in FORMATS]
-    )
-    for target in targets:
-        ending = target.rpartition(".")[2].lower()
-        if ending == "csv":
-            guarded, cells = (rows, 0) if raw else guard_table(rows)
-            sink = io.BytesIO()
-            pa.csv.write_csv(guarded, sink, pa.csv.WriteOptions(quoting_style="needed"))
-            store.write_bytes(target, sink.getvalue())
-            if cells:
-                say(f"note: {target}: {guard_note(cells, '--raw')}")
-        elif ending == "parquet":
-            store.write_table(target, rows)
-        else:
-            raise InputError(f"--out {target}: unknown ending .{ending}; known: .csv, .parquet")
-    people = len(pc.unique(rows["identity_id"]))
-    named = len(names_of_individuals(rows))
-    say(
-        f"export: {len(rows):,} images of {people:,} individuals, {named:,} of them with a name, as of "
-        f"version {catalogue.version}"
-    )
-    for target in targets:
-        print(target)  # noqa: T201  for a pipe
 
 
 def tidy_up(path: str | None, *, keep_days: int) -> None:

@@ -4,7 +4,8 @@
 | --- | --- |
 | `app.py`, `options.py` | the application; options that commands share |
 | `results.py` | run, embed, cluster, report, evaluate, demo |
-| `individuals.py` | identify, calibrate, review, history, undo, export, tidy |
+| `individuals.py` | identify, calibrate, review, history, undo, tidy |
+| `sharing.py` | export, population |
 | `training.py` | models, finetune |
 | `machines.py` | submit, doctor |
 """
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 import typer
 
 # Commands register as their modules are imported; `reid --help` lists them in this order.
-from jobs.cli import results, individuals, training, machines  # isort: skip  # noqa: F401
+from jobs.cli import results, individuals, sharing, training, machines  # isort: skip  # noqa: F401
 from jobs.cli.app import app
 from jobs.common.endings import REPORT, TERMINATED, Termination, as_reid_error, orderly_termination
 from reid.errors import InputError, InternalError, ReidError, StorageError

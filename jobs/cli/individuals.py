@@ -184,35 +184,6 @@ def undo(
 
 
 @app.command(rich_help_panel=PANEL)
-def export(
-    catalogue: Catalogue = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help=".csv or .parquet. [default: CATALOGUE/export/identities.csv and .parquet]",
-        ),
-    ] = None,
-    raw: Annotated[
-        bool,
-        typer.Option(
-            "--raw", help="No apostrophe before text that a spreadsheet takes for a formula."
-        ),
-    ] = False,
-    debug: Debug = False,  # noqa: ARG001
-) -> None:
-    """Who is who now: `annotation_id, image_path, species, identity_id, name, identity, decision, confidence`.
-
-    `name` is what people call the individual, `identity` the label of this image.
-    """
-    from jobs.catalogue.admin import export as run_export
-
-    run_export(catalogue, out, raw=raw)
-
-
-@app.command(rich_help_panel=PANEL)
 def tidy(
     catalogue: Catalogue = None,
     keep_days: Annotated[
