@@ -26,6 +26,7 @@ ORIENTATION = 0x0112  # EXIF tag
 
 Decode = Literal["scaled", "full"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels of the upright image
+Window = tuple[float, float, float, float]  # left, top, right, bottom as shares of a crop's sides
 
 
 class ImageError(ValueError):
@@ -54,6 +55,7 @@ def decode_crop(
     decode: Decode = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
+    window: Window | None = None,
 ) -> Crop:
     """Decode one annotation's pixels, upright and cropped.
 
@@ -65,12 +67,15 @@ def decode_crop(
         decode: `scaled` reduces JPEGs while decoding them; `full` never does.
         bbox_margin: widens the box on each side by this share of its width and height.
         max_megapixels: a larger image is refused before it is decoded.
+        window: the part of the crop that is looked at, say the trunk; None: all of it.
 
     Raises:
         ImageError: there is no usable image in `data`; the message says why.
     """
     with open_image(data) as image:
-        layout = lay_out(image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels)
+        layout = lay_out(
+            image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels, window=window
+        )
         pixels = None
         if image.format == "JPEG" and image.mode in ("RGB", "L"):
             least = _reduced_size(image.size, layout.box, target, decode)
@@ -132,6 +137,7 @@ def lay_out(
     *,
     bbox_margin: float,
     max_megapixels: float,
+    window: Window | None = None,
 ) -> Layout:
     """Read size and orientation from the header, and place the box; arguments as in `decode_crop`.
 
@@ -152,7 +158,22 @@ def lay_out(
     if image.format == "TIFF":
         orientation = 1  # Pillow turns these itself, and says their upright size
     upright = image.size if orientation < 5 else image.size[::-1]
-    return Layout(orientation, *upright, _pixel_box(bbox, upright, bbox_margin))
+    box = _pixel_box(bbox, upright, bbox_margin)
+    return Layout(orientation, *upright, box if window is None else window_box(box, window))
+
+
+def window_box(box: Box, window: Window) -> Box:
+    """The pixels of `box` that a window shows; at least one each way."""
+    left, top, right, bottom = box
+    wide, high = right - left, bottom - top
+    x = min(left + math.floor(window[0] * wide), right - 1)
+    y = min(top + math.floor(window[1] * high), bottom - 1)
+    return (
+        x,
+        y,
+        max(x + 1, min(right, left + math.ceil(window[2] * wide))),
+        max(y + 1, min(bottom, top + math.ceil(window[3] * high))),
+    )
 
 
 def resize(pixels: np.ndarray, size: int, interpolation: str = "bicubic") -> np.ndarray:

