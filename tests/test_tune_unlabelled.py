@@ -98,11 +98,9 @@ def test_many_singletons_are_said_whether_noise_or_not():
     assert warnings(np.append(np.full(27, -1), [0, 0, 0])) == []  # exactly 90 %
 
 
-def test_an_edge_and_full_lists_are_said():
+def test_an_optimum_at_an_edge_is_said():
     sound = np.repeat(np.arange(10), 3)
     (text,) = warnings(sound, at_edge="high", ceiling=0.6)
     assert "upper end of the range searched (0.6)" in text
     (text,) = warnings(sound, at_edge="low")
     assert "merges nothing" in text
-    (text,) = warnings(sound, saturated_rows=12, k=50)
-    assert "12 images have more near neighbours than their list of 50 holds" in text

@@ -98,16 +98,16 @@ class Growth:
     ) -> int:
         """Search the nodes `fresh` against the nodes `rest` and themselves; the edges found."""
         began = time.perf_counter()
-        ids = nodes.ids[np.concatenate([rest, fresh])]
+        order = np.concatenate([rest, fresh])
+        ids = nodes.ids[order]
         total = 0
         for part in new_edges(
             self.config,
             species,
-            vectors[rest],
-            vectors[fresh],
+            vectors[order],
+            len(rest),
             rules.radius,
-            known_sides=None if shown is None else shown[rest],
-            new_sides=None if shown is None else shown[fresh],
+            shown=None if shown is None else shown[order],
         ):
             if len(part[0]):
                 table = edges_table(species, ids, part)

@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from jobs.neighbours.placement import search_of
 from reid import schema
 from reid.catalogue import SpeciesRules, node_sides
 from reid.config import Config
 from reid.errors import InputError
 from reid.identify import Calibration, calibrate, pool, species_nodes, thresholds
-from reid.individuals import find_threshold
+from reid.tune import Clustering, find_individuals
 
 ENCOUNTERS, VIEWPOINTS = "off", "compare-all"  # where nothing else is asked for
 # Without labels nothing says how far "another individual" begins.
@@ -166,7 +167,8 @@ def _calibrated(
 
 def _estimated(config: Config, vectors: NDArray[np.float32]) -> tuple[float, float, str]:
     nobody = np.full(len(vectors), None, dtype=object)
-    found = find_threshold(vectors, nobody, method="dbscan", seed=config.seed)
+    asked = Clustering(method="dbscan", seed=config.seed)
+    found = find_individuals(vectors, nobody, asked, search=search_of(config)).threshold
     known = float(found.eps or 0)
     return known, ESTIMATED_MARGIN * known, f"estimated without labels: {found.note}"
 

@@ -5,9 +5,8 @@ import io
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,23 +16,20 @@ from jobs.cluster.groups import Group
 from jobs.common import outputs
 from jobs.common.console import say
 from jobs.common.counters import count
-from jobs.neighbours.block_pairs import distributed_radius_graph, stream_distributed_edges
-from jobs.neighbours.placement import search_device, tasks_on_gpu, wants_tasks
+from jobs.neighbours.placement import (
+    search_backend,
+    search_device,
+    search_of,
+    tasks_on_gpu,
+    wants_tasks,
+)
 from reid import cluster as clustering
 from reid import metrics, schema, store
 from reid.config import Cluster, Config
 from reid.errors import InputError
-from reid.individuals import (
-    Edges,
-    EdgeSource,
-    Individuals,
-    Threshold,
-    can_tune,
-    find_individuals,
-    find_threshold,
-)
+from reid.neighbors import choose_backend
+from reid.tune import Clustering, Individuals, Threshold, can_tune, find_individuals
 
-SPILL = "edges-waiting"  # folder below the output, gone when a run ends
 RETRIEVAL_ROWS = 10_000  # each is compared with all; beyond it takes longer than the clustering
 
 
@@ -55,11 +51,11 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
     found: dict[str, Individuals] = {}
 
     # Species with labels first: their thresholds may have to serve the others.
-    def lends_late(group: Group) -> tuple[bool, bool, str]:
+    def lenders_last(group: Group) -> tuple[bool, bool, str]:
         lender = group.species == config.cluster.fallback_species
         return not can_tune(group.identities), not lender, group.species
 
-    for group in sorted(groups, key=lends_late):
+    for group in sorted(groups, key=lenders_last):
         began = time.perf_counter()
         found[group.species] = cluster_group(
             config, group, {name: one.threshold for name, one in found.items()}
@@ -106,8 +102,7 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
     eps = settings.per_species_eps.get(
         group.species, None if settings.eps == "auto" else settings.eps
     )
-    device = search_device(settings.device)
-    source = _distributed(config) if wants_tasks(config) else None
+    search = search_of(config)
     collapsed = None
     if settings.collapse_duplicates or settings.near_duplicate_distance is not None:
         hashes = group.content_hashes if settings.collapse_duplicates else None
@@ -120,40 +115,31 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
             group.vectors,
             None if hashes is None else list(hashes),
             settings.near_duplicate_distance,
-            device=device,
+            search=search,
         )
+    asked = Clustering(
+        method=settings.method,
+        eps=eps,
+        max_eps=None if settings.max_eps == "auto" else settings.max_eps,
+        min_samples=settings.min_samples,
+        n_clusters=settings.n_clusters,
+        criterion=settings.criterion,
+        rerank=config.rerank.mode,
+        k1=config.rerank.k1,
+        jaccard_weight=config.rerank.jaccard_weight,
+        images_per_individual=settings.images_per_individual,
+        seed=config.seed,
+    )
     try:
-        threshold = find_threshold(
-            group.vectors,
-            group.identities,
-            method=settings.method,
-            eps=eps,
-            fallback=_fallback(settings, group, others) if eps is None else None,
-            rerank=config.rerank.mode,
-            k1=config.rerank.k1,
-            jaccard_weight=config.rerank.jaccard_weight,
-            min_samples=settings.min_samples,
-            criterion=settings.criterion,
-            max_eps=None if settings.max_eps == "auto" else settings.max_eps,
-            images_per_individual=settings.images_per_individual,
-            seed=config.seed,
-            edges=source,
-            collapsed=collapsed,
-            device=device,
-        )
         return find_individuals(
             group.vectors,
-            threshold,
-            min_samples=settings.min_samples,
-            n_clusters=settings.n_clusters,
-            jaccard_weight=config.rerank.jaccard_weight,
-            seed=config.seed,
-            edges=source,
+            group.identities,
+            asked,
+            fallback=_fallback(settings, group, others) if eps is None else None,
+            search=search,
+            on_cuml=settings.backend == "cuml",
             collapsed=collapsed,
             near_duplicates=settings.near_duplicate_distance is not None,
-            backend=settings.backend,
-            device=device,
-            memory_bytes=int(settings.memory_gb * 2**30),
         )
     except InputError as error:
         raise InputError(f"species {group.species}: {error}") from error
@@ -174,30 +160,15 @@ def _fallback(settings: Cluster, group: Group, others: dict[str, Threshold]) -> 
     return replace(others[name], source="fallback", note=note, at_edge=None)
 
 
-def _distributed(config: Config) -> EdgeSource:
-    """Edges by Ray tasks; needs a Ray session."""
-    settings = config.cluster
-    options: dict[str, Any] = {
-        "backend": "auto" if settings.backend == "cuml" else settings.backend,
-        "num_gpus_per_task": 1 if tasks_on_gpu(config) else 0,
-    }
-
-    def edges(vectors: np.ndarray, radius: float) -> Iterator[Edges]:
-        if settings.min_samples <= 2:
-            # A block pair's forest says all that its edges do, in less to carry.
-            forest = partial(clustering.minimum_forest, len(vectors))
-            yield from stream_distributed_edges(vectors, radius, reduce=forest, **options)
-            return
-        graph = distributed_radius_graph(
-            vectors,
-            radius,
-            spill_bytes=int(settings.memory_gb * 2**30),
-            spill_dir=store.join(config.out, SPILL),
-            **options,
-        )
-        yield graph.edges, graph.distances
-
-    return edges
+def _backend_used(config: Config, group: Group, one: Individuals) -> str:
+    """What found the neighbours, for the record."""
+    plain = one.threshold.method == "dbscan" and one.threshold.k1 is None
+    if config.cluster.backend == "cuml" and plain:
+        return "cuml"
+    on_gpu = tasks_on_gpu(config) if wants_tasks(config) else False
+    device = "cuda" if on_gpu else search_device(config.cluster.device)
+    n, d = group.vectors.shape
+    return choose_backend(n, d, device, search_backend(config))
 
 
 def _say_found(group: Group, one: Individuals, seconds: float) -> None:
@@ -291,7 +262,7 @@ def _write_tuning(config: Config, groups: Sequence[Group], found: dict[str, Indi
             "tried": list(one.tried),
             "notes": found[group.species].notes,
             "warnings": found[group.species].warnings,
-            "backend": found[group.species].backend,
+            "backend": _backend_used(config, group, found[group.species]),
             "curve": {"thresholds": list(one.thresholds), "scores": list(one.scores)},
         }
     store.write_json(store.join(config.out, outputs.TUNING), tuning)

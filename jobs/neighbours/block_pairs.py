@@ -1,30 +1,191 @@
-"""The radius graph on many workers: a task for each block pair of the upper triangle.
+"""All pairs by Ray tasks: a task for each pair of blocks of rows, so many at once as there is room for.
 
-The embeddings enter the object store once, block by block; tasks return edges, never distances of
-all pairs. Results are handed on in the order of the rows, so a consumer that reduces them (a
-spanning forest, a file) needs no more memory than it keeps. A worker that dies costs its block pair
-again and changes nothing.
+The rows enter the object store once, block by block; tasks return edges or nearest rows, never the
+distances of all pairs. A worker or node that dies costs its block pair again and changes nothing.
 """
 
 import itertools
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
-import pyarrow as pa
 import ray
 
-from reid import neighbors, store
-from reid.errors import InputError, ReidError
+from reid import neighbors
+from reid.errors import InputError, ReidError, StorageError
 from reid.neighbors.graph import MAX_ROWS, Edges, check_radius, sort_edges
 
-Reduce = Callable[[np.ndarray, np.ndarray], Edges]
+Item = TypeVar("Item")
+# (block a, block b, first row of a, first row of b, their edges) → those that are needed.
+RefinePair = Callable[[np.ndarray, np.ndarray, int, int, Edges], Edges]
 
-# Result pairs that may wait for an earlier one that is late, for each that is being computed.
+# Block pairs that may wait for an earlier one that is late, for each that is being computed.
 WAITING_PER_TASK = 4
 CPU_BLOCK_ROWS = 8192
 GPU_BLOCK_ROWS = 32768
+MAX_RETRIES = 3  # of a block pair whose worker or node dies
+
+
+def stream_edges_by_tasks(
+    vectors: np.ndarray,
+    radius: float,
+    *,
+    new_from: int = 0,
+    backend: str = "auto",
+    on_gpu: bool = False,
+    block_rows: int | None = None,
+    refine: RefinePair | None = None,
+    progress: Callable[[], None] | None = None,
+) -> Iterator[Edges]:
+    """`reid.neighbors.stream_edges` by Ray tasks; Ray must be initialised.
+
+    Args:
+        vectors: (n, d) float32, unit rows (seen by the caller).
+        radius: largest cosine distance kept, 0 < radius < 2.
+        new_from: only pairs with a row from here on; see `stream_edges`.
+        backend: see `reid.neighbors.choose_backend`.
+        on_gpu: each task takes a GPU.
+        block_rows: rows of a block; by default 8,192, on GPUs 32,768.
+        refine: run where the edges of a block pair are found, so that less travels.
+        progress: called after each block pair.
+
+    Yields:
+        (edges (m, 2) int32, distances (m,) float32): sorted, each with all edges whose smaller index
+        lies in one block; concatenated, the graph.
+
+    Raises:
+        InputError: a radius out of range, too many rows.
+        StorageError: a worker died again and again.
+    """
+    check_radius(radius)
+    if len(vectors) > MAX_ROWS:
+        raise InputError(f"embeddings: {len(vectors)} rows, at most {MAX_ROWS}; split them")
+    cuts, strips = neighbors.block_strips(len(vectors), _rows(on_gpu, block_rows), new_from)
+    blocks = [ray.put(vectors[cut]) for cut in cuts]
+    # One copy for all tasks: it may hold a value for each row.
+    refined = ray.put(refine)
+    task = ray.remote(_block_edges).options(**_resources(on_gpu))
+    device = "cuda" if on_gpu else "cpu"
+
+    def submit(pair: tuple[int, int]) -> Any:
+        a, b = pair
+        return task.remote(
+            blocks[a], blocks[b], radius, cuts[a].start, cuts[b].start, backend, device, refined
+        )
+
+    pairs = [(k, other) for k, others in strips for other in others]
+    done: dict[tuple[int, int], Edges] = {}
+    first = 0  # the strip that is handed on next
+
+    def room(running: int, started: int) -> int:
+        # Ahead of this strip only so much is computed as may lie around until its turn comes.
+        most = 2 * tasks_at_once(on_gpu)
+        begun = sum(len(others) for _, others in strips[: first + 1])
+        return min(most - running, WAITING_PER_TASK * most + begun - started)
+
+    for pair, (edges, distances) in _completed(submit, pairs, room):
+        # Copied: an array that came from the object store keeps its place there.
+        done[pair] = edges.copy(), distances.copy()
+        if progress:
+            progress()
+        while first < len(strips) and all((strips[first][0], b) in done for b in strips[first][1]):
+            k, others = strips[first]
+            first += 1
+            yield sort_edges([done.pop((k, b)) for b in others])
+
+
+def nearest_by_tasks(
+    vectors: np.ndarray,
+    k: int,
+    *,
+    queries: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
+    backend: str = "auto",
+    on_gpu: bool = False,
+    block_rows: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`reid.neighbors.knn` by Ray tasks: the same rows and distances; Ray must be initialised.
+
+    Args:
+        vectors: (n, d) float32, unit rows (seen by the caller).
+        k, queries, rows: see `knn`.
+        backend, on_gpu, block_rows: as in `stream_edges_by_tasks`.
+
+    Raises:
+        InputError: k < 1.
+        StorageError: a worker died again and again.
+    """
+    if k < 1:
+        raise InputError(f"k: {k}, needs at least 1")
+    own = None
+    if queries is None:
+        own = np.arange(len(vectors)) if rows is None else np.asarray(rows, np.int64)
+    asked = vectors[own] if queries is None else queries
+    size = _rows(on_gpu, block_rows)
+    starts = range(0, len(vectors), size)
+    gallery = [ray.put(vectors[at : at + size]) for at in starts]
+    cuts = [slice(at, at + size) for at in range(0, len(asked), size)]
+    question = [ray.put((asked[cut], None if own is None else own[cut])) for cut in cuts]
+    task = ray.remote(_block_nearest).options(**_resources(on_gpu))
+    device = "cuda" if on_gpu else "cpu"
+    indices = np.full((len(asked), k), -1, np.int32)
+    lengths = np.full((len(asked), k), np.nan, np.float32)
+
+    def submit(pair: tuple[int, int]) -> Any:
+        q, g = pair
+        return task.remote(gallery[g], question[q], starts[g], k, backend, device)
+
+    def room(running: int, started: int) -> int:  # noqa: ARG001
+        return 2 * tasks_at_once(on_gpu) - running
+
+    pairs = itertools.product(range(len(cuts)), range(len(gallery)))
+    for (q, _), found in _completed(submit, pairs, room):
+        part = cuts[q]
+        indices[part], lengths[part] = _merged((indices[part], lengths[part]), found)
+    return indices, lengths
+
+
+def tasks_at_once(on_gpu: bool) -> int:
+    """Tasks that the cluster has room for. Asked anew each time: it may grow with what waits."""
+    resources = ray.cluster_resources()
+    return max(1, int(resources.get("GPU" if on_gpu else "CPU", 0)))
+
+
+def _completed(
+    submit: Callable[[Item], Any], items: Iterable[Item], room: Callable[[int, int], int]
+) -> Iterator[tuple[Item, Any]]:
+    """Items with what their tasks returned, in the order in which they end.
+
+    Args:
+        submit: starts a task.
+        items: one a task.
+        room: (tasks that run, tasks begun so far) → how many more may begin.
+    """
+    waiting = iter(items)
+    running: dict[Any, Item] = {}
+    started = 0
+    while True:
+        for item in itertools.islice(waiting, max(0, room(len(running), started))):
+            running[submit(item)] = item
+            started += 1
+        if not running:
+            return
+        (ready,), _ = ray.wait(list(running), num_returns=1)
+        yield running.pop(ready), _result(ready)
+
+
+def _result(reference: Any) -> Any:
+    """What a task found; an error that is meant for the user comes without the worker's traceback."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, ReidError):
+            raise error.cause from error
+        raise
+    except ray.exceptions.RayError as error:
+        raise StorageError(
+            f"the neighbour search stopped: {error}; run the same command again"
+        ) from error
 
 
 def _block_edges(
@@ -35,216 +196,54 @@ def _block_edges(
     b_start: int,
     backend: str,
     device: str,
-    reduce: Reduce | None,
+    refine: RefinePair | None,
 ) -> Edges:
     edges = neighbors.edges_of_block(
         a, b, radius, a_start=a_start, b_start=b_start, backend=backend, device=device
     )
-    return reduce(*edges) if reduce else edges
+    return refine(a, b, a_start, b_start, edges) if refine else edges
 
 
-def stream_distributed_edges(
-    embeddings: np.ndarray | Sequence[Any],
-    radius: float,
-    *,
-    block_rows: int | None = None,
-    backend: str = "auto",
-    max_in_flight: int | None = None,
-    num_cpus_per_task: float = 1,
-    num_gpus_per_task: float = 0,
-    max_retries: int = 3,
-    reduce: Reduce | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> Iterator[Edges]:
-    """The radius graph in parts, computed by Ray tasks; Ray must be initialised.
-
-    Args:
-        embeddings: (n, d) float32 unit rows, or references to such blocks in the order of the rows
-            (made by `ray.put` or by tasks), for embeddings that never were in one place.
-        radius: largest cosine distance kept, 0 < radius < 2.
-        block_rows: rows of a block; by default 8,192, with GPUs 32,768. Not for references.
-        backend: see `reid.neighbors.choose_backend`.
-        max_in_flight: block pairs that are computed at the same time; by default twice what the
-            cluster has room for. With what waits for its turn it bounds the edges held at once.
-        num_cpus_per_task: CPUs, and threads, of a task.
-        num_gpus_per_task: GPUs of a task; more than 0 moves the work there.
-        max_retries: how often a block pair is tried again when its worker or node dies.
-        reduce: (edges, distances) → (edges, distances), run where the edges of a block pair are
-            found, for example to their spanning forest, so that less travels.
-        progress: called with (block pairs done, all block pairs).
-
-    Yields:
-        (edges (m, 2) int32, distances (m,) float32): sorted, each with all edges whose smaller
-        index lies in one block; concatenated, the graph.
-
-    Raises:
-        InputError: rows that are not unit, a radius out of range, bad arguments.
-    """
-    check_radius(radius)
-    blocks = _blocks(embeddings, block_rows or _default_block_rows(num_gpus_per_task))
-    starts = [0, *itertools.accumulate(_sizes(blocks))]
-    if max_in_flight is not None and max_in_flight < 1:
-        raise InputError(f"max_in_flight: {max_in_flight}, needs at least 1")
-    device = "cuda" if num_gpus_per_task else "cpu"
-    task = ray.remote(_block_edges).options(
-        num_cpus=num_cpus_per_task, num_gpus=num_gpus_per_task, max_retries=max_retries
+def _block_nearest(
+    gallery: np.ndarray,
+    question: tuple[np.ndarray, np.ndarray | None],
+    start: int,
+    k: int,
+    backend: str,
+    device: str,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest of a block of the gallery, numbered in the whole; a row never finds itself."""
+    asked, own = question
+    # A row may be its own nearest here, so one more is asked for.
+    more = k + (own is not None)
+    indices, lengths = neighbors.knn(
+        gallery, more, queries=asked, backend=backend, device=device, checked=True
     )
-    pairs = list(itertools.combinations_with_replacement(range(len(blocks)), 2))
-    waiting = iter(pairs)
-    running: dict[Any, tuple[int, int]] = {}
-    done: dict[tuple[int, int], Edges] = {}
-    finished = 0
-    for first in range(len(blocks)):
-        strip = [(first, second) for second in range(first, len(blocks))]
-        while any(pair not in done for pair in strip):
-            # Asked anew each time: a cluster that starts from nothing grows with what waits.
-            most = max_in_flight or 2 * tasks_at_once(num_cpus_per_task, num_gpus_per_task)
-            # Ahead of this strip only so much is computed as may lie around until its turn comes.
-            ahead = sum(pair[0] > first for pair in (*running.values(), *done))
-            room = min(most - len(running), WAITING_PER_TASK * most - ahead)
-            for a, b in itertools.islice(waiting, max(room, 0)):
-                arguments = (blocks[a], blocks[b], radius, starts[a], starts[b])
-                running[task.remote(*arguments, backend, device, reduce)] = (a, b)
-            ready, _ = ray.wait(list(running), num_returns=1)
-            for reference in ready:
-                edges, distances = block_result(reference)
-                # Copied: an array that came from the object store keeps its place there.
-                done[running.pop(reference)] = (edges.copy(), distances.copy())
-                finished += 1
-            if progress:
-                progress(finished, len(pairs))
-        yield sort_edges([done.pop(pair) for pair in strip])
+    indices = np.where(indices < 0, -1, indices + np.int32(start)).astype(np.int32)
+    if own is not None:
+        itself = indices == own[:, None]
+        indices[itself], lengths[itself] = -1, np.nan
+    none = (np.full((len(asked), 0), -1, np.int32), np.empty((len(asked), 0), np.float32))
+    return _merged(none, (indices, lengths), k)
 
 
-def distributed_radius_graph(
-    embeddings: np.ndarray | Sequence[Any],
-    radius: float,
-    *,
-    spill_bytes: int | None = None,
-    spill_dir: str | None = None,
-    **options: Any,
-) -> neighbors.Graph:
-    """`reid.neighbors.radius_graph` by Ray tasks: the same graph, on CPUs to the last bit.
-
-    Args:
-        embeddings: as in `stream_distributed_edges`.
-        radius: largest cosine distance kept, 0 < radius < 2.
-        spill_bytes: edges (12 bytes each) that may wait in memory. Past it they wait in Parquet
-            files and come back one file at a time, so that the peak is one copy of the graph
-            instead of two.
-        spill_dir: folder or URI for these files, which are removed at the end.
-        options: the other arguments of `stream_distributed_edges`.
-
-    Returns:
-        Graph; with `reduce`, of the edges that it leaves.
-
-    Raises:
-        InputError: as `stream_distributed_edges`; a budget without a folder.
-    """
-    if spill_bytes is not None and spill_dir is None:
-        raise InputError(f"spill_bytes: {spill_bytes} needs a spill_dir to write to")
-    block_rows = options.pop("block_rows", None)
-    gpus = options.get("num_gpus_per_task", 0)
-    blocks = _blocks(embeddings, block_rows or _default_block_rows(gpus))
-    held: list[Edges] = []
-    files: list[str] = []
-    total = 0
-    try:
-        for part in stream_distributed_edges(blocks, radius, **options):
-            held.append(part)
-            total += len(part[0])
-            if spill_bytes is None or sum(_bytes(part) for part in held) <= spill_bytes:
-                continue
-            files.append(store.join(spill_dir or "", f"edges-{uuid.uuid4().hex}.parquet"))
-            _spill(files[-1], held)
-            held = []
-        return _assembled(sum(_sizes(blocks)), total, files, held)
-    finally:
-        for file in files:
-            store.remove(file)
+def _merged(
+    first: tuple[np.ndarray, np.ndarray],
+    second: tuple[np.ndarray, np.ndarray],
+    k: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest of two lists a row, ties by index; −1 and NaN come last."""
+    indices = np.concatenate([first[0], second[0]], axis=1)
+    lengths = np.concatenate([first[1], second[1]], axis=1)
+    k = first[0].shape[1] if k is None else k
+    keys = np.where(indices < 0, np.inf, lengths)
+    order = np.lexsort((indices, keys), axis=1)[:, :k]
+    return np.take_along_axis(indices, order, 1), np.take_along_axis(lengths, order, 1)
 
 
-def block_result(reference: Any) -> Edges:
-    """What a task found; an error that is meant for the user comes without the worker's traceback."""
-    try:
-        result: Edges = ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, ReidError):  # its message is for the user, the traceback is not
-            raise error.cause from error
-        raise
-    return result
+def _rows(on_gpu: bool, block_rows: int | None) -> int:
+    return block_rows or (GPU_BLOCK_ROWS if on_gpu else CPU_BLOCK_ROWS)
 
 
-def _default_block_rows(num_gpus_per_task: float) -> int:
-    return GPU_BLOCK_ROWS if num_gpus_per_task else CPU_BLOCK_ROWS
-
-
-def _blocks(embeddings: np.ndarray | Sequence[Any], block_rows: int) -> list[Any]:
-    """References to blocks of rows; an array is checked and put into the object store."""
-    if not isinstance(embeddings, np.ndarray):
-        return list(embeddings)
-    if block_rows < 1:
-        raise InputError(f"block_rows: {block_rows}, needs at least 1")
-    neighbors.check_unit_rows(embeddings)
-    cuts = range(0, len(embeddings), block_rows)
-    return [ray.put(embeddings[start : start + block_rows]) for start in cuts]
-
-
-def _rows(block: np.ndarray) -> int:
-    return len(block)
-
-
-def _sizes(blocks: list[Any]) -> list[int]:
-    """Rows of each block, asked where the block is."""
-    rows = ray.remote(_rows).options(num_cpus=0)
-    sizes: list[int] = ray.get([rows.remote(block) for block in blocks])
-    if sum(sizes) > MAX_ROWS:
-        raise InputError(f"embeddings: {sum(sizes)} rows, at most {MAX_ROWS}; split them")
-    return sizes
-
-
-def tasks_at_once(num_cpus_per_task: float, num_gpus_per_task: float) -> int:
-    """Tasks that the cluster has room for."""
-    resources = ray.cluster_resources()
-    room = [
-        resources.get(name, 0) / each
-        for name, each in (("CPU", num_cpus_per_task), ("GPU", num_gpus_per_task))
-        if each
-    ]
-    return max(1, int(min(room, default=1)))
-
-
-def _bytes(part: Edges) -> int:
-    return part[0].nbytes + part[1].nbytes
-
-
-def _spill(path: str, parts: list[Edges]) -> None:
-    edges = np.concatenate([edges for edges, _ in parts])
-    columns = {
-        "i": edges[:, 0],
-        "j": edges[:, 1],
-        "distance": np.concatenate([distances for _, distances in parts]),
-    }
-    store.write_table(path, pa.table(columns))
-
-
-def _unspill(path: str) -> Edges:
-    table = store.read_table(path)
-    edges = np.stack([table["i"].to_numpy(), table["j"].to_numpy()], axis=1)
-    return edges, table["distance"].to_numpy()
-
-
-def _emptied(parts: list[Edges]) -> Iterator[Edges]:
-    while parts:
-        yield parts.pop(0)
-
-
-def _assembled(n: int, total: int, files: list[str], held: list[Edges]) -> neighbors.Graph:
-    """The graph of spilled and held parts, each of which is let go as soon as it is copied."""
-    edges, distances = np.empty((total, 2), np.int32), np.empty(total, np.float32)
-    at = 0
-    for part_edges, part_distances in itertools.chain(map(_unspill, files), _emptied(held)):
-        here = slice(at, at + len(part_edges))
-        edges[here], distances[here] = part_edges, part_distances
-        at = here.stop
-    return neighbors.Graph(n, edges, distances)
+def _resources(on_gpu: bool) -> dict[str, Any]:
+    return {"num_cpus": 1, "num_gpus": 1 if on_gpu else 0, "max_retries": MAX_RETRIES}

@@ -1,10 +1,55 @@
 """Where a neighbour search runs: in this process or by Ray tasks, on a CPU or a GPU."""
 
+from collections.abc import Iterable
+from functools import partial
+
+import numpy as np
 import ray
 
 from jobs.common.session import joins_cluster
+from jobs.neighbours.block_pairs import nearest_by_tasks, stream_edges_by_tasks
 from reid.config import Config
 from reid.errors import InputError
+from reid.neighbors import Refine, Search, local_search
+from reid.neighbors.graph import Edges
+
+
+def search_of(config: Config) -> Search:
+    """How this job compares pairs; by Ray tasks it needs a Ray session (`wants_tasks`).
+
+    Raises:
+        InputError: a GPU is wanted and this machine has none.
+    """
+    backend = search_backend(config)
+    if not wants_tasks(config):
+        return local_search(
+            backend=backend,
+            device=search_device(config.cluster.device),
+            memory_bytes=memory_bytes(config),
+        )
+    on_gpu = tasks_on_gpu(config)
+
+    def edges(
+        vectors: np.ndarray, radius: float, *, refine: Refine | None = None
+    ) -> Iterable[Edges]:
+        return stream_edges_by_tasks(
+            vectors,
+            radius,
+            backend=backend,
+            on_gpu=on_gpu,
+            refine=None if refine is None else partial(_refine_alone, refine),
+        )
+
+    for_nearest = "torch" if backend == "triton" else backend
+    return Search(edges, partial(nearest_by_tasks, backend=for_nearest, on_gpu=on_gpu))
+
+
+def _refine_alone(
+    refine: Refine, a: np.ndarray, b: np.ndarray, a_start: int, b_start: int, edges: Edges
+) -> Edges:
+    """A refinement that needs nothing but the edges."""
+    del a, b, a_start, b_start
+    return refine(edges)
 
 
 def wants_tasks(config: Config) -> bool:
@@ -38,3 +83,13 @@ def search_device(wanted: str) -> str:
     if wanted != "auto":
         return wanted
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def search_backend(config: Config) -> str:
+    """What finds neighbours; cuML clusters, and finds none for us."""
+    return "auto" if config.cluster.backend == "cuml" else config.cluster.backend
+
+
+def memory_bytes(config: Config) -> int:
+    """Budget of a search in this process."""
+    return int(config.cluster.memory_gb * 2**30)

@@ -3,18 +3,20 @@
 Leiden is left out: the libraries that bring it (leidenalg, igraph) are under the GPL.
 """
 
+from reid.cluster.compared import Compared, compare_all, streamed_forest
 from reid.cluster.dbscan import check_eps, dbscan, noise_to_singletons
 from reid.cluster.duplicates import Collapsed, collapse, expand, expand_forest
 from reid.cluster.forest import Forest, labels_at, minimum_forest, spanning_forest
 from reid.cluster.linkage import linkage_forest, linkage_labels
 from reid.cluster.partition import cuml_dbscan, hdbscan, kmeans
-from reid.cluster.streamed import streamed_forest
 
 __all__ = [
     "Collapsed",
+    "Compared",
     "Forest",
     "check_eps",
     "collapse",
+    "compare_all",
     "cuml_dbscan",
     "dbscan",
     "expand",

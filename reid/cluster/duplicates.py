@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reid.cluster.dbscan import check_eps, dbscan
-from reid.cluster.forest import Forest
+from reid.cluster.compared import streamed_forest
+from reid.cluster.dbscan import check_eps
+from reid.cluster.forest import Forest, labels_at
 from reid.errors import InputError
-from reid.neighbors import radius_graph
+from reid.neighbors import Search, check_unit_rows, local_search
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,26 +35,27 @@ def collapse(
     content_hash: Sequence[str] | None = None,
     near_duplicate_threshold: float | None = None,
     *,
-    backend: str = "auto",
-    device: str = "cpu",
+    search: Search | None = None,
 ) -> Collapsed:
     """Group rows that show the same image: a burst of 50 frames costs one row.
 
     Exact duplicates (the same hash, hence the same embedding) leave DBSCAN as it is: with
     `weights`, the expanded labels equal those without collapsing. Near-duplicates do not: a group
     stands where its first row stands, so links through its other rows can be lost. Linkage counts
-    a representative once, which is what a burst deserves, but not what it does without collapsing.
+    a representative once: near-duplicates are counted once, which is not what it does without
+    collapsing.
 
     Args:
         embeddings: (n, d) float32, unit rows.
         content_hash: n hashes; rows with the same one are exact duplicates.
         near_duplicate_threshold: cosine distance, 0 < threshold < 2, well below the threshold of
             the clustering; rows connected by steps within it are one group. None: exact only.
-        backend, device: of the search for neighbours.
+        search: how pairs are compared; None: in this process.
 
     Raises:
         InputError: numbers of rows that differ, or the threshold out of range.
     """
+    check_unit_rows(embeddings)
     n = len(embeddings)
     group = np.arange(n)
     if content_hash is not None:
@@ -65,10 +67,10 @@ def collapse(
     representatives = np.unique(group, return_index=True)[1]
     if near_duplicate_threshold is not None:
         check_eps(near_duplicate_threshold)
-        graph = radius_graph(
-            embeddings[representatives], near_duplicate_threshold, backend=backend, device=device
-        )
-        group = dbscan(graph, near_duplicate_threshold, min_samples=1)[group]
+        few = embeddings[representatives]
+        parts = (search or local_search()).edges(few, near_duplicate_threshold)
+        near = streamed_forest(parts, len(few), 1)
+        group = labels_at(near, near_duplicate_threshold)[group]
         representatives = np.unique(group, return_index=True)[1]
     return Collapsed(representatives, group, np.bincount(group, minlength=len(representatives)))
 

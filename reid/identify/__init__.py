@@ -25,11 +25,12 @@ from reid.identify.calibration import Calibration, calibrate, thresholds
 from reid.identify.encounters import ENCOUNTERS, Nodes, make_nodes, pool
 from reid.identify.extend import (
     EDGES,
-    block_edges,
     comparable,
     edges_table,
     extend_edges,
     read_edges,
+    same_bits,
+    search_radius,
     sides,
 )
 from reid.identify.identify import Identified, identify_species, species_nodes
@@ -45,7 +46,6 @@ __all__ = [
     "ContradictionError",
     "Identified",
     "Nodes",
-    "block_edges",
     "calibrate",
     "comparable",
     "edges_table",
@@ -57,6 +57,8 @@ __all__ = [
     "pool",
     "read_edges",
     "review_candidates",
+    "same_bits",
+    "search_radius",
     "sides",
     "species_nodes",
     "thresholds",

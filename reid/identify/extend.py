@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from reid.errors import InputError
 from reid.identify.distances import pair_distances
-from reid.neighbors import edges_of_block
+from reid.neighbors import stream_edges
 
 Edges = tuple[NDArray[np.int32], NDArray[np.float32]]
 
 # Float32 distances of the search differ from `pair_distances` by less; the search looks this much
 # further, and `pair_distances` alone decides.
 SLACK = np.float32(4e-6)
-BLOCK_ROWS = 8192
 
 EDGES = pa.schema(
     [
@@ -29,16 +28,15 @@ EDGES = pa.schema(
 
 
 def extend_edges(
-    known: NDArray[np.float32],
-    new: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    new_from: int,
     radius: float,
     *,
-    known_sides: NDArray[np.int8] | None = None,
-    new_sides: NDArray[np.int8] | None = None,
+    shown: NDArray[np.int8] | None = None,
     backend: str = "auto",
     device: str = "cpu",
     memory_bytes: int | None = None,
-    block_rows: int = BLOCK_ROWS,
+    block_rows: int | None = None,
 ) -> Iterator[Edges]:
     """The edges that new rows bring into the radius graph, in parts.
 
@@ -47,71 +45,61 @@ def extend_edges(
     on blocks, threads or device. The cost is new × all.
 
     Args:
-        known: (n, d) float32, unit rows, numbered 0 … n − 1.
-        new: (m, d) float32, unit rows, numbered n … n + m − 1.
+        vectors: (n, d) float32, unit rows (seen by the caller): the known ones, then the new ones.
+        new_from: the number of the first new row.
         radius: largest cosine distance kept, 0 < radius < 1.99.
-        known_sides: (n,) int8 of `sides`; a left and a right are never compared.
-        new_sides: (m,) int8 of `sides`. None, for both: all are compared.
-        backend: see `reid.neighbors.choose_backend`.
-        device: where the search runs.
-        memory_bytes: for the scores of one tile; by default from the device.
-        block_rows: rows searched against each other at once. Changes no result.
+        shown: (n,) int8 of `sides`; a left and a right are never compared. None: all are compared.
+        backend, device, memory_bytes, block_rows: of the search, see `reid.neighbors.stream_edges`.
 
     Yields:
         edges (k, 2) int32 with i < j, sorted within a part, and distances (k,) float32. Every pair
         comes once.
 
     Raises:
-        InputError: rows that are not unit, a radius out of range.
+        InputError: a radius out of range.
     """
-    n = len(known)
-    before = [(known, known_sides, at, at) for at in range(0, n, block_rows)]
-    own = [(new, new_sides, at, n + at) for at in range(0, len(new), block_rows)]
-    for k, (*_, b_at, b_start) in enumerate(own):
-        b, b_sides = _cut(new, new_sides, b_at, block_rows)
-        for rows, row_sides, a_at, a_start in before + own[: k + 1]:
-            a, a_sides = _cut(rows, row_sides, a_at, block_rows)
-            yield block_edges(
-                a, b, radius, a_start=a_start, b_start=b_start, a_sides=a_sides, b_sides=b_sides,
-                backend=backend, device=device, memory_bytes=memory_bytes,
-            )  # fmt: skip
+    parts = stream_edges(
+        vectors, search_radius(radius), new_from=new_from, backend=backend, device=device,
+        memory_bytes=memory_bytes, block_rows=block_rows, checked=True,
+    )  # fmt: skip
+    for part in parts:
+        yield same_bits(vectors, vectors, 0, 0, part, radius=radius, shown=shown)
 
 
-def block_edges(
-    a: NDArray[np.float32],
-    b: NDArray[np.float32],
-    radius: float,
-    *,
-    a_start: int,
-    b_start: int,
-    a_sides: NDArray[np.int8] | None = None,
-    b_sides: NDArray[np.int8] | None = None,
-    backend: str = "auto",
-    device: str = "cpu",
-    memory_bytes: int | None = None,
-) -> Edges:
-    """One block pair of `extend_edges`: what one worker does.
+def search_radius(radius: float) -> float:
+    """How far the search looks, so that `same_bits` finds every pair within `radius`.
 
-    As `reid.neighbors.edges_of_block`, but with distances of `pair_distances`, and without the pairs
-    whose sides cannot be compared.
+    Raises:
+        InputError: a radius out of range.
     """
     if not 0 < radius < 1.99:
         raise InputError(f"radius: {radius} is not a cosine distance between 0 and 1.99")
-    edges, _ = edges_of_block(
-        a,
-        b,
-        radius + float(SLACK),
-        a_start=a_start,
-        b_start=b_start,
-        backend=backend,
-        device=device,
-        memory_bytes=memory_bytes,
-    )
-    i, j = edges[:, 0] - a_start, edges[:, 1] - b_start
-    if a_sides is not None and b_sides is not None:
-        seen = np.flatnonzero(comparable(a_sides[i], b_sides[j]))
-        edges, i, j = edges[seen], i[seen], j[seen]
-    distances = pair_distances(a, i, b, j)
+    return radius + float(SLACK)
+
+
+def same_bits(
+    a: NDArray[np.float32],
+    b: NDArray[np.float32],
+    a_start: int,
+    b_start: int,
+    found: Edges,
+    *,
+    radius: float,
+    shown: NDArray[np.int8] | None = None,
+) -> Edges:
+    """Edges of a search with distances of `pair_distances`, without those that are not compared.
+
+    Args:
+        a, b: float32 unit rows, from a_start and b_start on of the whole.
+        a_start, b_start: see there.
+        found: edges within `search_radius`, numbered in the whole.
+        radius: largest distance kept.
+        shown: as in `extend_edges`, of the whole.
+    """
+    edges = found[0]
+    if shown is not None:
+        edges = edges[comparable(shown[edges[:, 0]], shown[edges[:, 1]])]
+    distances = pair_distances(a, edges[:, 0] - a_start, b, edges[:, 1] - b_start)
     near = distances <= np.float32(radius)
     return edges[near], distances[near]
 
@@ -184,10 +172,3 @@ def read_edges(table: pa.Table, ids: Sequence[str] | NDArray[np.object_]) -> Edg
 def _side(word: str | None) -> int:
     word = (word or "").lower()
     return ("right" in word) - ("left" in word)
-
-
-def _cut(
-    rows: NDArray[np.float32], row_sides: NDArray[np.int8] | None, start: int, size: int
-) -> tuple[NDArray[np.float32], NDArray[np.int8] | None]:
-    part = slice(start, start + size)
-    return rows[part], None if row_sides is None else row_sides[part]

@@ -9,20 +9,26 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
     measure.py        float32 distances of what passed the screen, and what is kept
     graph.py          Graph, radius_graph, and its blocks for whoever distributes them
     knn.py            knn, nearest
+    search.py         the two functions that whoever needs neighbours is given
     fused_triton.py   matmul and threshold in one CUDA kernel (chosen by name, never by `auto`)
 """
 
-from reid.neighbors.graph import Graph, edges_of_block, radius_graph, stream_edges
+from reid.neighbors.graph import Graph, block_strips, edges_of_block, radius_graph, stream_edges
 from reid.neighbors.knn import knn, nearest
 from reid.neighbors.rows import check_unit_rows
 from reid.neighbors.screen import choose_backend
+from reid.neighbors.search import Refine, Search, local_search
 
 __all__ = [
     "Graph",
+    "Refine",
+    "Search",
+    "block_strips",
     "check_unit_rows",
     "choose_backend",
     "edges_of_block",
     "knn",
+    "local_search",
     "nearest",
     "radius_graph",
     "stream_edges",

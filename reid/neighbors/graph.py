@@ -44,6 +44,8 @@ def edges_of_block(
 ) -> Edges:
     """The edges between two blocks of rows: what one worker does for one block pair.
 
+    That the rows are unit is not looked at again: whoever cut the blocks has checked the whole.
+
     Args:
         a: (p, d) float32 unit rows, rows a_start … of the whole.
         b: (q, d) float32 unit rows, rows b_start … of the whole. With b_start = a_start the block
@@ -59,11 +61,9 @@ def edges_of_block(
         edges (m, 2) int32 with i < j, sorted, and their distances (m,) float32.
 
     Raises:
-        InputError: rows that are not unit, a radius out of range, an unknown backend.
+        InputError: a radius out of range, dimensions that differ, an unknown backend.
     """
     check_radius(radius)
-    check_unit_rows(a, first_row=a_start)
-    check_unit_rows(b, first_row=b_start)
     if a.shape[1] != b.shape[1]:
         raise InputError(
             f"embeddings have {a.shape[1]} dimensions from row {a_start} and {b.shape[1]} from row "
@@ -81,17 +81,26 @@ def stream_edges(
     embeddings: np.ndarray,
     radius: float,
     *,
+    new_from: int = 0,
     backend: str = "auto",
     device: str = "cpu",
     memory_bytes: int | None = None,
     block_rows: int | None = None,
+    checked: bool = False,
 ) -> Iterator[Edges]:
     """`radius_graph` in parts, for what does not fit in memory: concatenated, they are the graph.
 
     Each part holds all edges whose smaller index lies in one block of rows, sorted.
+
+    Args:
+        embeddings, radius, backend, device, memory_bytes, block_rows: as in `radius_graph`.
+        new_from: rows before this one have been compared with each other already; only pairs with a
+            row from here on are looked at.
+        checked: the caller has seen that the rows are unit.
     """
     check_radius(radius)
-    check_unit_rows(embeddings)
+    if not checked:
+        check_unit_rows(embeddings)
     n, d = embeddings.shape
     if n > MAX_ROWS:
         raise InputError(f"embeddings: {n} rows, at most {MAX_ROWS}; split them, say by species")
@@ -100,20 +109,44 @@ def stream_edges(
     block = block_rows or _block_rows(d, budget, device)
     tile = _tile_rows(block, budget, device)
     find = _finder(backend)
-    cuts = [slice(start, start + block) for start in range(0, n, block)]
+    cuts, strips = block_strips(n, block, new_from)
     # Preparing a block again and again is cheap; keeping all of them is faster where there is room.
     keep = n * d * (2 if device == "cpu" else 6) <= budget // 2
     ready = [prepare(embeddings[cut], backend, device) for cut in cuts] if keep else []
-    for k, first in enumerate(cuts):
-        left = ready[k] if keep else prepare(embeddings[first], backend, device)
-        parts = []
-        for other, second in enumerate(cuts[k:], start=k):
-            if other == k:
-                right = left
-            else:
-                right = ready[other] if keep else prepare(embeddings[second], backend, device)
-            parts.append(_edges(left, right, radius, first.start, second.start, tile, find))
+
+    def rows_of(k: int) -> Rows:
+        return ready[k] if keep else prepare(embeddings[cuts[k]], backend, device)
+
+    for k, others in strips:
+        left = rows_of(k)
+        parts = [
+            _edges(
+                left, left if other == k else rows_of(other), radius,
+                cuts[k].start, cuts[other].start, tile, find,
+            )
+            for other in others
+        ]  # fmt: skip
         yield sort_edges(parts)
+
+
+def block_strips(
+    n: int, block_rows: int, new_from: int = 0
+) -> tuple[list[slice], list[tuple[int, range]]]:
+    """Which blocks of rows are compared with which, so that every pair with a new row comes once.
+
+    Args:
+        n: rows.
+        block_rows: of a block, at least 1.
+        new_from: the first new row; 0: all pairs.
+
+    Returns:
+        The blocks, and for each block k that has something to do (k, the blocks from k on that it is
+        compared with).
+    """
+    known = [slice(at, min(at + block_rows, new_from)) for at in range(0, new_from, block_rows)]
+    cuts = known + [slice(at, min(at + block_rows, n)) for at in range(new_from, n, block_rows)]
+    strips = [(k, range(max(k, len(known)), len(cuts))) for k in range(len(cuts))]
+    return cuts, [(k, others) for k, others in strips if len(others)]
 
 
 def radius_graph(

@@ -18,9 +18,11 @@ def knn(
     k: int,
     *,
     queries: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
     backend: str = "auto",
     device: str = "cpu",
     memory_bytes: int | None = None,
+    checked: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest rows of `embeddings` for each query, nearest first.
 
@@ -29,10 +31,13 @@ def knn(
         k: neighbours per query, at least 1.
         queries: (q, d) float32, unit rows; without it every row of `embeddings` asks for its
             nearest *other* rows.
+        rows: (q,) int, instead of `queries`: only these rows of `embeddings` ask, each for its
+            nearest other rows.
         backend: `auto`, `torch`, `numpy`, `faiss` or `faiss-gpu`.
         device: "cpu", or a torch device such as "cuda".
         memory_bytes: budget for scores and candidates; by default 512 MiB, on a GPU half of what
             is free.
+        checked: the caller has seen that the rows are unit.
 
     Returns:
         indices (q, k) int32 and distances (q, k) float32. Ties go to the lower index. Where there
@@ -43,10 +48,16 @@ def knn(
     """
     if k < 1:
         raise InputError(f"k: {k}, needs at least 1")
-    check_unit_rows(embeddings)
-    asked = embeddings if queries is None else queries
-    if queries is not None:
-        check_unit_rows(queries, "queries")
+    if not checked:
+        check_unit_rows(embeddings)
+    own = None
+    if queries is None:
+        own = np.arange(len(embeddings)) if rows is None else np.asarray(rows, np.int64)
+        asked = embeddings if rows is None else embeddings[own]
+    else:
+        asked = queries
+        if not checked:
+            check_unit_rows(queries, "queries")
         if queries.shape[1] != embeddings.shape[1]:
             raise InputError(
                 f"queries have {queries.shape[1]} dimensions, embeddings {embeddings.shape[1]}; "
@@ -63,7 +74,7 @@ def knn(
         raise InputError("backend: triton builds radius graphs only; for k nearest use torch")
     search = _faiss_search if backend.startswith("faiss") else _screened_search
     search(
-        embeddings, asked, queries is None, backend, device, budget_bytes(device, memory_bytes),
+        embeddings, asked, own, backend, device, budget_bytes(device, memory_bytes),
         indices[:, :found], lengths[:, :found],
     )  # fmt: skip
     return indices, lengths
@@ -83,7 +94,7 @@ def nearest(
 def _screened_search(
     gallery: np.ndarray,
     asked: np.ndarray,
-    skip_self: bool,
+    own: np.ndarray | None,
     backend: str,
     device: str,
     budget: int,
@@ -101,9 +112,9 @@ def _screened_search(
         screened = scores(rows, columns, buffer[: len(rows.low) * n].view(-1, n))
         error = score_error(rows, everything)
         # A row finds itself too, and asks for one more in its place.
-        row, column = _candidates(screened, k + skip_self, error)
+        row, column = _candidates(screened, k + (own is not None), error)
         indices[part], lengths[part] = best_pairs(
-            rows, everything, row, column, k, start if skip_self else None
+            rows, everything, row, column, k, None if own is None else own[part]
         )
 
 
@@ -150,7 +161,7 @@ def _key_limits(keys: np.ndarray, k: int, groups: int, error: float) -> np.ndarr
 def _faiss_search(
     gallery: np.ndarray,
     asked: np.ndarray,
-    skip_self: bool,
+    own: np.ndarray | None,
     backend: str,
     device: str,
     budget: int,
@@ -159,7 +170,7 @@ def _faiss_search(
 ) -> None:
     """Brute force by faiss: exact but for ties in the last bit of its float32 scores."""
     faiss = optional.faiss()
-    k = indices.shape[1] + skip_self
+    k = indices.shape[1] + (own is not None)
     index = faiss.IndexFlatIP(gallery.shape[1])
     if backend == "faiss-gpu":
         if k > FAISS_GPU_MAX_K:
@@ -174,12 +185,12 @@ def _faiss_search(
     for start in range(0, len(asked), block):
         part = slice(start, min(start + block, len(asked)))
         found = index.search(asked[part], k)[1]
-        own = np.arange(part.start, part.stop)[:, None]
-        if skip_self:
+        if own is not None:
             # Among many identical rows a row may miss itself; then the last found is one too many.
-            missed = ~(found == own).any(axis=1)
-            found[missed, -1] = own[missed, 0]
-            found = found[found != own].reshape(-1, k - 1)
+            self = own[part, None]
+            missed = ~(found == self).any(axis=1)
+            found[missed, -1] = self[missed, 0]
+            found = found[found != self].reshape(-1, k - 1)
         found = np.sort(found, axis=1)
         row = np.repeat(np.arange(len(found)), found.shape[1])
         distance = distances_cpu(asked[part], row, gallery, found.ravel())

@@ -50,7 +50,12 @@ def near_pairs_torch(
 
 
 def best_pairs(
-    queries: Rows, gallery: Rows, row: torch.Tensor, column: torch.Tensor, k: int, own: int | None
+    queries: Rows,
+    gallery: Rows,
+    row: torch.Tensor,
+    column: torch.Tensor,
+    k: int,
+    own: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest of each query among its candidates.
 
@@ -60,7 +65,7 @@ def best_pairs(
         row: candidate pairs, local query index, ascending.
         column: their index in the gallery, ascending within a row.
         k: at most as many as each row has candidates.
-        own: where the queries are in the gallery, to leave a row out of its own neighbours.
+        own: (q,) where the queries are in the gallery, to leave a row out of its own neighbours.
 
     Returns:
         indices (q, k) and distances (q, k), nearest first, ties by index.
@@ -70,12 +75,17 @@ def best_pairs(
 
 
 def best_pairs_cpu(
-    queries: Rows, gallery: Rows, row: torch.Tensor, column: torch.Tensor, k: int, own: int | None
+    queries: Rows,
+    gallery: Rows,
+    row: torch.Tensor,
+    column: torch.Tensor,
+    k: int,
+    own: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`best_pairs` in NumPy."""
     i, j = row.numpy(), column.numpy()
     if own is not None:
-        other = np.flatnonzero(j != i + own)
+        other = np.flatnonzero(j != own[i])
         i, j = i[other], j[other]
     distance = distances_cpu(queries.exact.numpy(), i, gallery.exact.numpy(), j)
     # The bits of non-negative floats order like the floats: one sort by row, then distance.
@@ -86,11 +96,16 @@ def best_pairs_cpu(
 
 
 def best_pairs_torch(
-    queries: Rows, gallery: Rows, row: torch.Tensor, column: torch.Tensor, k: int, own: int | None
+    queries: Rows,
+    gallery: Rows,
+    row: torch.Tensor,
+    column: torch.Tensor,
+    k: int,
+    own: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`best_pairs` in torch."""
     if own is not None:
-        other = column != row + own
+        other = column != torch.from_numpy(own).to(row.device)[row]
         row, column = row[other], column[other]
     distance = distances_torch(queries.exact, row, gallery.exact, column)
     order = torch.argsort(row << 32 | distance.view(torch.int32), stable=True)

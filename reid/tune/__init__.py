@@ -1,30 +1,39 @@
-"""Which threshold? Scores at every one of them, held-out tuning, and an estimate without labels.
+"""Which threshold, and which individuals? Scores at every one of them, held-out tuning, and an estimate without labels.
 
 replay.py     how the clusters of labelled rows change along a forest
 scores.py     ARI, AMI and pairwise F1 from those changes
 sweep.py      scores at every threshold, and the best
 samples.py    thinned samples, individuals held out
 heldout.py    tune: threshold, method and re-ranking, judged on held-out individuals
-    unlabelled.py an estimate of the threshold where there are no labels
-    guards.py     warnings about clusterings that look wrong
+unlabelled.py an estimate of the threshold where there are no labels
+guards.py     warnings about clusterings that look wrong
+threshold.py  given, tuned, lent by another species, or estimated
+clusters.py   the individuals of one species: one comparison of all pairs, threshold, clusters
 """
 
 from reid.cluster import labels_at, spanning_forest
+from reid.tune.clusters import Individuals, find_individuals
 from reid.tune.guards import warnings
-from reid.tune.heldout import Tuning, mean_curve, tune
+from reid.tune.heldout import Tuning, mean_curve, tune, tuning_ceiling
 from reid.tune.samples import held_out_folds, search_ceiling, thin
 from reid.tune.sweep import Best, Sweep, best, encode_labels, score_at, sweep, sweep_forest
+from reid.tune.threshold import Clustering, Threshold, can_tune
 from reid.tune.unlabelled import Estimate, estimate_from_forest, estimate_threshold
 
 __all__ = [
     "Best",
+    "Clustering",
     "Estimate",
+    "Individuals",
     "Sweep",
+    "Threshold",
     "Tuning",
     "best",
+    "can_tune",
     "encode_labels",
     "estimate_from_forest",
     "estimate_threshold",
+    "find_individuals",
     "held_out_folds",
     "labels_at",
     "mean_curve",
@@ -35,5 +44,6 @@ __all__ = [
     "sweep_forest",
     "thin",
     "tune",
+    "tuning_ceiling",
     "warnings",
 ]

@@ -16,18 +16,14 @@ def warnings(
     eps: float | None = None,
     ceiling: float | None = None,
     at_edge: Literal["low", "high"] | None = None,
-    saturated_rows: int = 0,
-    k: int | None = None,
 ) -> list[str]:
-    """What a careful person would notice about these clusters.
+    """Sanity warnings about these clusters.
 
     Args:
         labels: (n,) int64, every -1 (noise) is a singleton.
         eps: the threshold, if there is one.
         ceiling: the end of the range in which it was searched.
         at_edge: of the tuning, see `Best`.
-        saturated_rows: rows whose neighbour list was full, so that near rows may be missing.
-        k: the length of those lists.
 
     Returns:
         Sentences; empty when nothing stands out.
@@ -62,11 +58,5 @@ def warnings(
         found.append(
             "the best threshold merges nothing: the embeddings do not tell the labelled individuals "
             "apart. Try another model or fine-tune one, and check the labels"
-        )
-    if saturated_rows:
-        full = "" if k is None else f" of {k}"
-        found.append(
-            f"{saturated_rows:,} images have more near neighbours than their list{full} holds, so "
-            "clusters may be split. Raise k, search by radius, or collapse near-duplicates first"
         )
     return found

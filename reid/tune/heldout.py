@@ -7,9 +7,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.cluster import Forest, dbscan, linkage_forest, noise_to_singletons, spanning_forest
+from reid.cluster import Forest, linkage_forest, spanning_forest
 from reid.errors import InputError
-from reid.neighbors import check_unit_rows, radius_graph
+from reid.neighbors import Graph, knn
+from reid.neighbors.search import FindNearest
 from reid.rerank import rerank as rerank_graph
 from reid.tune.samples import Rows, held_out_folds, search_ceiling, subgraph, thin
 from reid.tune.sweep import Best, Criterion, Sweep, best, encode_labels, score_at, sweep_forest
@@ -69,8 +70,10 @@ class _Trial:
 
 
 def tune(
-    embeddings: NDArray[np.float32],
+    vectors: NDArray[np.float32],
     labels: NDArray[Any],
+    graph: Graph,
+    ceiling: float,
     *,
     method: Method | Literal["auto"] = "dbscan",
     rerank: Literal["off", "on", "auto"] = "off",
@@ -78,22 +81,22 @@ def tune(
     min_samples: int = 2,
     jaccard_weight: float = 0.7,
     images_per_individual: float | None = None,
-    ceiling: float | None = None,
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
     folds: int = 2,
-    backend: str = "auto",
-    device: str = "cpu",
+    nearest: FindNearest = knn,
 ) -> Tuning:
-    """Fit the threshold on the labelled rows, and measure it where it was not fitted.
+    """Fit the threshold on labelled rows, and measure it where it was not fitted.
 
-    For each seed the labelled rows are thinned to the density of the data to be clustered, and
-    their individuals split into folds: the threshold fitted on some is scored on the others.
-    These held-out scores choose between methods. The threshold itself is then the best of the mean
-    curve over all individuals, since it depends on how many of them there are.
+    For each seed the rows are thinned to the density asked for, and their individuals split into
+    folds: the threshold fitted on some is scored on the others. These held-out scores choose between
+    methods. The threshold itself is then the best of the mean curve over all individuals, since it
+    depends on how many of them there are.
 
     Args:
-        embeddings: (n, d) float32, unit rows.
-        labels: (n,) identities: strings, objects or integers; None, NaN or -1 is unlabelled.
+        vectors: (n, d) float32, unit rows (seen by the caller).
+        labels: (n,) identities: strings, objects or integers; each row has one.
+        graph: every pair of these rows within `ceiling`.
+        ceiling: largest threshold tried, see `tuning_ceiling`.
         method: "auto" tries DBSCAN and average linkage.
         rerank: "on" re-ranks; "auto" does where it betters the held-out score by more than the
             spread over the seeds. k1 is the images per individual,
@@ -101,50 +104,34 @@ def tune(
         criterion: "ari", "ami" or "pairwise_f1".
         min_samples: of DBSCAN.
         jaccard_weight: of re-ranking.
-        images_per_individual: of the data to be clustered. If not given it is estimated from the
-            unlabelled rows by clustering them with a first threshold; with no unlabelled rows the
-            labelled rows are taken as they are.
-        ceiling: largest threshold tried; by default where a row has on average four times as many
-            neighbours as the largest individual has images, and at least 200.
+        images_per_individual: of the data to be clustered, where they are sparser than these rows.
         seeds: of thinning and splitting.
         folds: at least 2.
-        backend, device: of the search for neighbours.
+        nearest: how re-ranking looks for neighbours.
 
     Returns:
         Tuning. An optimum at the edge of the range is flagged in `at_edge` and said in `notes`.
 
     Raises:
-        InputError: arguments that do not fit together, fewer than 4 labelled individuals, or no
-            individual with two images.
+        InputError: arguments that do not fit together, rows without a label, fewer than 4
+            individuals, or none with two images.
     """
-    check_unit_rows(embeddings)
     codes = encode_labels(labels)
-    if len(codes) != len(embeddings):
-        raise InputError(f"{len(codes)} labels for {len(embeddings)} rows: one a row is needed")
-    _check(codes, method, rerank, folds, seeds)
-    known, unknown = embeddings[codes >= 0], embeddings[codes < 0]
-    codes = codes[codes >= 0]
-    sizes = np.bincount(codes)
-    if ceiling is None:
-        ceiling = search_ceiling(known, max(200, 4 * int(sizes.max())))
-    graph = radius_graph(known, ceiling, backend=backend, device=device)
-    notes: list[str] = []
-    density = images_per_individual
-    if density is None and len(unknown) >= 2:
-        first = best(sweep_forest(spanning_forest(graph, min_samples), codes, ceiling), criterion)
-        density = _density(unknown, first.eps, min_samples, backend, device)
-        notes.append(
-            f"unlabelled images were estimated at {density:.2f} an individual (labelled: "
-            f"{sizes.mean():.2f}); the labelled ones were thinned to that density where it is lower"
+    if len(codes) != len(vectors) or graph.n != len(vectors):
+        raise InputError(
+            f"{len(codes)} labels and a graph of {graph.n} for {len(vectors)} rows: one a row is needed"
         )
-    wanted = min(density or np.inf, float(sizes.mean()))
+    _check(codes, method, rerank, folds, seeds)
+    sizes = np.bincount(codes)
+    notes: list[str] = []
+    wanted = min(images_per_individual or np.inf, float(sizes.mean()))
 
     def plain(kind: Method) -> _Candidate:
         def forest_of(rows: Rows) -> Forest:
             part = subgraph(graph, rows)
             if kind == "dbscan":
                 return spanning_forest(part, min_samples)
-            return linkage_forest(part, known[rows], ceiling, kind)
+            return linkage_forest(part, vectors[rows], ceiling, kind)
 
         return _Candidate(kind, None, ceiling, forest_of)
 
@@ -152,9 +139,7 @@ def tune(
         k1 = int(np.clip(round(wanted), *K1_RANGE))
 
         def forest_of(rows: Rows) -> Forest:
-            part = rerank_graph(
-                known[rows], k1, jaccard_weight=jaccard_weight, backend=backend, device=device
-            )
+            part = rerank_graph(vectors[rows], k1, jaccard_weight=jaccard_weight, nearest=nearest)
             return spanning_forest(part, min_samples)
 
         return _Candidate("dbscan", k1, RERANK_CEILING * jaccard_weight, forest_of)
@@ -165,7 +150,7 @@ def tune(
     trials, tried = [], []
     for candidate in candidates:
         try:
-            trial = _try(candidate, codes, density, criterion, seeds, folds)
+            trial = _try(candidate, codes, images_per_individual, criterion, seeds, folds)
         except InputError as error:  # a component too large for linkage: said, not hidden
             if len(candidates) == 1:
                 raise
@@ -213,7 +198,9 @@ def _check(
         raise InputError(
             f"folds = {folds}, seeds = {seeds}: at least 2 folds and 1 seed are needed"
         )
-    sizes = np.bincount(codes[codes >= 0])
+    if (codes < 0).any():
+        raise InputError(f"{int((codes < 0).sum())} of {len(codes)} rows have no label")
+    sizes = np.bincount(codes)
     if len(sizes) < max(MIN_INDIVIDUALS, folds):
         raise InputError(
             f"{len(sizes)} labelled individuals: at least {max(MIN_INDIVIDUALS, folds)} are needed "
@@ -224,15 +211,6 @@ def _check(
             "no labelled individual has two images, so no threshold can be fitted; label more "
             "images, or give cluster.eps"
         )
-
-
-def _density(
-    embeddings: NDArray[np.float32], eps: float, min_samples: int, backend: str, device: str
-) -> float:
-    """Images per individual among unlabelled rows, by the clusters of a first threshold."""
-    graph = radius_graph(embeddings, min(max(eps, 1e-4), 1.99), backend=backend, device=device)
-    labels = noise_to_singletons(dbscan(graph, min(max(eps, 1e-4), 1.99), min_samples))
-    return len(labels) / (int(labels.max()) + 1)
 
 
 def _try(
@@ -260,6 +238,17 @@ def _try(
         held_out.append(np.mean(scores))
     curve = mean_curve(list(samples.values()))
     return _Trial(candidate, best(curve, criterion), curve, np.array(held_out), np.array(fitted))
+
+
+def tuning_ceiling(vectors: NDArray[np.float32], labels: NDArray[Any]) -> float:
+    """Where a search for a threshold may end: a row has on average four times as many neighbours there
+    as the largest individual has images, and at least 200.
+
+    Args:
+        vectors: (n, d) float32, unit rows.
+        labels: (n,) their identities.
+    """
+    return search_ceiling(vectors, max(200, 4 * int(np.bincount(encode_labels(labels)).max())))
 
 
 def mean_curve(sweeps: list[Sweep]) -> Sweep:

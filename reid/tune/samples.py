@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from reid.neighbors import Graph
 
 Rows = NDArray[np.int64]
+COMPARED_ROWS = 2**15  # beyond, a sample tells the number of neighbours to within a few per cent
 
 
 def thin(codes: NDArray[np.int64], images_per_individual: float | None, seed: int) -> Rows:
@@ -80,16 +81,29 @@ def search_ceiling(
     Args:
         embeddings: (n, d) float32, unit rows, n at least 2.
         neighbours: wanted on average; more than there are rows means the largest distance.
-        seed: of the rows that are asked.
+        seed: of the rows that are asked, and of the rows that they are compared with where there are
+            more than COMPARED_ROWS.
         queries: rows asked, at most.
 
     Returns:
         Cosine distance, above 0 and below 2.
     """
     n = len(embeddings)
-    asked = np.random.default_rng(seed).permutation(n)[:queries]
-    distances = 1 - embeddings[asked] @ embeddings.T
-    distances[np.arange(len(asked)), asked] = np.inf
+    order = np.random.default_rng(seed).permutation(n)
+    asked = order[:queries]
+    others = order[:COMPARED_ROWS]  # the asked ones come first
+    if len(others) == n:
+        others = np.arange(n)
+    distances = embeddings[asked] @ (embeddings if len(others) == n else embeddings[others]).T
+    np.subtract(1, distances, out=distances)
+    own = asked if len(others) == n else np.arange(len(asked))
+    distances[np.arange(len(asked)), own] = np.inf
     share = min(1.0, neighbours / (n - 1))
-    radius = np.quantile(distances[np.isfinite(distances)], share)
+    # The quantile of all but the infinite ones, found in place: the copies of np.quantile would be
+    # the largest arrays of a run.
+    flat = distances.ravel()
+    at = share * (flat.size - len(asked) - 1)
+    low, high = int(np.floor(at)), int(np.ceil(at))
+    flat.partition((low, high))
+    radius = float(flat[low]) + (at - low) * (float(flat[high]) - float(flat[low]))
     return float(np.clip(radius * (1 + 1e-5), 1e-4, 2 - 1e-4))

@@ -89,15 +89,14 @@ def measure_workers(path: Path, workers: int, runs: int) -> dict[str, Any]:
     """In the child: the distributed graph with `workers` Ray workers."""
     import ray
 
-    from jobs.neighbours.block_pairs import distributed_radius_graph
+    from jobs.neighbours.block_pairs import stream_edges_by_tasks
 
     rows = np.load(path)
     ray.init("local", num_cpus=workers, include_dashboard=False, log_to_driver=False)
-    blocks = [ray.put(rows[start : start + 8192]) for start in range(0, len(rows), 8192)]
     seconds, edges = [], 0
     for _ in range(runs + 1):
         start = time.perf_counter()
-        edges = len(distributed_radius_graph(blocks, EPS).edges)
+        edges = sum(len(part) for part, _ in stream_edges_by_tasks(rows, EPS))
         seconds.append(time.perf_counter() - start)
     ray.shutdown()
     return {"seconds": seconds[1:], "edges": edges}

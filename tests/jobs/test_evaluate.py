@@ -126,17 +126,6 @@ def test_encounters_and_timestamps_make_it_harder(tmp_path: Path, reid: Reid) ->
     assert "time_aware" not in scores["plain"]["parts"]
 
 
-def test_python_m_is_the_command(tmp_path: Path) -> None:
-    from jobs.cluster.evaluate import main
-
-    vectors, names = animals()
-    file = write_parquet(tmp_path / "e.parquet", vectors, identity=names)
-    with pytest.raises(SystemExit) as ended:
-        main(["--embeddings", str(file), "--out", str(tmp_path / "out")])
-    assert not ended.value.code
-    assert (tmp_path / "out" / outputs.EVALUATION).exists()
-
-
 def test_a_species_without_labels_is_left_out_and_said(
     tmp_path: Path, reid: Reid, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -806,10 +806,10 @@ def test_the_search_gets_more_to_do_when_the_cluster_grows(
 ) -> None:
     rows = np.stack(list(crowd(4).values())).astype(np.float32)
     monkeypatch.setattr("jobs.neighbours.incremental.CPU_BLOCK_ROWS", 4)
-    waited = growing_cluster("jobs.neighbours.incremental")
+    waited = growing_cluster("jobs.neighbours.block_pairs")
     config = load_config(overrides=["cluster.distributed=true"])
-    found = list(new_edges(config, "lynx", rows[:12], rows[12:], 0.5))
-    whole = extend_edges(rows[:12], rows[12:], 0.5)
+    found = list(new_edges(config, "lynx", rows, 12, 0.5))
+    whole = extend_edges(rows, 12, 0.5)
     assert {tuple(pair) for edges, _ in found for pair in edges.tolist()} == {
         tuple(pair) for edges, _ in whole for pair in edges.tolist()
     }

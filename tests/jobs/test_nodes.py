@@ -52,21 +52,22 @@ import sys, time, uuid
 from pathlib import Path
 import numpy as np
 import ray
-from jobs.neighbours.block_pairs import distributed_radius_graph
+from jobs.neighbours.block_pairs import stream_edges_by_tasks
 from jobs.common.session import ray_session
 
 notes, address, rows, radius, block_rows, out = sys.argv[1:]
 
-def slow(edges, distances):
+def slow(a, b, a_start, b_start, part):
     (Path(notes) / f"{uuid.uuid4().hex}-{ray.get_runtime_context().get_node_id()}-0").touch()
     time.sleep(0.4)
-    return edges, distances
+    return part
 
 with ray_session(address):
-    graph = distributed_radius_graph(
-        np.load(rows), float(radius), block_rows=int(block_rows), reduce=slow
+    parts = list(
+        stream_edges_by_tasks(np.load(rows), float(radius), block_rows=int(block_rows), refine=slow)
     )
-np.savez(out, edges=graph.edges, distances=graph.distances)
+edges, distances = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+np.savez(out, edges=edges, distances=distances)
 """
 
 

@@ -1,6 +1,6 @@
 """A species' threshold and clusters, by every way there is to them."""
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from reid import cluster, neighbors
 from reid.errors import InputError
-from reid.individuals import Threshold, can_tune, find_individuals, find_threshold
+from reid.tune import Clustering, Individuals, Threshold, can_tune, find_individuals
 
 
 def population(
@@ -28,18 +28,34 @@ HALF = np.where(np.arange(len(NAMES)) % 2 == 0, NAMES, None)
 NOBODY = np.full(len(NAMES), None, dtype=object)
 
 
+def found_with(
+    rows: np.ndarray, names: np.ndarray, *, collapsed: cluster.Collapsed | None = None,
+    fallback: Threshold | None = None, near_duplicates: bool = False, on_cuml: bool = False,
+    **asked: Any,
+) -> Individuals:  # fmt: skip
+    return find_individuals(
+        rows, names, Clustering(**asked), collapsed=collapsed, fallback=fallback,
+        near_duplicates=near_duplicates, on_cuml=on_cuml,
+    )  # fmt: skip
+
+
+def find_threshold(rows: np.ndarray, names: np.ndarray, **options: Any) -> Threshold:
+    return found_with(rows, names, **options).threshold
+
+
 def ari(labels: np.ndarray) -> float:
     return float(adjusted_rand_score(NAMES, cluster.noise_to_singletons(labels)))
 
 
 @pytest.mark.parametrize("method", ["dbscan", "average", "complete", "auto"])
 def test_labels_of_half_of_the_images_find_all_individuals(method: str) -> None:
-    threshold = find_threshold(VECTORS, HALF, method=method)  # type: ignore[arg-type]
+    found = found_with(VECTORS, HALF, method=method)
+    threshold = found.threshold
     assert threshold.source == "tuned"
     assert threshold.method in ("dbscan", "average", "complete")
     assert threshold.score == pytest.approx(1)
     assert len(threshold.thresholds) == len(threshold.scores) > 2
-    assert ari(find_individuals(VECTORS, threshold).labels) == pytest.approx(1)
+    assert ari(found.labels) == pytest.approx(1)
 
 
 def test_the_threshold_is_fitted_among_all_rows() -> None:
@@ -52,21 +68,23 @@ def test_the_threshold_is_fitted_among_all_rows() -> None:
     labels = np.concatenate([names, np.full(28, None)])
     order = random.permutation(len(rows))
     alone = find_threshold(vectors, names).eps
-    among = find_threshold(rows[order], labels[order])
+    joint = found_with(rows[order], labels[order])
+    among = joint.threshold
     assert alone is not None
     assert among.eps is not None
     assert among.eps < alone
-    found = find_individuals(rows[order], among).labels
+    found = joint.labels
     known = np.flatnonzero(np.asarray([label is not None for label in labels[order]]))
     singles = cluster.noise_to_singletons(found)
     assert adjusted_rand_score(labels[order][known], singles[known]) > 0.99
 
 
 def test_a_given_threshold_is_used_as_it_is() -> None:
-    threshold = find_threshold(VECTORS, HALF, eps=0.123)
+    given = found_with(VECTORS, HALF, eps=0.123)
+    threshold = given.threshold
     assert (threshold.eps, threshold.source) == (0.123, "given")
     expected = cluster.dbscan(neighbors.radius_graph(VECTORS, 0.123), 0.123, 2)
-    np.testing.assert_array_equal(find_individuals(VECTORS, threshold).labels, expected)
+    np.testing.assert_array_equal(given.labels, expected)
     with pytest.raises(InputError, match=r"cluster\.eps=0\.1 is a distance for one method"):
         find_threshold(VECTORS, HALF, eps=0.1, method="auto")
 
@@ -75,12 +93,13 @@ def test_without_labels_another_species_lends_or_the_data_tell() -> None:
     lender = Threshold(0.2, "tuned", "dbscan", "tuned elsewhere")
     assert find_threshold(VECTORS, NOBODY, fallback=lender) is lender
     assert find_threshold(VECTORS, HALF, fallback=lender).source == "tuned"
-    guess = find_threshold(VECTORS, NOBODY)
+    unlabelled = found_with(VECTORS, NOBODY)
+    guess = unlabelled.threshold
     assert guess.source == "estimated"
     assert guess.interval is not None
     assert guess.eps is not None
     assert guess.interval[0] <= guess.eps <= guess.interval[1]
-    assert ari(find_individuals(VECTORS, guess).labels) > 0.9
+    assert ari(unlabelled.labels) > 0.9
 
 
 def test_few_labels_are_as_good_as_none() -> None:
@@ -93,22 +112,22 @@ def test_few_labels_are_as_good_as_none() -> None:
 
 @pytest.mark.parametrize("rerank", ["on", "auto"])
 def test_reranking_is_tuned_on_its_own_scale(rerank: str) -> None:
-    threshold = find_threshold(VECTORS, HALF, rerank=rerank)  # type: ignore[arg-type]
+    found = found_with(VECTORS, HALF, rerank=rerank)
     if rerank == "on":
-        assert threshold.k1 is not None
-    assert ari(find_individuals(VECTORS, threshold).labels) > 0.9
+        assert found.threshold.k1 is not None
+    assert ari(found.labels) > 0.9
 
 
 @pytest.mark.parametrize("method", ["hdbscan", "kmeans"])
 def test_methods_without_a_threshold(method: str) -> None:
-    threshold = find_threshold(VECTORS, HALF, method=method)  # type: ignore[arg-type]
-    assert threshold.eps is None
-    assert ari(find_individuals(VECTORS, threshold, n_clusters=12).labels) > 0.8
+    found = found_with(VECTORS, HALF, method=method, n_clusters=12)
+    assert found.threshold.eps is None
+    assert ari(found.labels) > 0.8
 
 
 def test_kmeans_needs_a_number() -> None:
     with pytest.raises(InputError, match="kmeans needs"):
-        find_individuals(VECTORS, Threshold(None, "none", "kmeans", ""))
+        found_with(VECTORS, HALF, method="kmeans")
 
 
 @pytest.mark.parametrize("min_samples", [1, 2, 3])
@@ -120,65 +139,59 @@ def test_collapsing_exact_duplicates_changes_nothing(min_samples: int) -> None:
     hashes = [str(k) for k in [*range(len(VECTORS)), *copies]]
     collapsed = cluster.collapse(rows, hashes)
     assert len(collapsed.representatives) == len(VECTORS)
-    plain = find_threshold(rows, names, min_samples=min_samples)
-    fewer = find_threshold(rows, names, min_samples=min_samples, collapsed=collapsed)
-    assert fewer.eps == pytest.approx(plain.eps)
-    expected = find_individuals(rows, plain, min_samples=min_samples)
-    found = find_individuals(rows, fewer, min_samples=min_samples, collapsed=collapsed)
+    expected = found_with(rows, names, min_samples=min_samples)
+    found = found_with(rows, names, min_samples=min_samples, collapsed=collapsed)
+    assert found.threshold.eps == pytest.approx(expected.threshold.eps)
     np.testing.assert_array_equal(found.labels, expected.labels)
     assert "60 duplicates collapsed" in found.notes[-1]
 
 
 def test_what_near_duplicates_change_is_said() -> None:
     collapsed = cluster.collapse(VECTORS, None, 0.02)
-    threshold = find_threshold(VECTORS, HALF, collapsed=collapsed)
-    found = find_individuals(VECTORS, threshold, collapsed=collapsed, near_duplicates=True)
+    found = found_with(VECTORS, HALF, collapsed=collapsed, near_duplicates=True)
     assert "against those without it" in found.notes[-1]
 
 
 def test_guards_speak() -> None:
-    threshold = Threshold(1.9, "given", "dbscan", "")
-    assert "one cluster holds" in find_individuals(VECTORS, threshold).warnings[0]
-    assert "stand alone" in find_individuals(VECTORS, replace(threshold, eps=1e-6)).warnings[0]
+    assert "one cluster holds" in found_with(VECTORS, NOBODY, eps=1.9).warnings[0]
+    assert "stand alone" in found_with(VECTORS, NOBODY, eps=1e-6).warnings[0]
 
 
 def test_one_row_no_neighbour_and_rows_that_are_all_the_same() -> None:
-    one = find_individuals(VECTORS[:1], find_threshold(VECTORS[:1], NOBODY[:1]))
+    one = found_with(VECTORS[:1], NOBODY[:1])
     assert (one.labels.tolist(), one.nearest.tolist()) == ([-1], [-1])
     assert np.isnan(one.nearest_distance[0])
     same = np.repeat(VECTORS[:1], 5, axis=0)
-    found = find_individuals(same, Threshold(0.1, "given", "dbscan", ""))
+    found = found_with(same, NOBODY[:5], eps=0.1)
     assert found.labels.tolist() == [0] * 5
     assert found.nearest_distance == pytest.approx(np.zeros(5), abs=1e-6)
 
 
 def test_rows_that_are_not_unit_are_refused() -> None:
     with pytest.raises(InputError, match="unit"):
-        find_individuals(2 * VECTORS, Threshold(0.1, "given", "dbscan", ""))
+        found_with(2 * VECTORS, NOBODY, eps=0.1)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("min_samples", [1, 2, 5])
 def test_cuml_gives_the_same_labels(min_samples: int) -> None:
     pytest.importorskip("cuml", reason="cuML is not installed")
-    threshold = Threshold(0.1, "given", "dbscan", "")
-    ours = find_individuals(VECTORS, threshold, min_samples=min_samples)
-    theirs = find_individuals(VECTORS, threshold, min_samples=min_samples, backend="cuml")
+    ours = found_with(VECTORS, NOBODY, eps=0.1, min_samples=min_samples)
+    theirs = found_with(VECTORS, NOBODY, eps=0.1, min_samples=min_samples, on_cuml=True)
     np.testing.assert_array_equal(theirs.labels, ours.labels)
 
 
 def test_collapsing_is_refused_where_images_are_not_counted() -> None:
     collapsed = cluster.collapse(VECTORS, None, 0.02)
     for method in ("hdbscan", "kmeans"):
-        threshold = find_threshold(VECTORS, HALF, method=method)  # type: ignore[arg-type]
         with pytest.raises(InputError, match="duplicates cannot be collapsed"):
-            find_individuals(VECTORS, threshold, n_clusters=12, collapsed=collapsed)
+            found_with(VECTORS, HALF, method=method, n_clusters=12, collapsed=collapsed)
 
 
 def test_a_species_whose_images_are_all_far_apart_does_not_stop_the_others() -> None:
-    threshold = find_threshold(np.eye(3, dtype=np.float32), NOBODY[:3], max_eps=0.3)
-    assert (threshold.eps, threshold.source) == (0.3, "estimated")
-    assert find_individuals(np.eye(3, dtype=np.float32), threshold).labels.tolist() == [-1] * 3
+    found = found_with(np.eye(3, dtype=np.float32), NOBODY[:3], max_eps=0.3)
+    assert (found.threshold.eps, found.threshold.source) == (0.3, "estimated")
+    assert found.labels.tolist() == [-1] * 3
 
 
 def test_auto_takes_dbscan_where_linkage_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,7 +200,7 @@ def test_auto_takes_dbscan_where_linkage_is_too_much(monkeypatch: pytest.MonkeyP
     def small(graph: neighbors.Graph, *arguments: object, **options: object) -> cluster.Forest:
         if graph.n == len(VECTORS):
             raise InputError("average linkage: too many rows are connected")
-        return whole(graph, *arguments, **options)  # type: ignore[arg-type]
+        return whole(graph, *arguments, **options)
 
     monkeypatch.setattr(cluster, "linkage_forest", small)
     vectors, names = population(spread=0.45, seed=1)

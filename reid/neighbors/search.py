@@ -1,0 +1,76 @@
+"""How the pairs of one species are compared, as two functions that whoever needs neighbours is given.
+
+In this process they are `stream_edges` and `knn`; `jobs.neighbours` has the same two by Ray tasks, so
+that on a cluster nothing compares all pairs in the driver.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+
+from reid.neighbors.graph import Edges, stream_edges
+from reid.neighbors.knn import knn
+
+# Edges of one part → those of them that are needed further on. May run where they are found.
+Refine = Callable[[Edges], Edges]
+
+
+class FindEdges(Protocol):
+    """`stream_edges`, but for where it runs."""
+
+    def __call__(
+        self, vectors: np.ndarray, radius: float, /, *, refine: Refine | None = None
+    ) -> Iterable[Edges]:
+        """Every pair of rows within `radius` once, in parts; with `refine`, what that leaves."""
+
+
+class FindNearest(Protocol):
+    """`knn`, but for where it runs."""
+
+    def __call__(
+        self,
+        vectors: np.ndarray,
+        k: int,
+        /,
+        *,
+        queries: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Indices and distances (q, k) of the nearest rows; see `knn`."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """Both take (n, d) float32 rows that were found to be unit (`check_unit_rows`) before.
+
+    Attributes:
+        edges: all pairs within a radius.
+        nearest: the k nearest rows.
+    """
+
+    edges: FindEdges
+    nearest: FindNearest
+
+
+def local_search(
+    *, backend: str = "auto", device: str = "cpu", memory_bytes: int | None = None
+) -> Search:
+    """Search in this process; arguments as in `radius_graph`."""
+    # Triton has a kernel for the radius graph alone.
+    for_nearest = "torch" if backend == "triton" else backend
+
+    def edges(
+        vectors: np.ndarray, radius: float, *, refine: Refine | None = None
+    ) -> Iterable[Edges]:
+        parts = stream_edges(
+            vectors, radius, backend=backend, device=device, memory_bytes=memory_bytes, checked=True
+        )
+        return parts if refine is None else map(refine, parts)
+
+    nearest = partial(
+        knn, backend=for_nearest, device=device, memory_bytes=memory_bytes, checked=True
+    )
+    return Search(edges, nearest)

@@ -1,0 +1,319 @@
+"""How alike is alike enough? A threshold from labels, from another species, or from the data alone."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid import cluster
+from reid.cluster import Collapsed, Compared, Forest
+from reid.errors import InputError
+from reid.neighbors import Graph, Search
+from reid.tune.heldout import MIN_INDIVIDUALS, Tuning, tune, tuning_ceiling
+from reid.tune.samples import search_ceiling
+from reid.tune.sweep import Criterion, Sweep, best, encode_labels, sweep_forest
+from reid.tune.unlabelled import estimate_from_forest
+
+Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "auto"]
+Rerank = Literal["off", "on", "auto"]
+CURVE_POINTS = 400
+UNLABELLED_NEIGHBOURS = 200  # within the largest threshold that an estimate looks at, on average
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """How rows shall become clusters, as far as somebody has said.
+
+    Attributes:
+        method: `auto` takes DBSCAN or average linkage, the better on held-out individuals.
+        eps: a given threshold; None: tuned on labels, lent by another species, or estimated.
+        max_eps: end of the search for one; None: from the data.
+        min_samples: images, itself included, that make a core point (DBSCAN).
+        n_clusters: number of individuals (k-means).
+        criterion: what tuning maximises.
+        rerank: `auto` keeps re-ranking where held-out individuals gain by more than the spread.
+        k1: of re-ranking, where `eps` is given on its scale.
+        jaccard_weight: of re-ranking.
+        images_per_individual: fit the threshold to data of this density instead of to these rows, by
+            thinning the labelled ones; for a threshold that shall serve sparser uploads.
+        seed: of the estimate and of k-means.
+    """
+
+    method: Method = "dbscan"
+    eps: float | None = None
+    max_eps: float | None = None
+    min_samples: int = 2
+    n_clusters: int | None = None
+    criterion: Criterion = "ari"
+    rerank: Rerank = "off"
+    k1: int | None = None
+    jaccard_weight: float = 0.7
+    images_per_individual: float | None = None
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """How rows become clusters, and where that was learned.
+
+    Attributes:
+        eps: cosine distance, or re-ranked distance where `k1` is set; None where the method has none.
+        source: `given`, `tuned` on labels, lent by a `fallback` species, `estimated` from the data
+            alone, or `none`.
+        method: the clustering that `eps` belongs to.
+        note: one sentence for the reader.
+        k1: neighbours of re-ranking; None where it is off.
+        criterion, score: what was maximised, and its value on the labels.
+        held_out: mean and spread of the criterion on individuals that were not tuned on.
+        interval: where the threshold lies, for an estimate.
+        thresholds, scores: (t,) the curve, thinned to a few hundred points.
+        tried: what tuning tried, one dict a candidate.
+        notes: what else a reader should know.
+        at_edge, ceiling: see `reid.tune.best`: an optimum at the end of the range is none.
+    """
+
+    eps: float | None
+    source: Literal["given", "tuned", "fallback", "estimated", "none"]
+    method: Method
+    note: str
+    k1: int | None = None
+    criterion: str | None = None
+    score: float | None = None
+    held_out: tuple[float, float] | None = None
+    interval: tuple[float, float] | None = None
+    thresholds: Sequence[float] = ()
+    scores: Sequence[float] = ()
+    tried: Sequence[dict[str, Any]] = ()
+    notes: Sequence[str] = ()
+    at_edge: Literal["low", "high"] | None = None
+    ceiling: float | None = None
+
+
+def can_tune(identities: NDArray[Any]) -> bool:
+    """True if there are labels enough to tune on some individuals and judge on others."""
+    codes = encode_labels(identities)
+    sizes = np.bincount(codes[codes >= 0])
+    return len(sizes) >= MIN_INDIVIDUALS and int(sizes.max()) >= 2
+
+
+def settled(
+    rows: int, identities: NDArray[Any], asked: Clustering, fallback: Threshold | None = None
+) -> Threshold | None:
+    """The threshold where no pair has to be compared to know it; None where it is to be found.
+
+    Args:
+        rows: that are to be clustered.
+        identities: (n,) known identities, None where unknown.
+        asked: what was asked for.
+        fallback: another species' threshold, for a species that cannot be tuned.
+
+    Raises:
+        InputError: the settings do not fit together.
+    """
+    if asked.method in ("hdbscan", "kmeans"):
+        return Threshold(None, "none", asked.method, f"{asked.method} uses no distance threshold")
+    if asked.eps is not None:
+        if asked.method == "auto" or asked.rerank == "auto":
+            fits = False
+        else:
+            fits = asked.rerank == "off" or asked.k1 is not None
+        if not fits:
+            raise InputError(
+                f"cluster.eps={asked.eps:g} is a distance for one method: with it give cluster.method "
+                "(not auto), and rerank=off, or rerank.mode=on with rerank.k1"
+            )
+        k1 = asked.k1 if asked.rerank == "on" else None
+        return Threshold(asked.eps, "given", asked.method, "given in the configuration", k1=k1)
+    if can_tune(identities):
+        return None
+    if fallback is not None:
+        return fallback
+    if asked.rerank == "on":
+        raise InputError(
+            "rerank.mode=on without labels: the re-ranked scale needs a threshold of its own; give "
+            "cluster.eps and rerank.k1, or label some images"
+        )
+    if rows < 2:
+        return Threshold(None, "none", "dbscan", "one image: nothing to compare it with")
+    return None
+
+
+def search_range(
+    vectors: NDArray[np.float32],
+    identities: NDArray[Any],
+    asked: Clustering,
+    threshold: Threshold | None,
+) -> float | None:
+    """How far apart two rows may be for their distance to matter; None: no distance does.
+
+    Args:
+        vectors: (n, d) float32, unit rows.
+        identities: (n,) known identities, None where unknown.
+        asked: what was asked for.
+        threshold: of `settled`.
+    """
+    if threshold is not None:
+        return threshold.eps if threshold.k1 is None else None
+    if asked.max_eps is not None:
+        return asked.max_eps
+    if can_tune(identities):
+        known = encode_labels(identities) >= 0
+        every = bool(known.all())
+        return tuning_ceiling(vectors if every else vectors[known], identities[known])
+    return search_ceiling(vectors, UNLABELLED_NEIGHBOURS, seed=asked.seed)
+
+
+def tuned_threshold(
+    vectors: NDArray[np.float32],
+    identities: NDArray[Any],
+    asked: Clustering,
+    compared: Compared,
+    reranked: Callable[[int], Graph],
+    search: Search,
+    collapsed: Collapsed | None = None,
+) -> Threshold:
+    """The best threshold for the labels, and the method that does best on held-out individuals.
+
+    Args:
+        vectors: (n, d) float32, unit rows.
+        identities: (n,) known identities, None where unknown.
+        asked: what was asked for.
+        compared: the rows that will be clustered (with `collapsed` the representatives).
+        reranked: k1 → the re-ranked graph of those rows.
+        search: of the labelled rows, where `compared` does not hold their graph.
+        collapsed: duplicates that will be clustered as one.
+
+    Raises:
+        InputError: too few labels, settings that do not fit, too many connected rows for linkage.
+    """
+    known = np.asarray(encode_labels(identities) >= 0)
+    labelled = vectors if known.all() else vectors[known]
+    ceiling = compared.ceiling
+    graph = compared.labelled
+    if graph is None:  # copies among the labelled images are no rows of their own in `compared`
+        graph = _graph(search, labelled, ceiling)
+
+    method = asked.method
+    if method == "hdbscan" or method == "kmeans":
+        raise InputError(f"cluster.method={method} has no threshold to tune")
+
+    def tune_with(kind: Literal["dbscan", "average", "complete", "auto"], mode: Rerank) -> Tuning:
+        return tune(
+            labelled,
+            identities[known],
+            graph,
+            ceiling,
+            method=kind,
+            rerank=mode,
+            criterion=asked.criterion,
+            min_samples=asked.min_samples,
+            jaccard_weight=asked.jaccard_weight,
+            images_per_individual=asked.images_per_individual,
+            nearest=search.nearest,
+        )
+
+    def joint_curve(tuned: Tuning) -> Sweep:
+        forest = _joint_forest(vectors, tuned, asked, compared, reranked, collapsed)
+        return sweep_forest(forest, identities, tuned.curve.ceiling)
+
+    tuned = tune_with(method, asked.rerank)
+    curve = tuned.curve
+    if asked.images_per_individual is None and (collapsed is not None or not known.all()):
+        # Unlabelled rows chain labelled ones together, so the threshold is fitted among them:
+        # on the built-in herd that lost nothing against the truth, where labelled rows alone did.
+        try:
+            curve = joint_curve(tuned)
+        except InputError as error:  # too many connected rows for linkage
+            if method != "auto" or tuned.method == "dbscan":
+                raise
+            note = f"{tuned.method} linkage did better on held-out individuals, but: {error}"
+            tuned = tune_with("dbscan", "off")
+            tuned = replace(tuned, notes=[note, *tuned.notes])
+            curve = joint_curve(tuned)
+    return _from_curve(tuned, curve, asked.criterion)
+
+
+def _graph(search: Search, vectors: NDArray[np.float32], radius: float) -> Graph:
+    parts = list(search.edges(vectors, radius))
+    edges = np.concatenate([np.empty((0, 2), np.int32), *(part for part, _ in parts)])
+    return Graph(
+        len(vectors), edges, np.concatenate([np.empty(0, np.float32), *(far for _, far in parts)])
+    )
+
+
+def _joint_forest(
+    vectors: NDArray[np.float32],
+    tuned: Tuning,
+    asked: Clustering,
+    compared: Compared,
+    reranked: Callable[[int], Graph],
+    collapsed: Collapsed | None,
+) -> Forest:
+    """All rows take part in the merging, labelled or not."""
+    rows = vectors if collapsed is None else vectors[collapsed.representatives]
+    weights = None if collapsed is None else collapsed.weights
+    if tuned.k1 is not None:
+        forest = cluster.spanning_forest(reranked(tuned.k1), asked.min_samples, weights=weights)
+    elif tuned.method == "dbscan":
+        forest = compared.forest
+    else:
+        forest = cluster.linkage_forest(compared.links, rows, compared.ceiling, tuned.method)
+    return forest if collapsed is None else cluster.expand_forest(forest, collapsed)
+
+
+def _from_curve(tuned: Tuning, curve: Sweep, criterion: Criterion) -> Threshold:
+    found = best(curve, criterion)
+    scores = getattr(curve, criterion)
+    keep = _thinned(curve, scores)
+    return Threshold(
+        eps=found.eps,
+        source="tuned",
+        method=tuned.method,
+        note=f"best {criterion} over every threshold, on {curve.n_labelled} labelled images; on "
+        f"individuals held out {tuned.held_out_mean:.2f} ± {tuned.held_out_spread:.2f}",
+        k1=tuned.k1,
+        criterion=criterion,
+        score=found.score,
+        held_out=(tuned.held_out_mean, tuned.held_out_spread),
+        thresholds=[float(value) for value in curve.thresholds[keep]],
+        scores=[float(value) for value in scores[keep]],
+        tried=tuned.tried,
+        notes=[note for note in tuned.notes if not tuned.at_edge or note != tuned.notes[-1]],
+        at_edge=found.at_edge,
+        ceiling=curve.ceiling,
+    )
+
+
+def estimated_threshold(asked: Clustering, compared: Compared) -> Threshold:
+    """A threshold from the rows alone, and how sure it is.
+
+    Args:
+        asked: what was asked for.
+        compared: the rows that will be clustered.
+    """
+    chosen: Method = "dbscan" if asked.method == "auto" else asked.method
+    forest, ceiling = compared.forest, compared.ceiling
+    if asked.min_samples == 1:  # an image alone is no individual that was found
+        near = compared.nearest_distance <= np.float32(ceiling)  # NaN is not
+        core = np.where(near, compared.nearest_distance, np.inf).astype(np.float32)
+        forest = replace(forest, core=core)
+    if not len(forest.merges):
+        note = f"no labels, and no two images within {ceiling:.4g}: each stands alone"
+        return Threshold(ceiling, "estimated", chosen, note)
+    guess = estimate_from_forest(forest, ceiling)
+    return Threshold(
+        eps=guess.eps,
+        source="estimated",
+        method=chosen,
+        note=guess.statement,
+        interval=(guess.low, guess.high),
+    )
+
+
+def _thinned(curve: Sweep, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Indices of a few hundred points that draw the same curve, its maximum among them."""
+    cells = np.linspace(curve.thresholds[0], curve.thresholds[-1], CURVE_POINTS)
+    keep = np.searchsorted(curve.thresholds, cells, side="right") - 1
+    return np.unique(np.append(keep, int(scores.argmax())))

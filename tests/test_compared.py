@@ -1,0 +1,94 @@
+"""One comparison of all pairs says what several did."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reid.cluster import compared, dbscan, labels_at
+from reid.neighbors import Search, knn, local_search, nearest, radius_graph, stream_edges
+from reid.tune import find_individuals
+
+
+@settings(max_examples=25)
+@given(
+    n=st.integers(2, 60),
+    block=st.integers(1, 20),
+    min_samples=st.integers(1, 4),
+    at_once=st.integers(1, 50),
+    seed=st.integers(0, 9999),
+)
+def test_labels_are_those_of_dbscan_at_every_threshold(
+    n: int, block: int, min_samples: int, at_once: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(max(2, n // 4), 6))[random.integers(0, max(2, n // 4), n)]
+    rows = (rows + 0.3 * random.normal(size=rows.shape)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    graph = radius_graph(rows, 0.8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compared, "EDGES_AT_ONCE", at_once)
+        forest = compared.streamed_forest(stream_edges(rows, 0.8, block_rows=block), n, min_samples)
+    for eps in (0.01, 0.1, 0.25, 0.5, 0.8):
+        np.testing.assert_array_equal(labels_at(forest, eps), dbscan(graph, eps, min_samples))
+
+
+def unit_rows(n: int, seed: int) -> np.ndarray:
+    """Clumps of rows, some of them identical, and a few that are far from everybody."""
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(max(2, n // 4), 5))
+    rows = centres[random.integers(0, len(centres), n)]
+    rows = rows + random.choice([0.0, 0.2, 2.0], (n, 1)) * random.normal(size=rows.shape)
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+@settings(max_examples=60)
+@given(
+    n=st.integers(1, 60),
+    min_samples=st.integers(1, 4),
+    ceiling=st.sampled_from([0.02, 0.3, 1.2]),
+    block=st.integers(1, 25),
+    seed=st.integers(0, 9999),
+)
+def test_it_leaves_what_separate_searches_find(
+    n: int, min_samples: int, ceiling: float, block: int, seed: int
+) -> None:
+    rows = unit_rows(n, seed)
+    labelled = np.random.default_rng(seed).random(n) < 0.5
+    search = Search(
+        # As a worker does, small parts are refined where they are found.
+        lambda vectors, radius, *, refine=None: map(
+            refine or (lambda part: part), stream_edges(vectors, radius, block_rows=block)
+        ),
+        knn,
+    )
+    found = compared.compare_all(rows, ceiling, search, min_samples=min_samples, labelled=labelled)
+    graph = radius_graph(rows, ceiling)
+    for eps in np.linspace(0.01, ceiling, 5):
+        np.testing.assert_array_equal(labels_at(found.forest, eps), dbscan(graph, eps, min_samples))
+        np.testing.assert_array_equal(dbscan(found.links, eps, 1), dbscan(graph, eps, 1))
+    index, distance = nearest(rows)
+    np.testing.assert_array_equal(found.nearest, index)
+    np.testing.assert_array_equal(found.nearest_distance, distance)
+    alone = radius_graph(rows[labelled], ceiling)
+    assert found.labelled is not None
+    np.testing.assert_array_equal(found.labelled.edges, alone.edges)
+    np.testing.assert_array_equal(found.labelled.distances, alone.distances)
+    assert found.labelled.n == labelled.sum()
+
+
+def test_pairs_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = unit_rows(400, 0)
+    asked: list[float] = []
+    local = local_search()
+
+    def edges(vectors: np.ndarray, radius: float, **options: object) -> object:
+        asked.append(radius)
+        return local.edges(vectors, radius, **options)
+
+    names = np.asarray([f"animal {k % 40}" for k in range(400)], dtype=object)
+    for identities in (names, np.where(np.arange(400) % 2 == 0, names, None), names[:0]):
+        who = identities if len(identities) else np.full(400, None, dtype=object)
+        find_individuals(rows, who, search=Search(edges, lambda *a, **o: knn(*a, **o)))
+        assert len(asked) == 1, "threshold, clusters and nearest come out of one search"
+        asked.clear()
