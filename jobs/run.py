@@ -83,6 +83,26 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
         say(f"warning: {warning}")
 
 
+def run_match(config: Config) -> None:
+    """Embeddings and images → keypoints, the evidence of pairs, pairs.parquet.
+
+    Raises:
+        InputError: nothing was embedded here, or settings that do not fit.
+        MissingPackageError: the matcher needs the extra `local`.
+    """
+    from jobs.pairs.match import match
+
+    groups = read_groups(config.out)
+    outputs.write_config(config)
+    with ray_session(config.address):
+        summary = match(config, groups)
+    outputs.write_summary(config, "match", summary)
+    say(
+        f"match: {summary.pairs:,} pairs of {len(summary.species)} species written "
+        f"({summary.seconds:.1f} s); {store.join(config.out, outputs.PAIRS)}"
+    )
+
+
 def run_report(config: Config) -> None:
     """The tables of an output folder → report.html."""
     started = time.perf_counter()

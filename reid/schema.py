@@ -64,6 +64,33 @@ PAIR_EVIDENCE = pa.schema(
         pa.field("shear", pa.float32(), nullable=False),
         pa.field("area", pa.float32(), nullable=False),
         pa.field("source_pixels", pa.float32(), nullable=False),  # long side of the smaller window
+        pa.field("a_key", pa.string()),  # source_key of both when they were compared
+        pa.field("b_key", pa.string()),
+    ]
+)
+
+# The cheap first look at a pair, see reid.pairs.votes; a_id < b_id.
+PAIR_VOTES = pa.schema(
+    [
+        pa.field("a_id", pa.string(), nullable=False),
+        pa.field("b_id", pa.string(), nullable=False),
+        pa.field("votes", pa.float32(), nullable=False),
+        pa.field("a_key", pa.string()),
+        pa.field("b_key", pa.string()),
+    ]
+)
+
+# The pairs that were looked at and what came of it: evidence, and P(same individual).
+PAIRS = pa.schema(
+    [
+        pa.field("species", pa.string(), nullable=False),
+        *list(PAIR_EVIDENCE)[:-2],
+        pa.field("cosine_distance", pa.float32(), nullable=False),
+        pa.field("votes", pa.float32(), nullable=False),
+        pa.field("log_odds", pa.float32(), nullable=False),  # held out where both are labelled
+        pa.field("probability", pa.float32(), nullable=False),
+        pa.field("distance", pa.float32(), nullable=False),  # 1 - probability
+        pa.field("cut", pa.string()),  # why it cannot be one animal, whatever it looks like
     ]
 )
 

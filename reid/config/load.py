@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from reid import store
 from reid.config.catalogue import Identify
+from reid.config.evidence import Pairs
 from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section
 from reid.config.training import Finetune
 from reid.errors import InputError
@@ -36,6 +37,7 @@ class Config(Section):
     embed: Embed = Field(default_factory=Embed)
     cluster: Cluster = Field(default_factory=Cluster)
     rerank: Rerank = Field(default_factory=Rerank)
+    pairs: Pairs = Field(default_factory=Pairs)
     report: Report = Field(default_factory=Report)
     finetune: Finetune = Field(default_factory=Finetune)
     identify: Identify = Field(default_factory=Identify)
@@ -125,14 +127,18 @@ def _parse_override(text: str) -> dict[str, Any]:
 
 def _spell_out(data: dict[str, Any]) -> dict[str, Any]:
     """`rerank: auto` reads better than `rerank: {mode: auto}`; YAML turns on and off into booleans."""
-    if "rerank" not in data:
-        return data
-    rerank = data["rerank"]
-    if isinstance(rerank, str | bool):
-        rerank = {"mode": rerank}
-    if isinstance(rerank, dict) and isinstance(rerank.get("mode"), bool):
-        rerank = {**rerank, "mode": "on" if rerank["mode"] else "off"}
-    return {**data, "rerank": rerank}
+    for name in ("rerank", "pairs"):
+        if name not in data:
+            continue
+        section = data[name]
+        if isinstance(section, str | bool):
+            section = {"mode": section}
+        if isinstance(section, dict):
+            words = {key: "on" if section[key] else "off" for key in ("mode", "encounters")
+                     if isinstance(section.get(key), bool)}  # fmt: skip
+            section = {**section, **words}
+        data = {**data, name: section}
+    return data
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,11 +19,12 @@ from reid.keypoints.extractors import (
     load_extractor,
 )
 from reid.keypoints.recipe import KeypointRecipe
-from reid.keypoints.stored import StoredKeypoints, read_keypoints
+from reid.keypoints.stored import KeypointStore, StoredKeypoints, read_keypoints
 
 __all__ = [
     "EXTRACTORS",
     "KeypointRecipe",
+    "KeypointStore",
     "Keypoints",
     "StoredKeypoints",
     "descriptors_of",

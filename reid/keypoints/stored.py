@@ -1,11 +1,11 @@
 """Keypoints read back from their store: Parquet parts in one folder a recipe, as embeddings are."""
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reid import store
@@ -22,46 +22,75 @@ class StoredKeypoints:
         keypoints: where and what they are.
         size: width and height of that picture, pixels.
         scale: its pixels a source pixel.
+        source_key: what the annotation was when they were found.
     """
 
     keypoints: Keypoints
     size: NDArray[np.float32]
     scale: float
+    source_key: str | None = None
 
 
-def read_keypoints(
-    folder: str, annotation_ids: Sequence[str] | pa.Array
-) -> Mapping[str, StoredKeypoints]:
-    """The keypoints of some annotations, by id; those that have none stored are left out.
+class KeypointStore:
+    """A recipe's folder, opened: where each annotation's keypoints are, and the parts read last."""
 
-    Args:
-        folder: a recipe's folder.
-        annotation_ids: unique ids. About 70 kB each are held in memory.
+    def __init__(self, folder: str, memory_bytes: int = 256 * 2**20) -> None:
+        """Look where everything is: the ids of all parts are read, nothing else.
 
-    Raises:
-        StorageError: a part is damaged.
-    """
-    wanted = pa.array(annotation_ids, pa.string())
-    found: dict[str, StoredKeypoints] = {}
-    for path in parts(folder):
-        try:
-            ids = store.read_table(path, ["annotation_id"])["annotation_id"]
-            here = pc.is_in(ids, value_set=wanted)
-            if not pc.any(here).as_py():
+        Args:
+            folder: a recipe's folder.
+            memory_bytes: of parts kept for the next call, about 70 kB an annotation.
+        """
+        self._where: dict[str, str] = {}
+        self._kept: OrderedDict[str, dict[str, StoredKeypoints]] = OrderedDict()
+        self._room = memory_bytes
+        for path in parts(folder):
+            try:
+                ids = store.read_table(path, ["annotation_id"])["annotation_id"].to_pylist()
+            except FileNotFoundError:  # another run has just taken it out
                 continue
-            table = store.read_table(path).filter(here)
-        except FileNotFoundError:  # another run has just taken it out
-            continue
-        for row in table.to_pylist():
-            found.setdefault(row["annotation_id"], _of_row(path, row))
-    return found
+            for one in ids:
+                self._where.setdefault(one, path)
+
+    def read(self, annotation_ids: Sequence[str]) -> dict[str, StoredKeypoints]:
+        """The keypoints of some annotations, by id; those that have none stored are left out.
+
+        Raises:
+            StorageError: a part is damaged.
+        """
+        found: dict[str, StoredKeypoints] = {}
+        wanted: dict[str, list[str]] = {}
+        for one in dict.fromkeys(annotation_ids):
+            if one in self._where:
+                wanted.setdefault(self._where[one], []).append(one)
+        for path, ids in wanted.items():
+            part = self._part(path)
+            found |= {one: part[one] for one in ids}
+        return found
+
+    def _part(self, path: str) -> dict[str, StoredKeypoints]:
+        if path in self._kept:
+            self._kept.move_to_end(path)
+            return self._kept[path]
+        table = store.read_table(path)
+        part = {row["annotation_id"]: _of_row(path, row) for row in table.to_pylist()}
+        self._kept[path] = part
+        points = sum(len(one.keypoints.xy) for kept in self._kept.values() for one in kept.values())
+        while len(self._kept) > 1 and points * (BYTES + 12) > self._room:
+            _, dropped = self._kept.popitem(last=False)
+            points -= sum(len(one.keypoints.xy) for one in dropped.values())
+        return part
 
 
-def _of_row(path: str, row: Mapping[str, object]) -> StoredKeypoints:
+def read_keypoints(folder: str, annotation_ids: Sequence[str]) -> dict[str, StoredKeypoints]:
+    """The keypoints of some annotations, see `KeypointStore.read`."""
+    return KeypointStore(folder).read(annotation_ids)
+
+
+def _of_row(path: str, row: Mapping[str, Any]) -> StoredKeypoints:
     xy = np.asarray(row["xy"], np.float32).reshape(-1, 2)
     scores = np.asarray(row["score"], np.float32)
-    raw = row["descriptor"]
-    assert isinstance(raw, bytes)
+    raw: bytes = row["descriptor"]
     if len(raw) != BYTES * len(xy) or len(scores) != len(xy):
         raise StorageError(
             f"{path}: {row['annotation_id']} has {len(xy)} keypoints, {len(scores)} scores and "
@@ -70,4 +99,4 @@ def _of_row(path: str, row: Mapping[str, object]) -> StoredKeypoints:
         )
     points = Keypoints(xy, scores, np.frombuffer(raw, np.uint8).reshape(-1, BYTES))
     size = np.array([row["width"], row["height"]], np.float32)
-    return StoredKeypoints(points, size, float(row["scale"]))  # type: ignore[arg-type]
+    return StoredKeypoints(points, size, row["scale"], row["source_key"])

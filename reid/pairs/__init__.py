@@ -19,7 +19,9 @@ from reid.pairs.candidates import (
     Candidates,
     comparable,
     find_candidates,
+    has_mate,
     nearest_comparable,
+    ranked_lists,
     shortlist_recall,
 )
 from reid.pairs.classifier import (
@@ -30,7 +32,7 @@ from reid.pairs.classifier import (
     probability,
     stated_curve,
 )
-from reid.pairs.evidence import match_pairs
+from reid.pairs.evidence import match_pairs, vote_pairs
 from reid.pairs.features import FEATURES, pair_features
 from reid.pairs.graphs import pairs_graph
 from reid.pairs.matchers import MATCHERS, Matches, extractor_of, load_matcher
@@ -52,6 +54,7 @@ __all__ = [
     "extractor_of",
     "find_candidates",
     "fit_pairs",
+    "has_mate",
     "impossible",
     "kilometres",
     "linked",
@@ -62,7 +65,9 @@ __all__ = [
     "pair_features",
     "pairs_graph",
     "probability",
+    "ranked_lists",
     "shortlist_recall",
     "stated_curve",
+    "vote_pairs",
     "votes",
 ]

@@ -6,9 +6,10 @@ import numpy as np
 import pyarrow as pa
 
 from reid import schema
-from reid.keypoints import StoredKeypoints
+from reid.keypoints import StoredKeypoints, descriptors_of
 from reid.pairs.affine import affine_agreement, pair_seed
 from reid.pairs.matchers import Match, Matches, match_in_order
+from reid.pairs.votes import votes
 
 CONFIDENCES = (0.1, 0.3, 0.5, 0.8)
 
@@ -63,7 +64,31 @@ def _row(
         "shear": agreed.shear,
         "area": agreed.area,
         "source_pixels": min(_long_side(first), _long_side(second)),
+        "a_key": first.source_key,
+        "b_key": second.source_key,
     }
+
+
+def vote_pairs(
+    extractor: str,
+    pairs: Sequence[tuple[str, str]],
+    keypoints: Mapping[str, StoredKeypoints],
+) -> pa.Table:
+    """The votes of pairs (schema.PAIR_VOTES), in their order; arguments as in `match_pairs`."""
+    rows = {
+        one: descriptors_of(extractor, keypoints[one].keypoints.descriptors)
+        for one in sorted({name for pair in pairs for name in pair})
+    }
+    ordered = [(min(pair), max(pair)) for pair in pairs]
+    columns = [
+        [a for a, _ in ordered],
+        [b for _, b in ordered],
+        [votes(rows[a], rows[b]) for a, b in ordered],
+        [keypoints[a].source_key for a, _ in ordered],
+        [keypoints[b].source_key for _, b in ordered],
+    ]
+    arrays = [pa.array(c, f.type) for c, f in zip(columns, schema.PAIR_VOTES, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=schema.PAIR_VOTES)
 
 
 def _long_side(stored: StoredKeypoints) -> float:

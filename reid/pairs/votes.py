@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.pairs.candidates import ranked_lists
+
 
 def mutual_clear(
     a: NDArray[np.float32], b: NDArray[np.float32]
@@ -67,16 +69,12 @@ def best_voted(
         k: kept of each row.
         names: (n,) of the rows, which decide ties; by row number if not given.
     """
-    place = np.arange(n)
-    if names is not None:
-        place[np.argsort(np.asarray(names, dtype=str), kind="stable")] = np.arange(n)
-    own = np.concatenate([pairs[:, 0], pairs[:, 1]])
-    other = place[np.concatenate([pairs[:, 1], pairs[:, 0]])]
-    score = np.concatenate([scores, scores])
-    order = np.lexsort((other, -score, own))
-    sorted_own = own[order]
-    starts = np.searchsorted(sorted_own, np.arange(n))
-    rank = np.arange(len(order)) - starts[sorted_own]
-    kept = np.zeros(len(pairs), np.bool_)
-    kept[order[rank < k] % max(1, len(pairs))] = True
-    return kept
+    if not len(pairs):
+        return np.zeros(0, np.bool_)
+    lists = ranked_lists(n, pairs, scores, k, names=names)
+    rows = np.repeat(np.arange(n), lists.shape[1])
+    kept = rows * n + lists.ravel()
+    kept = kept[lists.ravel() >= 0]
+    forth, back = (pairs[:, i].astype(np.int64) * n + pairs[:, 1 - i] for i in (0, 1))
+    best: NDArray[np.bool_] = np.isin(forth, kept) | np.isin(back, kept)
+    return best
