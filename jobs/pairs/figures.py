@@ -7,7 +7,6 @@ import numpy as np
 
 from reid.pairs import has_mate, nearest_comparable, ranked_lists, shortlist_recall
 
-QUERY, GALLERY = "query", "gallery"  # of a column `split`
 LONGEST = 250
 
 
@@ -21,7 +20,7 @@ class Rows:
     sides: np.ndarray | None
     encounters: np.ndarray
     photographs: np.ndarray
-    split: np.ndarray  # (n,) str or None
+    split: tuple[np.ndarray, np.ndarray] | None  # of `reid.splits.column_split`
 
 
 def figures(
@@ -45,9 +44,8 @@ def figures(
         Empty where no labelled row has a mate that it may be compared with.
     """
     n = len(rows.ids)
-    split = set(rows.split.tolist()) >= {QUERY, GALLERY}
-    asking = rows.split == QUERY if split else np.ones(n, bool)
-    answering = rows.split == GALLERY if split else np.ones(n, bool)
+    split = rows.split is not None
+    asking, answering = rows.split or (np.ones(n, bool), np.ones(n, bool))
     apart = [rows.photographs, rows.encounters]
     counted = has_mate(rows.identities, rows.sides, apart, answering) & asking
     if not counted.any():

@@ -14,7 +14,9 @@ from jobs.common import outputs
 from jobs.common.console import say
 from jobs.neighbours.placement import search_device
 from jobs.pairs.figures import Rows, figures
-from jobs.pairs.stored_pairs import make_keypoints, make_pairs, plan
+from jobs.pairs.pair_worker import PairTask
+from jobs.pairs.shards import Workers
+from jobs.pairs.stored_pairs import make_keypoints, make_pairs, pair_workers, plan
 from reid import schema, store
 from reid.config import Config
 from reid.identify import sides as sides_of
@@ -28,6 +30,7 @@ from reid.pairs import (
     probability,
     ranked_lists,
 )
+from reid.splits import column_split
 from reid.tune import encode_labels
 
 
@@ -62,12 +65,14 @@ def match(config: Config, groups: Sequence[Embedded]) -> MatchSummary:
     summary = MatchSummary()
     tables = [schema.PAIRS.empty_table()]
     failures = [schema.FAILURES.empty_table()]
-    for group in groups:
-        table, failed, told = _species(config, group)
-        tables.append(table)
-        failures.append(failed)
-        summary.pairs += len(table)
-        summary.species[group.species] = told
+    tasks = [plan(config, group.species) for group in groups]
+    with pair_workers(config) as workers:
+        for group, task in zip(groups, tasks, strict=True):
+            table, failed, told = _species(config, workers, task, group)
+            tables.append(table)
+            failures.append(failed)
+            summary.pairs += len(table)
+            summary.species[group.species] = told
     whole = pa.concat_tables(tables)
     store.write_table(store.join(config.out, outputs.PAIRS), whole)
     lost = pa.concat_tables(failures)
@@ -76,11 +81,12 @@ def match(config: Config, groups: Sequence[Embedded]) -> MatchSummary:
     return summary
 
 
-def _species(config: Config, group: Embedded) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
+def _species(
+    config: Config, workers: Workers, task: PairTask, group: Embedded
+) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
     settings = config.pairs
     device = search_device(config.cluster.device)
-    task = plan(config, group.species)
-    made, failed = make_keypoints(config, task, group.rows)
+    made, failed = make_keypoints(workers, task, group.rows)
     _say(group.species, "images searched for keypoints", made)
     kept = pc.invert(
         pc.is_in(group.rows["annotation_id"], failed["annotation_id"].combine_chunks())
@@ -94,7 +100,7 @@ def _species(config: Config, group: Embedded) -> tuple[pa.Table, pa.Table, dict[
     wide = find_candidates(
         rows.vectors, settings.wide, sides=rows.sides, apart=apart, device=device
     )
-    voted, table = make_pairs(config, task, "votes", rows.ids, keys, wide.pairs)
+    voted, table = make_pairs(workers, task, "votes", rows.ids, keys, wide.pairs)
     _say(group.species, "pairs voted on", voted)
     votes = np.zeros(0) if table is None else table["votes"].to_numpy().astype(np.float64)
     listed = best_voted(wide.pairs, votes, n, settings.k, rows.ids)
@@ -102,7 +108,7 @@ def _species(config: Config, group: Embedded) -> tuple[pa.Table, pa.Table, dict[
     if settings.radius is not None:
         listed |= wide.distances <= settings.radius
     pairs = wide.pairs[listed]
-    matched, evidence = make_pairs(config, task, "evidence", rows.ids, keys, pairs)
+    matched, evidence = make_pairs(workers, task, "evidence", rows.ids, keys, pairs)
     _say(group.species, "pairs matched", matched)
     told: dict[str, Any] = {
         "images": n,
@@ -161,7 +167,7 @@ def _rows(config: Config, table: pa.Table, vectors: np.ndarray) -> Rows:
         sides=None if side is None else np.where(side == 0, -1, side > 0).astype(np.int64),
         encounters=pd.factorize(np.asarray(columns["encounter_id"], dtype=object))[0],
         photographs=pd.factorize(np.asarray(columns["image_path"], dtype=object))[0],
-        split=np.asarray(columns["split"], dtype=object),
+        split=column_split(columns["split"]),
     )
 
 

@@ -1,7 +1,7 @@
 """The actor of the pairs job: keypoints of a piece's images, or evidence of a piece's pairs."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ PENDING = "pending.parquet"
 
 @dataclass(frozen=True)
 class PairTask:
-    """What an actor needs to know; travels once to each."""
+    """What an actor needs to know of a piece."""
 
     recipe: KeypointRecipe
     keypoints: str  # folder
@@ -32,69 +32,75 @@ class PairTask:
 class PairWorker:
     """One core, or one GPU: what is in a piece never depends on how many there are."""
 
-    def __init__(self, task: PairTask) -> None:
-        """Remember the task; networks are loaded when they are needed."""
+    def __init__(self) -> None:
+        """Networks are loaded when they are needed, and kept."""
         import torch
 
         torch.set_num_threads(1)
-        self.task = task
-        self.device = task.device
-        if task.device == "auto":
-            self.device = "cuda" if torch.cuda.is_available() else "cpu"
 
-    @cached_property
-    def _extract(self) -> Any:
-        recipe = self.task.recipe
-        return load_extractor(recipe.extractor, recipe.most, device=self.device)
-
-    @cached_property
-    def _match(self) -> Any:
-        return load_matcher(
-            self.task.matcher,
-            device=self.device,
-            precision=self.task.precision,  # type: ignore[arg-type]
-            runtime=self.task.runtime,  # type: ignore[arg-type]
-        )
-
-    @cached_property
-    def _stored(self) -> KeypointStore:
-        return KeypointStore(self.task.keypoints)
-
-    def keypoints(self, shard: int) -> tuple[int, int]:
+    def keypoints(self, shard: int, task: PairTask) -> tuple[int, int]:
         """Find the keypoints of a piece's images; how many have some, and how many failed."""
-        rows = self._rows(shard)
+        rows = _rows(shard, task)
+        extract = _extractor(task.recipe.extractor, task.recipe.most, _device(task))
         found, failed = extract_annotations(
-            self._extract, self.task.recipe, rows, max_megapixels=self.task.images.max_megapixels
+            extract, task.recipe, rows, max_megapixels=task.images.max_megapixels
         )
         digest = embeddings.part_digest(rows["annotation_id"].to_pylist())
         # Failures first: a part that is there must never lack those of its piece.
         if len(failed):
-            store.write_table(store.join(self.task.work, f"failed-{digest}.parquet"), failed)
+            store.write_table(store.join(task.work, f"failed-{digest}.parquet"), failed)
         if len(found):
-            store.write_table(store.join(self.task.folder, f"part-{digest}.parquet"), found)
-        return len(found), len(failed)
+            store.write_table(store.join(task.folder, f"part-{digest}.parquet"), found)
+        return len(found) + len(failed), len(failed)
 
-    def votes(self, shard: int) -> tuple[int, str]:
+    def votes(self, shard: int, task: PairTask) -> tuple[int, str]:
         """Votes of a piece's pairs; how many, and by what."""
-        pairs, stored = self._pairs(shard)
-        self._write(pairs, vote_pairs(self.task.recipe.extractor, pairs, stored))
+        pairs, stored = _pairs(shard, task)
+        _write(task, pairs, vote_pairs(task.recipe.extractor, pairs, stored))
         return len(pairs), "torch"
 
-    def evidence(self, shard: int) -> tuple[int, str]:
+    def evidence(self, shard: int, task: PairTask) -> tuple[int, str]:
         """Point by point: the evidence of a piece's pairs; how many, and by what."""
-        pairs, stored = self._pairs(shard)
-        match, runtime = self._match
-        self._write(pairs, match_pairs(match, pairs, stored))
+        pairs, stored = _pairs(shard, task)
+        match, runtime = _matcher(task.matcher, _device(task), task.precision, task.runtime)
+        _write(task, pairs, match_pairs(match, pairs, stored))
         return len(pairs), runtime
 
-    def _rows(self, shard: int) -> pa.Table:
-        return store.read_row_group(store.join(self.task.work, PENDING), shard)
 
-    def _pairs(self, shard: int) -> tuple[list[tuple[str, str]], Any]:
-        rows = self._rows(shard)
-        pairs = list(zip(rows["a_id"].to_pylist(), rows["b_id"].to_pylist(), strict=True))
-        return pairs, self._stored.read([name for pair in pairs for name in pair])
+def _device(task: PairTask) -> str:
+    import torch
 
-    def _write(self, pairs: list[tuple[str, str]], table: pa.Table) -> None:
-        digest = embeddings.part_digest(name for pair in pairs for name in pair)
-        store.write_table(store.join(self.task.folder, f"part-{digest}.parquet"), table)
+    if task.device != "auto":
+        return task.device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@cache
+def _extractor(name: str, most: int, device: str) -> Any:
+    return load_extractor(name, most, device=device)
+
+
+@cache
+def _matcher(name: str, device: str, precision: str, runtime: str) -> Any:
+    return load_matcher(name, device=device, precision=precision, runtime=runtime)  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: str, work: str) -> KeypointStore:  # noqa: ARG001  another work, other parts
+    return KeypointStore(folder)
+
+
+def _rows(shard: int, task: PairTask) -> pa.Table:
+    return store.read_row_group(store.join(task.work, PENDING), shard)
+
+
+def _pairs(shard: int, task: PairTask) -> tuple[list[tuple[str, str]], Any]:
+    rows = _rows(shard, task)
+    pairs = list(zip(rows["a_id"].to_pylist(), rows["b_id"].to_pylist(), strict=True))
+    names = [name for pair in pairs for name in pair]
+    return pairs, _opened(task.keypoints, task.work).read(names)
+
+
+def _write(task: PairTask, pairs: list[tuple[str, str]], table: pa.Table) -> None:
+    digest = embeddings.part_digest(name for pair in pairs for name in pair)
+    store.write_table(store.join(task.folder, f"part-{digest}.parquet"), table)

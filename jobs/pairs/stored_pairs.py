@@ -4,6 +4,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +16,7 @@ import ray
 from jobs.common import outputs
 from jobs.common.console import progress
 from jobs.pairs.pair_worker import PENDING, PairTask, PairWorker
-from jobs.pairs.shards import run_shards
+from jobs.pairs.shards import Workers, open_workers
 from reid import embeddings, store
 from reid.config import Config
 from reid.keypoints import KeypointRecipe, extractor_digest
@@ -82,7 +83,7 @@ def _pair_folder(task: PairTask, kind: str) -> str:
     return store.join(base.rstrip("/"), "pairs", f"{prefix}-{name}")
 
 
-def make_keypoints(config: Config, task: PairTask, rows: pa.Table) -> tuple[Made, pa.Table]:
+def make_keypoints(workers: Workers, task: PairTask, rows: pa.Table) -> tuple[Made, pa.Table]:
     """Keypoints of the rows that have none; what was done, and the failures (schema.FAILURES)."""
     started = time.perf_counter()
     _, known = embeddings.drop_changed(task.folder, rows)
@@ -105,7 +106,7 @@ def make_keypoints(config: Config, task: PairTask, rows: pa.Table) -> tuple[Made
     failures = embeddings.read_failures(task.work)
     if len(pending):
         try:
-            _run(config, task, "keypoints", pending, SHARD_IMAGES, "images")
+            _run(workers, task, "keypoints", pending, SHARD_IMAGES, "images")
             failures = embeddings.read_failures(task.work)
         finally:
             store.remove(task.work)
@@ -115,7 +116,7 @@ def make_keypoints(config: Config, task: PairTask, rows: pa.Table) -> tuple[Made
 
 
 def make_pairs(
-    config: Config,
+    workers: Workers,
     task: PairTask,
     kind: str,
     ids: Sequence[str],
@@ -125,7 +126,7 @@ def make_pairs(
     """Votes or evidence of pairs: what is missing is made, then all is read, in the pairs' order.
 
     Args:
-        config: the resolved configuration.
+        workers: of `pair_workers`.
         task: of `plan`.
         kind: `votes` or `evidence`.
         ids, keys: annotation_id and source_key of all rows; all have keypoints.
@@ -147,7 +148,7 @@ def make_pairs(
         missing = missing[np.lexsort((*ordered[missing].T[::-1], blocks[:, 1], blocks[:, 0]))]
         pending = pa.table({"a_id": names[ordered[missing, 0]], "b_id": names[ordered[missing, 1]]})
         try:
-            by = _run(config, task, kind, pending, SHARD_PAIRS[kind], "pairs")
+            by = _run(workers, task, kind, pending, SHARD_PAIRS[kind], "pairs")
         finally:
             store.remove(task.work)
     _, table = _read(folder, place, keys, wanted)
@@ -210,18 +211,23 @@ def _with_work(task: PairTask, folder: str) -> PairTask:
     return replace(task, work=store.join(folder, f"work-{run}"))
 
 
+def pair_workers(config: Config) -> AbstractContextManager[Workers]:
+    """An actor on every core, or on every GPU. Needs a Ray session."""
+    resources = ray.cluster_resources()
+    gpu = config.pairs.device != "cpu" and resources.get("GPU", 0) > 0
+    most = config.pairs.workers
+    if most == "auto":
+        most = max(1, int(resources.get("GPU" if gpu else "CPU", 1)))
+    options = {"num_gpus": 1} if gpu else {"num_cpus": 1}
+    actor = ray.remote(PairWorker).options(**options)
+    return open_workers(actor.remote, most)
+
+
 def _run(
-    config: Config, task: PairTask, method: str, pending: pa.Table, shard_rows: int, unit: str
+    workers: Workers, task: PairTask, method: str, pending: pa.Table, shard_rows: int, unit: str
 ) -> dict[str, None]:
     """Have the pending rows done by actors; what they used."""
     store.write_table(store.join(task.work, PENDING), pending, row_group_rows=shard_rows)
-    resources = ray.cluster_resources()
-    gpu = task.device != "cpu" and resources.get("GPU", 0) > 0
-    workers: Any = config.pairs.workers
-    if workers == "auto":
-        workers = int(resources.get("GPU" if gpu else "CPU", 1))
-    options = {"num_gpus": 1} if gpu else {"num_cpus": 1}
-    actor = ray.remote(PairWorker)
     by: dict[str, None] = {}
     with progress(method, len(pending), unit) as advance:
 
@@ -230,11 +236,5 @@ def _run(
             if isinstance(result[1], str):
                 by[result[1]] = None
 
-        run_shards(
-            lambda: actor.options(**options).remote(task),
-            method,
-            range(-(-len(pending) // shard_rows)),
-            max(1, workers),
-            on_done,
-        )
+        workers.run(method, range(-(-len(pending) // shard_rows)), on_done, task)
     return by
