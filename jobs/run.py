@@ -104,6 +104,13 @@ def run_match(config: Config) -> None:
         _match(config, groups)
 
 
+def run_fit_window(config: Config) -> None:
+    """Labelled images → the window in which votes tell animals apart best, and a picture of it."""
+    from jobs.pairs.fit_window import fit_window
+
+    fit_window(config, read_groups(config.out))
+
+
 def _match(config: Config, groups: Sequence[Group]) -> None:
     """The pairs stage; needs a Ray session."""
     from jobs.pairs.match import match

@@ -90,6 +90,13 @@ def embed(
 def match(
     overrides: Overrides = None,
     out: Out = None,
+    fit_window: Annotated[
+        bool,
+        typer.Option(
+            "--fit-window",
+            help="Only choose images.window, on labelled individuals, and draw it over a dozen pictures.",
+        ),
+    ] = False,
     config: ConfigFile = None,
     address: Address = None,
     seed: Seed = None,
@@ -102,9 +109,9 @@ def match(
     pattern is.
     """
     settings = later_config_of(config, overrides, out=out, address=address, seed=seed)
-    from jobs.run import run_match
+    from jobs.run import run_fit_window, run_match
 
-    run_match(settings)
+    (run_fit_window if fit_window else run_match)(settings)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -7,4 +7,5 @@
 | `shards.py` | work in numbered pieces by Ray actors that may die |
 | `pair_worker.py` | the actor |
 | `figures.py` | what labels say of the stage |
+| `fit_window.py` | the part of the picture where the pattern is, chosen on labels |
 """

@@ -91,7 +91,7 @@ def _species(
     kept = pc.invert(
         pc.is_in(group.rows["annotation_id"], failed["annotation_id"].combine_chunks())
     )
-    rows = _rows(config, group.rows.filter(kept), group.vectors[kept.to_numpy()])
+    rows = as_rows(config, group.rows.filter(kept), group.vectors[kept.to_numpy()])
     keys = group.rows.filter(kept)["source_key"].to_pylist()
     n = len(rows.ids)
     apart = [rows.photographs]
@@ -156,7 +156,8 @@ def _species(
     )
 
 
-def _rows(config: Config, table: pa.Table, vectors: np.ndarray) -> Rows:
+def as_rows(config: Config, table: pa.Table, vectors: np.ndarray) -> Rows:
+    """What is known of annotations (schema.ANNOTATIONS), as numbers."""
     columns = {name: table[name].to_pylist() for name in schema.ANNOTATIONS.names}
     side = sides_of(columns["viewpoint"], config.pairs.viewpoints)
     return Rows(

@@ -19,6 +19,7 @@ from jobs.pairs.pair_worker import PENDING, PairTask, PairWorker
 from jobs.pairs.shards import Workers, open_workers
 from reid import embeddings, store
 from reid.config import Config
+from reid.errors import StorageError
 from reid.keypoints import KeypointRecipe, extractor_digest
 from reid.pairs import extractor_of
 
@@ -110,6 +111,12 @@ def make_keypoints(workers: Workers, task: PairTask, rows: pa.Table) -> tuple[Ma
             failures = embeddings.read_failures(task.work)
         finally:
             store.remove(task.work)
+        found = pc.sum(pc.is_in(pending["annotation_id"], embeddings.stored_ids(task.folder)))
+        if (found.as_py() or 0) + len(failures) != len(pending):
+            raise StorageError(
+                f"{task.folder}: {len(pending)} images to search, but {found} have keypoints and "
+                f"{len(failures)} failed; run the same command again to search the rest"
+            )
     seconds = round(time.perf_counter() - started, 2)
     reused = len(rows) - len(pending)
     return Made(len(pending) - len(failures), reused, len(failures), seconds), failures
@@ -151,7 +158,12 @@ def make_pairs(
             by = _run(workers, task, kind, pending, SHARD_PAIRS[kind], "pairs")
         finally:
             store.remove(task.work)
-    _, table = _read(folder, place, keys, wanted)
+    have, table = _read(folder, place, keys, wanted)
+    if not have.all():
+        raise StorageError(
+            f"{folder}: {int((~have).sum()):,} of {len(have):,} pairs are not there after they were made; run "
+            "the same command again"
+        )
     made = Made(
         len(missing),
         len(pairs) - len(missing),

@@ -1,6 +1,7 @@
 """`reid match` on a real Ray, with keypoints that need no weights."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import ray
+from PIL import Image
 
 from jobs.common import outputs
+from jobs.pairs.fit_window import fit_window
 from jobs.pairs.match import match
 from jobs.pairs.shards import open_workers
 from reid import schema, store
@@ -142,6 +145,40 @@ def test_an_unknown_matcher_is_refused_before_anything_is_done(
     with pytest.raises(InputError, match=r"pairs\.matcher: unknown 'glue'"):
         run(group, tmp_path, "pairs.matcher=glue")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_window_is_chosen_on_labels_and_drawn(tmp_path: Path, capsys: Any) -> None:
+    """Pictures whose middle is the animal's own and whose rim is the place's."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for animal in range(12):
+        coat = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        for visit in range(2):
+            place = rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            place[14:26, 14:26] = coat
+            big = Image.fromarray(place).resize((320, 320), Image.Resampling.BICUBIC)
+            name = f"{animal}-{visit}.png"
+            big.save(tmp_path / name)
+            rows.append(
+                {
+                    "annotation_id": name,
+                    "image_path": name,
+                    "root": str(tmp_path),
+                    "species": "eland",
+                    "identity": f"e{animal}",
+                }
+            )
+    table = pa.Table.from_pylist(rows, schema=schema.ANNOTATIONS)
+    eland = Group("eland", table, np.eye(24, dtype=np.float32))
+    fit_window(load_config(None, [*SETTINGS, f"out={tmp_path}"]), [eland])
+    said = capsys.readouterr().err
+    assert "AUC" in said
+    # The middle is in these windows and hardly anything else.
+    assert re.search(r"per_species_window.eland=\[0.2(5)?, ", said)
+    assert (tmp_path / "window-eland.png").is_file()
+    few = Group("eland", table[:6], eland.vectors[:6])
+    with pytest.raises(InputError, match="--fit-window: no species has 8 labelled individuals"):
+        fit_window(load_config(None, [*SETTINGS, f"out={tmp_path}"]), [few])
 
 
 class Mortal:
