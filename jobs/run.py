@@ -6,6 +6,7 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from jobs.cluster.evaluate import evaluate
 from jobs.cluster.groups import Group, read_embedding_file, read_groups
 from jobs.cluster.reporting import report
 from jobs.common import outputs
+from jobs.common.camera_times import with_camera_times
 from jobs.common.console import console, say
 from jobs.common.embedded import EmbedSummary, check_failures
 from jobs.common.inputs import read_sources
@@ -41,16 +43,29 @@ def run_embed(config: Config) -> EmbedSummary:
 def _embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
     """The embedding stage, whatever failed in it."""
     started = time.perf_counter()
-    annotations, notes = read_sources(config)
+    reading = read_sources(config)
+    annotations = reading.annotations
     labelled = len(annotations) - annotations["identity"].null_count
-    reading = round(time.perf_counter() - started, 2)
+    reading_seconds = round(time.perf_counter() - started, 2)
     outputs.write_config(config)
     store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
     with ray_session(config.address):
         summary, failures = embed(config, annotations)
-    summary.labelled, summary.notes, summary.reading_seconds = labelled, list(notes), reading
+    annotations, notes = with_camera_times(config, reading, summary.folders.values())
+    store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
+    failures = pa.concat_tables([reading.failures, failures])
+    summary.annotations += len(reading.failures)
+    summary.failed += len(reading.failures)
+    summary.labelled, summary.sources = labelled, reading.sources
+    summary.notes = reading.notes + notes
+    summary.reading_seconds = reading_seconds
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     outputs.write_summary(config, "embed", summary)
+    if outputs.is_outdated(config.out, "cluster"):
+        say(
+            f"note: {outputs.CLUSTERS}, {outputs.IDENTITIES} and {outputs.REPORT} in {config.out} show what "
+            "there was before; `reid cluster` makes them anew"
+        )
     rate = f", {summary.images_per_second:,.0f} images/s" if summary.images_per_second else ""
     say(
         f"embed: {summary.annotations:,} images read, {summary.embedded:,} embedded and written, "
@@ -82,7 +97,10 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
         if by_pairs:
             _match(config, groups)
         summary = cluster(config, groups)
-    outputs.write_summary(config, "cluster", summary)
+    outputs.write_summary(config, "cluster", {**asdict(summary), "embeddings": embeddings})
+    for page in (outputs.REPORT, outputs.EVALUATION):
+        if outputs.set_aside(config.out, page):
+            say(f"note: {page} shows the clusters of before, and is now {outputs.OUTDATED}{page}")
     say(
         f"cluster: {summary.images:,} embeddings read, {summary.individuals:,} individuals of "
         f"{len(summary.species)} species written ({summary.seconds:.1f} s)"
@@ -190,6 +208,7 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
         outputs.write_summary(config, "truth", score(config))
     if config.report.enabled:
         run_report(config)
+        store.remove(store.join(config.out, outputs.OUTDATED + outputs.REPORT))  # has a successor
     console.print(closing_table(outputs.read_summary(config.out)))
     say(f"{time.perf_counter() - started:.0f} s in all. Results: {config.out}")
     if config.report.enabled:

@@ -16,7 +16,13 @@ from typing import TYPE_CHECKING, Any
 from jobs.common.console import say
 from reid import store
 from reid.config import load_config
-from reid.errors import InputError, ReidError, StorageError, TooManyFailuresError
+from reid.errors import (
+    InputError,
+    InternalError,
+    ReidError,
+    StorageError,
+    TooManyFailuresError,
+)
 
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
@@ -32,7 +38,10 @@ NAME = "reid_name"  # key of a job's metadata
 SECONDS_BETWEEN_TRIES = 1.0
 TRIES = 30  # for as many seconds the head may be out of reach
 SIGNALS_ABOVE = 128  # exit codes of a shell whose command was killed
-ERRORS = {error.exit_code: error for error in (InputError, TooManyFailuresError, StorageError)}
+ERRORS = {
+    error.exit_code: error
+    for error in (InputError, TooManyFailuresError, StorageError, InternalError)
+}
 
 
 class StoppedWatchingError(ReidError):

@@ -7,12 +7,16 @@ ANNOTATIONS = pa.schema(
         pa.field("annotation_id", pa.string(), nullable=False),
         pa.field("image_path", pa.string(), nullable=False),  # relative to root
         pa.field("root", pa.string(), nullable=False),  # folder or URI of the collection
-        pa.field("bbox", pa.list_(pa.float32(), 4)),  # x, y, w, h in pixels; null = whole image
+        pa.field(
+            "bbox", pa.list_(pa.float32(), 4)
+        ),  # x, y, w, h of the upright image; null: all of it
+        pa.field("bbox_unit", pa.string()),  # px | relative (shares of width and height); null = px
         pa.field("species", pa.string(), nullable=False),
         pa.field("identity", pa.string()),  # null = unknown
         pa.field("encounter_id", pa.string()),
         pa.field("viewpoint", pa.string()),
-        pa.field("timestamp", pa.timestamp("us")),
+        pa.field("timestamp", pa.timestamp("us")),  # the camera's wall clock, never shifted
+        pa.field("utc_offset_minutes", pa.int16()),  # of that clock; null = unknown
         pa.field("location_id", pa.string()),
         pa.field("split", pa.string()),
         pa.field("image_id", pa.string()),  # the source's own id, carried through to the exports
@@ -168,6 +172,23 @@ DECISIONS = pa.schema(
 )
 
 
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` with the columns of `schema`, in its order; nullable ones that it lacks are null.
+
+    Tables on disk may be older than a column.
+
+    Raises:
+        KeyError: a column that may not be null is missing.
+    """
+    columns = [
+        pa.nulls(len(table), field.type)
+        if field.name not in table.column_names and field.nullable
+        else table[field.name].cast(field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def embeddings(dimension: int) -> pa.Schema:
     """The schema of the embeddings table for rows of `dimension` float32 values, unit length."""
     return pa.schema(
@@ -177,9 +198,12 @@ def embeddings(dimension: int) -> pa.Schema:
             pa.field("embedding", pa.list_(pa.float32(), dimension), nullable=False),
             pa.field(
                 "content_hash", pa.string(), nullable=False
-            ),  # of the file's bytes and the box
+            ),  # of what the file shows and the box, see reid.digest
             pa.field("source_key", pa.string()),  # of the annotation when it was embedded
             pa.field("width", pa.int32(), nullable=False),  # of the crop, pixels
             pa.field("height", pa.int32(), nullable=False),
+            # By the camera, as the file's EXIF says them: a clock on the wall, and its offset from UTC.
+            pa.field("timestamp", pa.timestamp("us")),
+            pa.field("utc_offset_minutes", pa.int16()),
         ]
     )

@@ -27,7 +27,7 @@ def test_labels_are_those_of_dbscan_at_every_threshold(
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     graph = radius_graph(rows, 0.8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compared, "EDGES_AT_ONCE", at_once)
+        patch.setattr(compared, "EDGES_A_ROW", at_once / n)
         forest = compared.streamed_forest(stream_edges(rows, 0.8, block_rows=block), n, min_samples)
     for eps in (0.01, 0.1, 0.25, 0.5, 0.8):
         np.testing.assert_array_equal(labels_at(forest, eps), dbscan(graph, eps, min_samples))

@@ -14,7 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reid import store
-from reid.errors import InputError, StorageDownError, StorageError
+from reid.errors import (
+    DamagedError,
+    InputError,
+    PlaceError,
+    StorageDownError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import FlakyBucket
@@ -134,7 +140,7 @@ def test_what_is_missing_is_a_missing_file(base: str) -> None:
 def test_what_is_not_parquet_is_named(base: str) -> None:
     path = store.join(base, "half.parquet")
     store.write_bytes(path, b"PAR1 and then the disk was full")
-    with pytest.raises(StorageError, match=r"half\.parquet: cannot read"):
+    with pytest.raises(DamagedError, match=r"half\.parquet: damaged"):
         store.read_table(path)
 
 
@@ -242,8 +248,11 @@ def test_a_home_folder_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_bucket_that_does_not_exist_is_an_error(s3: str) -> None:
-    with pytest.raises(StorageError, match=r"s3://nobody-has-this/x: cannot write"):
+    with pytest.raises(PlaceError, match=r"s3://nobody-has-this/x: cannot write") as caught:
         store.write_bytes("s3://nobody-has-this/x", b"1")
+    assert caught.value.exit_code == 1, "to try again does not help"
+    with pytest.raises(PlaceError, match=r"Check the bucket's name"):
+        store.list_files("s3://nobody-has-this/x")
 
 
 def test_an_array_keeps_its_bits_through_storage(base: str) -> None:

@@ -46,6 +46,52 @@ FromParent = Annotated[
         "--identity-from-parent", help="Known identities are the names of the images' folders."
     ),
 ]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="FIELD=NAME",
+        help="Which column of a table is what, for example `image_path=filename`, where its name does not "
+        "say so. May be given several times.",
+    ),
+]
+DateOrder = Annotated[
+    str | None,
+    typer.Option(
+        "--date-order",
+        metavar="dmy|mdy",
+        help="Of dates such as 11/04/2021, where no date of the table proves it.",
+    ),
+]
+KeepWord = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep-word",
+        metavar="WORD",
+        help="A word that is a name here, though it looks empty (`NA`, `Nan`). May be given several times.",
+    ),
+]
+Detections = Annotated[
+    str | None,
+    typer.Option(
+        "--detections",
+        metavar="FILE",
+        help="Boxes for the images of --input FOLDER: MegaDetector's or SpeciesNet's JSON.",
+    ),
+]
+TrustIds = Annotated[
+    bool,
+    typer.Option(
+        "--trust-individual-ids",
+        help="individualID of a Camtrap DP package names individuals, whatever the package says.",
+    ),
+]
+AsFolder = Annotated[
+    bool,
+    typer.Option(
+        "--as-folder", help="Read a folder that is another program's package as plain images."
+    ),
+]
 MaxFailures = Annotated[
     float | None,
     typer.Option(
@@ -106,6 +152,15 @@ def config_of(
             flags.pop(flag, None)  # not given: what the file says holds
     if model is not None:
         flags["embed"] = {"model": model}
+    tables = {
+        "columns": _pairs(flags.pop("column", None)),
+        "date_order": flags.pop("date_order", None),
+        "keep_words": flags.pop("keep_word", None),
+        "detections": flags.pop("detections", None),
+        "trust_individual_ids": flags.pop("trust_individual_ids", None),
+        "as_folder": flags.pop("as_folder", None),
+    }
+    flags["sources"] = {key: value for key, value in tables.items() if value}
     catalogue = {
         "catalogue": flags.pop("catalogue", None),
         "constraints": flags.pop("constraints", None),
@@ -114,15 +169,32 @@ def config_of(
     return load_config(file, overrides or (), flags)
 
 
+def _pairs(given: list[str] | None) -> dict[str, str]:
+    """`FIELD=NAME`, several times, as a mapping."""
+    from reid.errors import InputError
+
+    pairs: dict[str, str] = {}
+    for text in given or []:
+        name, equals, column = text.partition("=")
+        if not equals or not name or not column:
+            raise InputError(
+                f"--column {text}: write FIELD=NAME, for example --column image_path=filename"
+            )
+        if pairs.setdefault(name.strip(), column) != column:
+            raise InputError(f"--column {text}: {name} is {pairs[name.strip()]} already")
+    return pairs
+
+
 def later_config_of(
     file: str | None, overrides: Sequence[str] | None, *, out: str | None, **flags: Any
 ) -> "Config":
     """Settings of a stage that goes on from an output folder: those of its earlier stages hold."""
-    from jobs.common.outputs import CONFIG
+    from jobs.common.outputs import CONFIG, check_config
     from reid import store
 
     base = config_of(file, overrides, out=out, **flags)
     earlier = store.join(base.out, CONFIG)
     if file is not None or not store.exists(earlier):
         return base
+    check_config(earlier)
     return config_of(earlier, overrides, out=base.out, **flags)

@@ -7,16 +7,22 @@ import typer
 from jobs.cli.app import app
 from jobs.cli.options import (
     Address,
+    AsFolder,
+    Column,
     ConfigFile,
+    DateOrder,
     Debug,
+    Detections,
     FromParent,
     Input,
+    KeepWord,
     MaxFailures,
     Out,
     Overrides,
     Root,
     Seed,
     Species,
+    TrustIds,
     config_of,
 )
 
@@ -60,6 +66,12 @@ def finetune(
     root: Root = None,
     species: Species = None,
     identity_from_parent: FromParent = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
+    detections: Detections = None,
+    trust_individual_ids: TrustIds = False,
+    as_folder: AsFolder = False,
     model: Annotated[
         str | None, typer.Option("--model", "-m", metavar="NAME", help="The model to start from.")
     ] = None,
@@ -75,7 +87,9 @@ def finetune(
     """
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
+        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
+        keep_word=keep_word, detections=detections, trust_individual_ids=trust_individual_ids,
+        as_folder=as_folder, max_failures=max_failures, address=address,
         seed=seed,
     )  # fmt: skip
     from jobs.run import run_finetune

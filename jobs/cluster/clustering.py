@@ -1,8 +1,5 @@
 """Embeddings → individuals, species by species."""
 
-import csv
-import io
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -30,6 +27,7 @@ from reid import metrics, schema, store
 from reid.config import Cluster, Config
 from reid.errors import InputError
 from reid.neighbors import choose_backend
+from reid.spreadsheet import guard_note, write_rows
 from reid.tune import (
     Clustering,
     Individuals,
@@ -40,6 +38,10 @@ from reid.tune import (
     individuals_by_pairs,
 )
 
+IDENTITIES_HEADER = (
+    "image_path", "annotation_id", "image_id", "species", "cluster_label", "identity",
+    "nearest_image", "nearest_distance",
+)  # fmt: skip
 RETRIEVAL_ROWS = 10_000  # each is compared with all; beyond it takes longer than the clustering
 
 
@@ -73,12 +75,19 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
         _say_found(group, found[group.species], time.perf_counter() - began)
     summary = ClusterSummary()
     labels: list[list[str]] = []
+    words = clustering.species_words(group.species for group in groups)
     for group in groups:
         one = found[group.species]
-        labels.append(cluster_labels(group.species, one.labels))
+        labels.append(cluster_labels(words[group.species], one.labels))
         sizes = Counter(labels[-1])
         single = sum(1 for size in sizes.values() if size == 1)
         warnings = [f"{group.species}: {text}" for text in one.warnings]
+        copies = int((~metrics.without_copies(group.content_hashes, group.identities)).sum())
+        if copies:
+            warnings.append(
+                f"{group.species}: {copies:,} images are copies of others here, to the last pixel; mAP and "
+                "top-1 leave them out, as a picture that finds itself proves nothing"
+            )
         summary.images += len(group.rows)
         summary.individuals += len(sizes)
         summary.singletons += single
@@ -87,6 +96,7 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
             "images": len(group.rows),
             "individuals": len(sizes),
             "singletons": single,
+            "copies": copies,
             "largest": max(sizes.values()),
             "eps": one.threshold.eps,
             "eps_source": one.threshold.source,
@@ -100,10 +110,14 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
     return summary
 
 
-def cluster_labels(species: str, labels: np.ndarray) -> list[str]:
-    """`cluster_<species>_<n>` for each row; a noise row gets a number of its own, after the clusters."""
-    name = re.sub(r"\s+", "_", species.strip())
-    return [f"cluster_{name}_{number}" for number in clustering.noise_to_singletons(labels)]
+def cluster_labels(word: str, labels: np.ndarray) -> list[str]:
+    """`cluster_<species>_<n>` for each row; a noise row gets a number of its own, after the clusters.
+
+    Args:
+        word: of `species_words`.
+        labels: (n,) cluster of each row, −1 = noise.
+    """
+    return [f"cluster_{word}_{number}" for number in clustering.noise_to_singletons(labels)]
 
 
 def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) -> Individuals:
@@ -236,29 +250,17 @@ def _scores(group: Group, labels: np.ndarray) -> dict[str, float]:
     agreed = metrics.agreement(labels, group.identities)
     scores = {"ari": agreed.ari, "ami": agreed.ami, "pairwise_f1": agreed.pairwise_f1}
     if len(labels) <= RETRIEVAL_ROWS:
-        found = metrics.retrieval(group.vectors, group.identities)
+        kept = metrics.without_copies(group.content_hashes, group.identities)
+        found = metrics.retrieval(group.vectors[kept], group.identities[kept])
         scores |= {"map": found.mean_average_precision, "top_1": found.top_1}
-    return scores
+    return {name: value for name, value in scores.items() if np.isfinite(value)}
 
 
 def _write_clusters(
     config: Config, groups: Sequence[Group], found: dict[str, Individuals], labels: list[list[str]]
 ) -> None:
     parts = [schema.CLUSTERS.empty_table()]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "image_path",
-            "annotation_id",
-            "image_id",
-            "species",
-            "cluster_label",
-            "identity",
-            "nearest_image",
-            "nearest_distance",
-        ]
-    )
+    rows: list[list[object]] = []
     for group, names in zip(groups, labels, strict=True):
         one = found[group.species]
         ids = group.rows["annotation_id"].to_pylist()
@@ -284,9 +286,12 @@ def _write_clusters(
             near = (
                 ("", "") if alone[i] else (paths[one.nearest[i]], f"{one.nearest_distance[i]:.6f}")
             )
-            writer.writerow([paths[i], ids[i], image_id, group.species, names[i], identity, *near])
+            rows.append([paths[i], ids[i], image_id, group.species, names[i], identity, *near])
     store.write_table(store.join(config.out, outputs.CLUSTERS), pa.concat_tables(parts))
-    store.write_text(store.join(config.out, outputs.IDENTITIES), text.getvalue())
+    text, guarded = write_rows(IDENTITIES_HEADER, rows, raw=not config.guard_formulas)
+    store.write_text(store.join(config.out, outputs.IDENTITIES), text)
+    if guarded:
+        say(f"note: {outputs.IDENTITIES}: {guard_note(guarded, 'guard_formulas=false')}")
 
 
 def _write_tuning(config: Config, groups: Sequence[Group], found: dict[str, Individuals]) -> None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import ray
 
 from jobs.common.console import say
+from jobs.common.endings import own_signals
 from reid.errors import StorageError
 
 STDERR = 2  # file descriptor
@@ -44,20 +45,8 @@ def ray_session(address: str | None) -> Iterator[None]:
     # That local clusters ask for a token is no news to somebody who runs a job on one machine.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     try:
-        if joining:
-            ray.init(address=joining, log_to_driver=False, logging_level=logging.WARNING)
-        else:
-            # Ray warns, as an error, of how Ray Data starts its actors (ray issue 53727); what goes
-            # wrong reaches us as exceptions.
-            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-            with _silent_stderr():
-                ray.init(
-                    address="local",
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.WARNING,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                )
+        with own_signals():
+            _start(joining)
     except Exception as error:  # Ray raises a bare one where a node does not come up in time
         raise StorageError(
             f"Ray: cannot {'join ' + joining if joining else 'start on this machine'}: {error}"
@@ -72,6 +61,24 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(joining: str | None) -> None:
+    """Join a cluster, or start one on this machine."""
+    if joining:
+        ray.init(address=joining, log_to_driver=False, logging_level=logging.WARNING)
+    else:
+        # Ray warns, as an error, of how Ray Data starts its actors (ray issue 53727); what goes
+        # wrong reaches us as exceptions.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        with _silent_stderr():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
 
 
 @contextmanager

@@ -23,15 +23,17 @@ from jobs.common import outputs
 from jobs.common.console import progress, say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedSummary
+from jobs.common.endings import as_reid_error
 from jobs.common.session import joins_cluster
 from jobs.embed.embed_worker import EmbedTask, EmbedWorker
 from reid import embeddings, schema, store
 from reid.config import Config, Route
 from reid.embedder import Embedder, Recipe
 from reid.embedder.device_decode import check_device
-from reid.errors import InputError, ReidError, StorageError
+from reid.errors import InputError, StorageError
 from reid.images import Window
 from reid.models import load_model
+from reid.precision import choose_precision
 
 MOST_CPUS_PER_WORKER = 4  # beyond a few cores two actors do more than one
 SHARD_ROWS_RANGE = (32, 4096)
@@ -124,11 +126,17 @@ def _plan(config: Config, route: Route, window: Window | None) -> EmbedTask:
     weights = route.model_weights or [1.0] * len(names)
     # An unusable view or weight is found here rather than in a worker.
     Embedder(loaded, model_weights=weights, views=route.tta or (), runtime="torch")
+    # Where Ray finds GPUs, they embed; otherwise CPUs like this machine's do.
+    precision, why = choose_precision(
+        config.embed.precision, "cuda" if _uses_gpu(config) else "cpu"
+    )
+    if why:
+        say(f"embed: {why}")
     recipe = Recipe(
         models=tuple((model.name, model.digest) for model in loaded),
         model_weights=tuple(weight / sum(weights) for weight in weights),
         views=tuple(route.tta or ()),
-        precision=config.embed.precision,
+        precision=precision,
         decode=config.images.decode,
         bbox_margin=config.images.bbox_margin,
         window=window,
@@ -278,21 +286,8 @@ def _run(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
                 for outcome, images in done_now.items():
                     count(config, "images", images, stage="embed", outcome=outcome)
     except ray.exceptions.RayError as error:
-        raise _as_reid_error(error) from error
+        raise as_reid_error(error, "embedding stopped") from error
     return list(runtimes)
-
-
-def _as_reid_error(error: BaseException) -> ReidError:
-    """What a worker raised, as the error that it was; anything else is trouble with the cluster."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ReidError):
-            return cause
-        nested = getattr(cause, "cause", None)
-        cause = nested if isinstance(nested, BaseException) else cause.__cause__
-    return StorageError(
-        f"embedding stopped: {error}; run the same command again to go on from here"
-    )
 
 
 def _quiet_ray_data() -> None:

@@ -42,6 +42,9 @@ def embed_rows(
     summary, failures = embed(own, rows)
     (folder,) = set(summary.folders.values())
     found = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
+    embeddings.check_accounted(
+        rows["annotation_id"], found.found, failures["annotation_id"], folder
+    )
     vectors = np.full((len(plan.rows), found.vectors.shape[1]), np.nan, np.float32)
     vectors[wanted[found.found]] = found.vectors
     return vectors, failures

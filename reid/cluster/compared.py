@@ -12,8 +12,8 @@ from reid.cluster.forest import Forest, minimum_forest, spanning_forest
 from reid.neighbors import Graph, Search
 
 Edges = tuple[NDArray[np.int32], NDArray[np.float32]]
-# Edges waiting to be reduced; Kruskal over a few million costs about a second and 100 MB.
-EDGES_AT_ONCE = 4_000_000
+# Edges a row that wait to be reduced to a forest, which costs several times their memory.
+EDGES_A_ROW = 8
 NOBODY = np.uint64(2**64 - 1)
 
 
@@ -190,7 +190,7 @@ def streamed_forest(
             np.minimum.at(core, edges[:, 1], distances)
         waiting.append((edges, distances))
         count += len(edges)
-        if count >= EDGES_AT_ONCE:
+        if count >= EDGES_A_ROW * n:
             forest, waiting, count = _reduce(n, [forest, *waiting]), [], 0
     edges, distances = _reduce(n, [forest, *waiting])
     return Forest(n, edges, distances, core, *_joined([]))

@@ -3,16 +3,19 @@
 | file | holds |
 | --- | --- |
 | `load.py` | `Config`, and reading it from a file, flags and `key=value` |
-| `sections.py` | images, embed, cluster, rerank, report |
+| `sections.py` | sources, images, embed, cluster, rerank, report |
 | `training.py` | finetune |
 | `evidence.py` | pairs |
 | `catalogue.py` | identify |
+| `yaml_text.py`, `overrides.py` | reading YAML within bounds; `key=value` |
+| `spelling.py` | settings for a species that is not there |
 """
 
 from reid.config.catalogue import Identify, Rules
 from reid.config.evidence import Pairs
-from reid.config.load import Config, dump_config, load_config
-from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Route
+from reid.config.load import Config, data_settings, dump_config, load_config
+from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Route, Sources
+from reid.config.spelling import check_species
 from reid.config.training import Finetune
 
 __all__ = [
@@ -27,6 +30,9 @@ __all__ = [
     "Rerank",
     "Route",
     "Rules",
+    "Sources",
+    "check_species",
+    "data_settings",
     "dump_config",
     "load_config",
 ]

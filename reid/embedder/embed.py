@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reid.embedder.runtime import Precision, RuntimeName, make_runner
+from reid.embedder.runtime import RuntimeName, make_runner
 from reid.embedder.views import check_views, make_views
 from reid.errors import InputError
 from reid.images import Window, resize
+from reid.precision import Precision
 
 if TYPE_CHECKING:
     import torch

@@ -15,7 +15,7 @@ from reid.images import ImageError, decode_crop
 from reid.keypoints.extractors import Extract, Keypoints
 from reid.keypoints.recipe import KeypointRecipe
 
-COLUMNS = ["annotation_id", "root", "image_path", "bbox", "species", "source_key"]
+COLUMNS = ["annotation_id", "root", "image_path", "bbox", "bbox_unit", "species", "source_key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def extract_annotations(
     Args:
         extract: of `load_extractor`.
         recipe: how pixels are made of the file.
-        annotations: columns annotation_id, root, image_path, bbox, species, source_key.
+        annotations: columns annotation_id, root, image_path, bbox, bbox_unit, species, source_key.
         threads: images at a time.
         max_megapixels: a larger image is refused.
         read: gives a file's bytes.
@@ -72,11 +72,16 @@ def extract_annotations(
         except (OSError, ReidError) as error:
             return _Failed(row, "read", f"cannot be read: {error}")
         try:
-            pixels, scale = window_pixels(data, row["bbox"], recipe, max_megapixels)
+            pixels, scale = window_pixels(
+                data, row["bbox"], recipe, max_megapixels, bbox_unit=row["bbox_unit"]
+            )
+            height, width = pixels.shape[:2]
+            return _Found(row, extract(pixels), width, height, scale)
         except ImageError as error:
             return _Failed(row, "decode", str(error))
-        height, width = pixels.shape[:2]
-        return _Found(row, extract(pixels), width, height, scale)
+        # Whatever one image does to a decoder is that image's failure, and not the job's.
+        except Exception as error:  # noqa: BLE001
+            return _Failed(row, "decode", f"cannot be decoded: {type(error).__name__}: {error}")
 
     rows = annotations.select(COLUMNS).to_pylist()
     with ThreadPoolExecutor(threads, thread_name_prefix="keypoints") as pool:
@@ -87,7 +92,12 @@ def extract_annotations(
 
 
 def window_pixels(
-    data: bytes, bbox: Sequence[float] | None, recipe: KeypointRecipe, max_megapixels: float
+    data: bytes,
+    bbox: Sequence[float] | None,
+    recipe: KeypointRecipe,
+    max_megapixels: float,
+    *,
+    bbox_unit: str | None = None,
 ) -> tuple[NDArray[np.uint8], float]:
     """The window of an annotation at the recipe's size: (h, w, 3) uint8, and its scale.
 
@@ -100,6 +110,7 @@ def window_pixels(
     crop = decode_crop(
         data,
         bbox,
+        bbox_unit=bbox_unit,
         target=recipe.long_side,
         decode="full",
         bbox_margin=recipe.bbox_margin,

@@ -10,7 +10,15 @@ from reid.errors import InputError, MissingPackageError
 from reid.neighbors.hits import hits
 from reid.neighbors.measure import near_pairs
 from reid.neighbors.rows import check_unit_rows
-from reid.neighbors.screen import Rows, budget_bytes, choose_backend, prepare, score_error, scores
+from reid.neighbors.screen import (
+    Rows,
+    budget_bytes,
+    choose_backend,
+    prepare,
+    score_error,
+    scores,
+    with_columns,
+)
 
 MAX_ROWS = 2**31 - 1
 Edges = tuple[np.ndarray, np.ndarray]
@@ -118,7 +126,7 @@ def stream_edges(
         return ready[k] if keep else prepare(embeddings[cuts[k]], backend, device)
 
     for k, others in strips:
-        left = rows_of(k)
+        left = with_columns(rows_of(k))
         parts = [
             _edges(
                 left, left if other == k else rows_of(other), radius,
@@ -202,8 +210,8 @@ def _screened_pairs(
     a: Rows, b: Rows, threshold: float, diagonal: bool, tile: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Local indices (i in a, j in b) of pairs whose score reaches `threshold`, a tile at a time."""
-    # A right operand that is contiguous by rows multiplies 1.6 times faster than a transposed view.
-    columns = a.low.T.contiguous()
+    columns = with_columns(a).columns if a.columns is None else a.columns
+    assert columns is not None
     buffer = torch.empty(
         (min(tile, len(b.low)), len(a.low)), dtype=a.low.dtype, device=a.low.device
     )

@@ -5,6 +5,7 @@ torch operations on a CPU each wait for all OpenMP threads, which takes a time s
 milliseconds, 50 times the work, as soon as another process wants a core.
 """
 
+import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -142,10 +143,15 @@ def distances_cpu(a: np.ndarray, i: np.ndarray, b: np.ndarray, j: np.ndarray) ->
         measure(0, len(i))
     else:
         cuts = np.linspace(0, len(i), threads + 1).astype(int).tolist()
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(measure, cuts[:-1], cuts[1:]))
+        list(_threads(threads).map(measure, cuts[:-1], cuts[1:]))
     result *= 0.5
     return np.minimum(result, 2, out=result)
+
+
+@functools.cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    """Kept: to start threads for each tile took as long as a sixth of the whole search."""
+    return ThreadPoolExecutor(count)
 
 
 def distances_torch(

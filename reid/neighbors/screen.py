@@ -14,7 +14,7 @@ the threshold rounded to bfloat16, down or to nearest, loses nothing.
 import functools
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -85,6 +85,7 @@ class Rows:
     exact: torch.Tensor  # (b, d) float32
     low: torch.Tensor  # (b, d) bfloat16, or `exact` itself
     error: float  # the largest ‖exact row − low row‖
+    columns: torch.Tensor | None = None  # (d, b), `low` transposed: see `with_columns`
 
 
 def budget_bytes(device: str, memory_bytes: int | None) -> int:
@@ -116,6 +117,14 @@ def prepare(rows: np.ndarray, backend: str, device: str) -> Rows:
     return Rows(exact, low, error)
 
 
+def with_columns(rows: Rows) -> Rows:
+    """A block that is multiplied by several others, transposed once for all of them.
+
+    A right operand that is contiguous by rows multiplies 1.6 times faster than a transposed view.
+    """
+    return replace(rows, columns=rows.low.T.contiguous())
+
+
 def score_error(a: Rows, b: Rows) -> float:
     """The most by which a screened score of these blocks can differ from −distance + 1."""
     longest = 1 + UNIT_TOLERANCE
@@ -131,4 +140,7 @@ def scores(a: Rows, b_columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         # NumPy's OpenBLAS ran at twice the speed of torch's float32 matmul where it was measured.
         np.matmul(a.low.numpy(), b_columns.numpy(), out=out.numpy())
         return out
+    if a.low.device.type == "cuda":
+        # By default cuBLAS may add parts of a product up in bfloat16, which the bound does not cover.
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     return torch.mm(a.low, b_columns, out=out)

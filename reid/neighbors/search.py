@@ -14,7 +14,8 @@ import numpy as np
 from reid.neighbors.graph import Edges, stream_edges
 from reid.neighbors.knn import knn
 
-# Edges of one part → those of them that are needed further on. May run where they are found.
+# Edges of one part → those of them that are needed further on. A search by tasks runs it where the
+# edges are found, so that less travels; whoever asks must be content with all of them.
 Refine = Callable[[Edges], Edges]
 
 
@@ -24,7 +25,7 @@ class FindEdges(Protocol):
     def __call__(
         self, vectors: np.ndarray, radius: float, /, *, refine: Refine | None = None
     ) -> Iterable[Edges]:
-        """Every pair of rows within `radius` once, in parts; with `refine`, what that leaves."""
+        """Every pair of rows within `radius` once, in parts, but for those that `refine` may drop."""
 
 
 class FindNearest(Protocol):
@@ -65,10 +66,10 @@ def local_search(
     def edges(
         vectors: np.ndarray, radius: float, *, refine: Refine | None = None
     ) -> Iterable[Edges]:
-        parts = stream_edges(
+        del refine  # nothing travels, so nothing is saved by it
+        return stream_edges(
             vectors, radius, backend=backend, device=device, memory_bytes=memory_bytes, checked=True
         )
-        return parts if refine is None else map(refine, parts)
 
     nearest = partial(
         knn, backend=for_nearest, device=device, memory_bytes=memory_bytes, checked=True
