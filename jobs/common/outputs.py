@@ -23,8 +23,20 @@ SUMMARY = "summary.json"
 CONFIG = "config.yaml"
 REPORT = "report.html"
 EVALUATION = "evaluation.json"
+PAIRS = "pairs.parquet"
+KEYPOINT_FAILURES = "failures-keypoints.parquet"
 
-STAGES = ("finetune", "embed", "cluster", "truth", "evaluate", "report", "calibrate", "identify")
+STAGES = (
+    "finetune",
+    "embed",
+    "match",
+    "cluster",
+    "truth",
+    "evaluate",
+    "report",
+    "calibrate",
+    "identify",
+)
 
 # What each stage writes, for the stages behind it.
 STAGE_FILES = {
