@@ -41,6 +41,7 @@ STAGES = (
 # What each stage writes, for the stages behind it.
 STAGE_FILES = {
     "embed": (ANNOTATIONS, FAILURES),
+    "match": (PAIRS, KEYPOINT_FAILURES),
     "cluster": (CLUSTERS, TUNING, IDENTITIES),
     "evaluate": (EVALUATION,),
     "report": (REPORT,),
