@@ -197,6 +197,12 @@ def read_failures(out: str) -> pa.Table:
     return read_stage(out, FAILURES, "embed")
 
 
+def stage_files(out: str, stage: str) -> dict[str, str]:
+    """Name → digest of the files that a stage has written; empty where it has not run."""
+    files: dict[str, str] = read_summary(out).get(stage, {}).get("files", {})
+    return files
+
+
 def is_outdated(out: str, stage: str) -> bool:
     """True where a stage has run, and a stage before it has run again since."""
     summary = read_summary(out)
