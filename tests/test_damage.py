@@ -143,8 +143,8 @@ def read_catalogue(home: Path) -> Any:
 
 
 def _whole(catalogue: Catalogue) -> Any:
-    """Every row, but for the runs that have no name that stays."""
-    return catalogue.rows().drop_columns(["run_id", "root"]).to_pylist()
+    """Every row, but for what has the time in it."""
+    return catalogue.rows().drop_columns(["run_id", "source_key"]).to_pylist()
 
 
 def one_more_night(home: Path) -> Any:
