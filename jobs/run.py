@@ -14,7 +14,7 @@ from rich.table import Table
 
 from jobs.cluster.clustering import cluster
 from jobs.cluster.evaluate import evaluate
-from jobs.cluster.groups import read_embedding_file, read_groups
+from jobs.cluster.groups import Group, read_embedding_file, read_groups
 from jobs.cluster.reporting import report
 from jobs.common import outputs
 from jobs.common.camera_times import with_camera_times
@@ -26,6 +26,7 @@ from jobs.embed.embed_driver import embed
 from jobs.neighbours.placement import wants_tasks
 from reid import store
 from reid.config import Config
+from reid.errors import InputError
 
 
 def run_embed(config: Config) -> EmbedSummary:
@@ -35,6 +36,11 @@ def run_embed(config: Config) -> EmbedSummary:
         TooManyFailuresError: after everything that worked was written.
     """
     failures, summary = _embed(config)
+    if outputs.is_outdated(config.out, "cluster"):
+        say(
+            f"note: {outputs.CLUSTERS}, {outputs.IDENTITIES} and {outputs.REPORT} in {config.out} show what "
+            "there was before; `reid cluster` makes them anew"
+        )
     check_failures(failures, summary.annotations, config.max_failures)
     return summary
 
@@ -61,11 +67,6 @@ def _embed(config: Config, sections: Sequence[str] = ("embed",)) -> tuple[pa.Tab
     summary.reading_seconds = reading_seconds
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     outputs.write_summary(config, "embed", summary)
-    if outputs.is_outdated(config.out, "cluster"):
-        say(
-            f"note: {outputs.CLUSTERS}, {outputs.IDENTITIES} and {outputs.REPORT} in {config.out} show what "
-            "there was before; `reid cluster` makes them anew"
-        )
     rate = f", {summary.images_per_second:,.0f} images/s" if summary.images_per_second else ""
     say(
         f"embed: {summary.annotations:,} images read, {summary.embedded:,} embedded and written, "
@@ -92,7 +93,14 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
         known |= outputs.read_summary(config.out).get("embed", {}).get("folders", {}).keys()
     check_species_settings(config, known, ["cluster"])
     outputs.write_config(config)
-    with ray_session(config.address) if wants_tasks(config) else nullcontext():
+    by_pairs = config.pairs.mode != "off"
+    if by_pairs and embeddings is not None:
+        raise InputError(
+            "pairs.mode: a closer look at pairs needs images, and --embeddings has none; leave it out"
+        )
+    with ray_session(config.address) if wants_tasks(config) or by_pairs else nullcontext():
+        if by_pairs:
+            _match(config, groups)
         summary = cluster(config, groups)
     outputs.write_summary(config, "cluster", {**asdict(summary), "embeddings": embeddings})
     for page in (outputs.REPORT, outputs.EVALUATION):
@@ -104,6 +112,38 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
     )
     for warning in summary.warnings:
         say(f"warning: {warning}")
+
+
+def run_match(config: Config) -> None:
+    """Embeddings and images → keypoints, the evidence of pairs, pairs.parquet.
+
+    Raises:
+        InputError: nothing was embedded here, or settings that do not fit.
+        MissingPackageError: the matcher needs the extra `local`.
+    """
+    groups = read_groups(config.out)
+    outputs.write_config(config)
+    with ray_session(config.address):
+        _match(config, groups)
+
+
+def run_fit_window(config: Config) -> None:
+    """Labelled images → the window in which votes tell animals apart best, and a picture of it."""
+    from jobs.pairs.fit_window import fit_window
+
+    fit_window(config, read_groups(config.out))
+
+
+def _match(config: Config, groups: Sequence[Group]) -> None:
+    """The pairs stage; needs a Ray session."""
+    from jobs.pairs.match import match
+
+    summary = match(config, groups)
+    outputs.write_summary(config, "match", summary)
+    say(
+        f"match: {summary.pairs:,} pairs of {len(summary.species)} species written "
+        f"({summary.seconds:.1f} s); {store.join(config.out, outputs.PAIRS)}"
+    )
 
 
 def run_report(config: Config) -> None:

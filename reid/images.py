@@ -40,6 +40,7 @@ SCALED_DECODE_FACTOR = 2
 
 Decode = Literal["scaled", "full"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels of the upright image
+Window = tuple[float, float, float, float]  # left, top, right, bottom as shares of a crop's sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ def decode_crop(
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
     min_crop_pixels: int = 1,
+    window: Window | None = None,
 ) -> Crop:
     """Decode one annotation's pixels, upright and cropped; arguments as in `open_frame`.
 
@@ -79,6 +81,7 @@ def decode_crop(
         bbox_margin=bbox_margin,
         max_megapixels=max_megapixels,
         min_crop_pixels=min_crop_pixels,
+        window=window,
     ) as frame:
         return frame.crop(bbox, bbox_unit)
 
@@ -92,6 +95,7 @@ def open_frame(
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
     min_crop_pixels: int = 1,
+    window: Window | None = None,
 ) -> Iterator["Frame"]:
     """An image file, decoded once for all the annotations in it.
 
@@ -105,6 +109,7 @@ def open_frame(
         bbox_margin: widens a box on each side by this share of its width and height.
         max_megapixels: a larger image is refused before it is decoded.
         min_crop_pixels: a box with a shorter side inside the image is refused; a whole image is not.
+        window: the part of each crop that is looked at, say the trunk; None: all of it.
 
     Raises:
         ImageError: there is no usable image in `data`, or what is done with it fails; the message says
@@ -121,6 +126,7 @@ def open_frame(
                 "bbox_margin": bbox_margin,
                 "max_megapixels": max_megapixels,
                 "min_crop_pixels": min_crop_pixels,
+                "window": window,
             }
             yield Frame(data, image, orientation, target, decode, placing)
 
@@ -211,6 +217,7 @@ def lay_out(
     max_megapixels: float,
     bbox_unit: str | None = None,
     min_crop_pixels: int = 1,
+    window: Window | None = None,
 ) -> Layout:
     """Read size and orientation from the header, and place the box; arguments as in `decode_crop`.
 
@@ -231,7 +238,21 @@ def lay_out(
             f"box of {width} × {height} pixels, under the limit of {min_crop_pixels} "
             "(images.min_crop_pixels)"
         )
-    return Layout(orientation, *upright, box)
+    return Layout(orientation, *upright, box if window is None else window_box(box, window))
+
+
+def window_box(box: Box, window: Window) -> Box:
+    """The pixels of `box` that a window shows; at least one each way."""
+    left, top, right, bottom = box
+    wide, high = right - left, bottom - top
+    x = min(left + math.floor(window[0] * wide), right - 1)
+    y = min(top + math.floor(window[1] * high), bottom - 1)
+    return (
+        x,
+        y,
+        max(x + 1, min(right, left + math.ceil(window[2] * wide))),
+        max(y + 1, min(bottom, top + math.ceil(window[3] * high))),
+    )
 
 
 def resize(pixels: np.ndarray, size: int, interpolation: str = "bicubic") -> np.ndarray:

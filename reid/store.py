@@ -27,8 +27,8 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from reid import parquet
-from reid.digests import value_digest
 from reid.errors import InputError, PlaceError, StorageDownError, StorageError
+from reid.value_digests import value_digest
 
 T = TypeVar("T")
 

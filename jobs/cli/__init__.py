@@ -3,7 +3,7 @@
 | file | holds |
 | --- | --- |
 | `app.py`, `options.py` | the application; options that commands share |
-| `results.py` | run, embed, cluster, report, evaluate, demo |
+| `results.py` | run, embed, match, cluster, report, evaluate, demo |
 | `individuals.py` | identify, calibrate, review, history, undo, tidy |
 | `sharing.py` | export, population |
 | `training.py` | models, finetune |

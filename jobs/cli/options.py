@@ -25,8 +25,9 @@ Input = Annotated[
     typer.Option(
         "--input", "-i",
         metavar="SOURCE",
-        help="A folder (searched recursively), a glob in quotes, a .txt list of any of these, or a .csv or "
-        ".parquet table with a column `path`. May be given several times.",
+        help="A folder (searched recursively), a glob in quotes, a .txt list of any of these, a .csv, .xlsx or "
+        ".parquet table with a column `path`; MegaDetector's, SpeciesNet's or COCO JSON, a Camtrap DP package. May "
+        "be given several times.",
     ),
 ]  # fmt: skip
 Out = Annotated[

@@ -16,6 +16,7 @@ from jobs.common.console import PlainConsole, printable, say
 from reid import metrics, store
 from reid.config import Config
 from reid.errors import InputError
+from reid.splits import column_split
 
 Clusters = tuple[np.ndarray | None, str]  # of one species, and where they come from
 
@@ -94,6 +95,8 @@ def _evaluate(
         group.identities,
         encounters=encounters(group),
         timestamps=timestamps(group),
+        split=column_split(group.rows["split"].to_pylist()),
+        photographs=np.asarray(group.rows["image_path"].to_pylist(), dtype=object),
         copies=group.content_hashes,
         clusters=labels,
         clusters_from=source,
@@ -109,7 +112,7 @@ def _stored_clusters(config: Config, groups: Sequence[Group]) -> dict[str, Clust
         return {}
     everyone = [name for group in groups for name in group.rows["annotation_id"].to_pylist()]
     table = read_clusters(config.out, everyone)
-    tuning = outputs.read_stage_json(config.out, outputs.TUNING, "cluster")
+    tuning = outputs.read_tuning(config.out, [group.species for group in groups])
     number = {name: i for i, name in enumerate(table["annotation_id"].to_pylist())}
     clusters = table["cluster"].to_numpy()
     found: dict[str, Clusters] = {}

@@ -31,6 +31,7 @@ from reid.config import Config, Route
 from reid.embedder import Embedder, Recipe
 from reid.embedder.device_decode import check_device
 from reid.errors import InputError, StorageError
+from reid.images import Window
 from reid.models import load_model
 from reid.precision import choose_precision
 
@@ -61,9 +62,9 @@ def embed(
     summary = EmbedSummary(annotations=len(annotations))
     failures = [schema.FAILURES.empty_table()]
     busy = 0.0
-    for route, species in _routes(config, annotations):
+    for route, window, species in _routes(config, annotations):
         rows = annotations.filter(pc.is_in(annotations["species"], pa.array(species, pa.string())))
-        task = _plan(config, route)
+        task = _plan(config, route, window)
         _check_expected(task, species, expected or {})
         summary.recipes |= dict.fromkeys(species, task.recipe.folder)
         summary.folders |= dict.fromkeys(species, task.folder)
@@ -102,16 +103,17 @@ def embed(
     return summary, pa.concat_tables(failures)
 
 
-def _routes(config: Config, annotations: pa.Table) -> list[tuple[Route, list[str]]]:
-    """Species by what embeds them: those that share models and views share a pass."""
-    grouped: dict[str, tuple[Route, list[str]]] = {}
+def _routes(config: Config, annotations: pa.Table) -> list[tuple[Route, Window | None, list[str]]]:
+    """Species by what embeds them: those that share models, views and window share a pass."""
+    grouped: dict[tuple[str, Window | None], tuple[Route, Window | None, list[str]]] = {}
     for species in sorted(pc.unique(annotations["species"]).to_pylist()):
-        route = config.embed.route(species)
-        grouped.setdefault(route.model_dump_json(), (route, []))[1].append(species)
+        route, window = config.embed.route(species), config.images.window_of(species)
+        key = (route.model_dump_json(), window)
+        grouped.setdefault(key, (route, window, []))[2].append(species)
     return list(grouped.values())
 
 
-def _plan(config: Config, route: Route) -> EmbedTask:
+def _plan(config: Config, route: Route, window: Window | None) -> EmbedTask:
     """Load the models once here: to know their digests, and to fail before anything is started."""
     if config.images.decode == "nvjpeg" and not _uses_gpu(config):
         check_device("cpu")
@@ -137,6 +139,7 @@ def _plan(config: Config, route: Route) -> EmbedTask:
         precision=precision,
         decode=config.images.decode,
         bbox_margin=config.images.bbox_margin,
+        window=window,
     )
     folder = store.join(config.store_path, recipe.folder)
     if not store.is_remote(folder):
@@ -167,6 +170,7 @@ def _describe(task: EmbedTask) -> dict[str, Any]:
         "precision": recipe.precision,
         "decode": recipe.decode,
         "bbox_margin": recipe.bbox_margin,
+        "window": recipe.window,
         "versions": outputs.versions(),
     }
 

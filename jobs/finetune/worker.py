@@ -267,6 +267,7 @@ class _Run:
             decode="full" if images.decode == "nvjpeg" else images.decode,
             bbox_margin=images.bbox_margin,
             max_megapixels=images.max_megapixels,
+            window_of=images.window_of if images.window or images.per_species_window else None,
             min_crop_pixels=images.min_crop_pixels,
             on_progress=on_progress,
         )

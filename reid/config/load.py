@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from reid import store
 from reid.config.catalogue import Identify
+from reid.config.evidence import Pairs
 from reid.config.overrides import parse_override
 from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section, Seed, Sources
 from reid.config.training import Finetune
@@ -51,6 +52,7 @@ class Config(Section):
     embed: Embed = Field(default_factory=Embed)
     cluster: Cluster = Field(default_factory=Cluster)
     rerank: Rerank = Field(default_factory=Rerank)
+    pairs: Pairs = Field(default_factory=Pairs)
     report: Report = Field(default_factory=Report)
     finetune: Finetune = Field(default_factory=Finetune)
     identify: Identify = Field(default_factory=Identify)
@@ -162,14 +164,18 @@ def _read_yaml(file: str) -> dict[str, Any]:
 
 def _spell_out(data: dict[str, Any]) -> dict[str, Any]:
     """`rerank: auto` reads better than `rerank: {mode: auto}`; YAML turns on and off into booleans."""
-    if "rerank" not in data:
-        return data
-    rerank = data["rerank"]
-    if isinstance(rerank, str | bool):
-        rerank = {"mode": rerank}
-    if isinstance(rerank, dict) and isinstance(rerank.get("mode"), bool):
-        rerank = {**rerank, "mode": "on" if rerank["mode"] else "off"}
-    return {**data, "rerank": rerank}
+    for name in ("rerank", "pairs"):
+        if name not in data:
+            continue
+        section = data[name]
+        if isinstance(section, str | bool):
+            section = {"mode": section}
+        if isinstance(section, dict):
+            words = {key: "on" if section[key] else "off" for key in ("mode", "encounters")
+                     if isinstance(section.get(key), bool)}  # fmt: skip
+            section = {**section, **words}
+        data = {**data, name: section}
+    return data
 
 
 def _strings(data: Any) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 Auto = Literal["auto"]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")]
@@ -62,6 +62,19 @@ class Sources(Section):
         return [value] if isinstance(value, str) else value
 
 
+def _in_order(window: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = window
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError(
+            f"[{left:g}, {top:g}, {right:g}, {bottom:g}] is no window: left, top, right and bottom are "
+            "shares of the crop, from 0 to 1, left below right and top below bottom"
+        )
+    return window
+
+
+Window = Annotated[tuple[float, float, float, float], AfterValidator(_in_order)]
+
+
 class Images(Section):
     """How a file becomes a crop."""
 
@@ -77,6 +90,15 @@ class Images(Section):
     decode: Literal["scaled", "full", "nvjpeg"] = Field(
         "scaled", description="scaled: reduced-size JPEG decode of images far larger than the input"
     )
+    window: Window | None = Field(
+        None,
+        description="Part of the crop that is looked at: left, top, right, bottom as shares of its sides",
+    )
+    per_species_window: dict[str, Window] = Field(default_factory=dict)
+
+    def window_of(self, species: str) -> tuple[float, float, float, float] | None:
+        """The window of one species; None: the whole crop."""
+        return self.per_species_window.get(species, self.window)
 
 
 class Route(Section):

@@ -21,9 +21,10 @@ class Finetune(Section):
     """
 
     # What is held back, and what decides.
-    split: Literal["individuals", "closed", "time"] = Field(
+    split: Literal["individuals", "closed", "time", "column"] = Field(
         "individuals",
-        description="Held out: individuals, images of known ones, or what came later",
+        description="Held out: individuals, images of known ones, what came later, or the queries of the "
+        "column `split`",
     )
     hold_out: float = Field(
         0.2, gt=0, lt=1, description="Share held out: the proof, which nothing is chosen on"

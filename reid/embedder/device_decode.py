@@ -17,7 +17,7 @@ from PIL import Image
 from reid.errors import InputError
 from reid.exif import time_taken
 from reid.image_files import check_size, is_jpeg, open_image
-from reid.images import Box, lay_out, resize_planes
+from reid.images import Box, Window, lay_out, resize_planes
 from reid.picture_hash import picture_digest
 
 if TYPE_CHECKING:
@@ -78,13 +78,14 @@ def plain_jpeg(
     max_megapixels: float,
     bbox_unit: str | None = None,
     min_crop_pixels: int = 1,
+    window: Window | None = None,
     other: PlainJpeg | None = None,
 ) -> PlainJpeg | None:
     """The file, if the device may decode it.
 
     Args:
         data: the file.
-        bbox, bbox_margin, max_megapixels: as in `reid.images.decode_crop`.
+        bbox, bbox_margin, max_megapixels, window: as in `reid.images.decode_crop`.
         other: an annotation of the same file, so that it need not be hashed again.
 
     Returns:
@@ -105,6 +106,7 @@ def plain_jpeg(
             bbox_margin=bbox_margin,
             max_megapixels=max_megapixels,
             min_crop_pixels=min_crop_pixels,
+            window=window,
         )
         plain = (
             image.info.get("adobe_transform", 1) == 1

@@ -17,7 +17,7 @@ from reid.embedder.device_decode import PlainJpeg, decode_on_device, plain_jpeg
 from reid.embedder.embed import Embedder
 from reid.errors import ReidError, StorageDownError
 from reid.image_files import ImageError
-from reid.images import Decode, Frame, open_frame
+from reid.images import Decode, Frame, Window, open_frame
 from reid.picture_hash import hash_with_box
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def embed_annotations(
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
     min_crop_pixels: int = 1,
+    window: Window | None = None,
     read: Callable[[str], bytes] = store.read_bytes,
 ) -> tuple[pa.Table, pa.Table]:
     """Embed every annotation that can be embedded, and say why for every other.
@@ -83,7 +84,7 @@ def embed_annotations(
         threads: decoding threads.
         decode: `scaled` and `full` as in `reid.images.decode_crop`; `nvjpeg` decodes plain JPEGs on the
             embedder's device (see `device_decode.py`), and every other file in `full`.
-        bbox_margin, max_megapixels, min_crop_pixels: see `reid.images.decode_crop`.
+        bbox_margin, max_megapixels, min_crop_pixels, window: see `reid.images.decode_crop`.
         read: gives a file's bytes.
 
     Returns:
@@ -121,6 +122,7 @@ def embed_annotations(
                     bbox_margin=bbox_margin,
                     max_megapixels=max_megapixels,
                     min_crop_pixels=min_crop_pixels,
+                    window=window,
                     other=jpeg,
                 )
             except ImageError as error:
@@ -140,6 +142,7 @@ def embed_annotations(
                 bbox_margin=bbox_margin,
                 max_megapixels=max_megapixels,
                 min_crop_pixels=min_crop_pixels,
+                window=window,
             ) as frame:
                 return [one(row, frame) for row in rows]
         except ImageError as error:
@@ -169,8 +172,8 @@ def embed_annotations(
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         batch: list[_Decoded] = []
         ahead = BATCHES_AHEAD * embedder.batch_size
-        window = FILES_AHEAD if decode == "nvjpeg" else ahead
-        loaded = _ahead(pool, load, list(frames.values()), window)
+        most = FILES_AHEAD if decode == "nvjpeg" else ahead
+        loaded = _ahead(pool, load, list(frames.values()), most)
         for item in _decoded_on_device(loaded, embedder, decode_here):
             if isinstance(item, _Failed):
                 failed.append(item)

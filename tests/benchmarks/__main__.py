@@ -23,6 +23,9 @@ NAMES = (
     "finetune",
     "catalogue",
     "kills",
+    "one_pass",
+    "sources",
+    "pairs",
 )
 
 
