@@ -80,7 +80,8 @@ def single_doubts(frame: pd.DataFrame) -> NDArray[np.bool_]:
     who = frame["identity_id"]
     once = met.groupby(who).nunique().reindex(who).to_numpy() == 1
     sure = pd.Series(~doubtful, frame.index).groupby(who).any().reindex(who).to_numpy(np.bool_)
-    return doubtful & once & ~sure
+    unsure_singles: NDArray[np.bool_] = doubtful & once & ~sure
+    return unsure_singles
 
 
 def counted_as(frame: pd.DataFrame, unsure: str) -> NDArray[np.object_]:
