@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reid import optional, schema
-from reid.digest import content_hash
 from reid.embedder import Embedder, Recipe, device_decode, embed_annotations
 from reid.embedder.device_decode import (
     check_device,
@@ -30,6 +29,7 @@ from reid.errors import InputError
 from reid.images import ImageError, decode_crop, resize
 from reid.manifest import read_annotations
 from reid.models import LoadedModel, load_model
+from reid.picture_hash import content_hash
 
 
 def tiny_model(
