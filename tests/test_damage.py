@@ -27,8 +27,8 @@ from jobs.cluster.reporting import report
 from jobs.run import run, run_identify
 from reid.catalogue import history, open_catalogue, read_events, read_graph, read_rules
 from reid.config import load_config
-from reid.digests import whole_digest
 from reid.errors import InternalError, ReidError
+from reid.value_digests import whole_digest
 from tests.jobs import made_up
 
 TIMES = 200
@@ -208,7 +208,10 @@ def check(whole: Path, part: str, readers: Sequence[Read], tmp_path: Path) -> Co
         afresh()
         done = damage(whole / part, random.Random(seed))
         turn = seed % len(readers)
-        found = told(readers[turn])
+        try:
+            found = told(readers[turn])
+        except Exception as error:
+            raise AssertionError((seed, done)) from error
         if isinstance(found, ReidError):
             assert not isinstance(found, InternalError), (seed, done, found)
             assert len(str(found)) > 20, (seed, done, found)

@@ -109,6 +109,34 @@ def embed(
 
 
 @app.command(rich_help_panel=PANEL)
+def match(
+    overrides: Overrides = None,
+    out: Out = None,
+    fit_window: Annotated[
+        bool,
+        typer.Option(
+            "--fit-window",
+            help="Only choose images.window, on labelled individuals, and draw it over a dozen pictures.",
+        ),
+    ] = False,
+    config: ConfigFile = None,
+    address: Address = None,
+    seed: Seed = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """A closer look at pairs: keypoints, matches, and the probability that two images show one animal.
+
+    After `reid embed`. Run it again to go on after an interruption: what is found is kept. Needs the
+    extra `local`, and `images.window=[left,top,right,bottom]`, shares of the picture, says where the
+    pattern is.
+    """
+    settings = later_config_of(config, overrides, out=out, address=address, seed=seed)
+    from jobs.run import run_fit_window, run_match
+
+    (run_fit_window if fit_window else run_match)(settings)
+
+
+@app.command(rich_help_panel=PANEL)
 def cluster(
     overrides: Overrides = None,
     out: Out = None,

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.cluster.groups import Group
+from jobs.cluster.labels import encounters
 from jobs.common import outputs
 from jobs.common.console import say
 from jobs.common.counters import count
@@ -26,7 +28,15 @@ from reid.config import Cluster, Config
 from reid.errors import InputError
 from reid.neighbors import choose_backend
 from reid.spreadsheet import guard_note, write_rows
-from reid.tune import Clustering, Individuals, Threshold, can_tune, find_individuals
+from reid.tune import (
+    Clustering,
+    Individuals,
+    Threshold,
+    can_tune,
+    encode_labels,
+    find_individuals,
+    individuals_by_pairs,
+)
 
 IDENTITIES_HEADER = (
     "image_path", "annotation_id", "image_id", "species", "cluster_label", "identity",
@@ -145,7 +155,7 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
         seed=config.seed,
     )
     try:
-        return find_individuals(
+        found = find_individuals(
             group.vectors,
             group.identities,
             asked,
@@ -157,6 +167,44 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
         )
     except InputError as error:
         raise InputError(f"species {group.species}: {error}") from error
+    return found if config.pairs.mode == "off" else _by_pairs(config, group, found)
+
+
+def _by_pairs(config: Config, group: Group, found: Individuals) -> Individuals:
+    """What the pairs stage says of the same images, where it is wanted and does better."""
+    settings = config.pairs
+    assert settings.mode != "off"
+    table = outputs.read_stage(config.out, outputs.PAIRS, "match")
+    table = table.filter(pc.equal(table["species"], group.species))
+    ids = group.rows["annotation_id"].combine_chunks()
+    ends = [pc.index_in(table[name].combine_chunks(), value_set=ids) for name in ("a_id", "b_id")]
+    if any(end.null_count for end in ends):
+        raise InputError(
+            f"species {group.species}: {outputs.PAIRS} has images that are not embedded here; run `reid "
+            "match` again"
+        )
+    together = None
+    if settings.encounters == "together":
+        encounter = encode_labels(encounters(group))
+        order = np.argsort(encounter, kind="stable")
+        order = order[encounter[order] >= 0]
+        steps = np.stack([order[:-1], order[1:]], axis=1)
+        together = steps[encounter[steps[:, 0]] == encounter[steps[:, 1]]]
+    told = outputs.read_summary(config.out).get("match", {}).get("species", {})
+    return individuals_by_pairs(
+        found,
+        np.stack([end.to_numpy() for end in ends], axis=1),
+        table["log_odds"].to_numpy(),
+        group.identities,
+        names=ids.to_pylist(),
+        together=together,
+        lone_log_odds=float(np.log(settings.lone_probability / (1 - settings.lone_probability)))
+        if settings.lone_probability < 1
+        else None,
+        mode=settings.mode,
+        learned=told.get(group.species, {}).get("model", {}).get("kind") != "stated",
+        seed=config.seed,
+    )
 
 
 def _fallback(settings: Cluster, group: Group, others: dict[str, Threshold]) -> Threshold | None:
@@ -186,11 +234,9 @@ def _backend_used(config: Config, group: Group, one: Individuals) -> str:
 
 
 def _say_found(group: Group, one: Individuals, seconds: float) -> None:
-    eps = (
-        ""
-        if one.threshold.eps is None
-        else f"threshold {one.threshold.eps:.3f}: {one.threshold.note}"
-    )
+    eps = one.threshold.note if one.threshold.method == "mutex" else ""
+    if one.threshold.eps is not None:
+        eps = f"threshold {one.threshold.eps:.3f}: {one.threshold.note}"
     count = len(np.unique(clustering.noise_to_singletons(one.labels)))
     say(
         f"cluster: {group.species}: {len(group.rows):,} images, {count:,} individuals ({seconds:.1f} s); {eps}"

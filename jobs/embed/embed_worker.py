@@ -112,6 +112,7 @@ class EmbedWorker:
             decode=images.decode,
             bbox_margin=images.bbox_margin,
             max_megapixels=images.max_megapixels,
+            window=self.task.recipe.window,
             min_crop_pixels=images.min_crop_pixels,
         )
         failures.append(failed)

@@ -105,6 +105,8 @@ def evaluate(
     *,
     encounters: NDArray[Any] | None = None,
     timestamps: NDArray[np.datetime64] | None = None,
+    split: tuple[Mask, Mask] | None = None,
+    photographs: NDArray[Any] | None = None,
     copies: NDArray[Any] | None = None,
     clusters: NDArray[np.int64] | None = None,
     clusters_from: str = "",
@@ -118,6 +120,8 @@ def evaluate(
         identities: (n,) strings, objects or integers; None, NaN or -1 is unlabelled.
         encounters: (n,) in the same forms; None: no image has one.
         timestamps: (n,) datetime64, NaT where unknown; None: none is known.
+        split: two (n,) bool, rows that ask and rows that are searched in a split of the data set's own.
+        photographs: (n,) file of each row, for that split: boxes in one image are never compared.
         copies: (n,) equal for rows that hold the same picture; None: it is not known. Of such rows
             one asks and is searched, as a picture that finds itself proves nothing.
         clusters: (n,) cluster of each row, -1 is noise.
@@ -175,6 +179,10 @@ def evaluate(
             "with images of the same encounter as answers the scores would read "
             f"{_flattered(embeddings, identity, asking, seed)}: compare these with figures that were "
             "taken so, and do not trust them"
+        )
+    if split is not None:
+        result.parts["split"] = _split_part(
+            embeddings, identity, encounters, photographs, split, options
         )
     try:
         query = closed_set(identity, encounters=encounters, seed=seed)
@@ -247,6 +255,40 @@ def _sides(
     )
     figures = _retrieval_figures(scores, options)
     return how, {name: figures[name] for name in ("top_1", "top_5", "top_10") if name in figures}
+
+
+def _split_part(
+    embeddings: NDArray[np.float32],
+    identity: NDArray[np.int64],
+    encounters: NDArray[Any] | None,
+    photographs: NDArray[Any] | None,
+    split: tuple[Mask, Mask],
+    options: dict[str, Any],
+) -> Part:
+    """The data set's own queries and gallery; a query's own encounter and photograph are left out."""
+    n = len(identity)
+    apart = np.full(n, -1) if encounters is None else checked_codes(encounters, n, "encounters")
+    if photographs is not None:
+        files = checked_codes(photographs, n, "photographs")
+        apart = np.where(apart >= 0, apart, apart.max(initial=-1) + 1 + files)
+    query, gallery = split
+    asking = _some(query & (identity >= 0), MAX_QUERIES, options["seed"])
+    scores = query_scores(
+        embeddings, identity, encounters=apart, queries=asking, gallery=gallery & (identity >= 0)
+    )
+    every = len(scores.rows) + scores.skipped
+    figures = _retrieval_figures(scores, options)
+    return Part(
+        "The data set's own split: is the nearest image of the gallery the right one?",
+        f"{len(scores.rows):,} of {every:,} queries have an image of their individual among the "
+        f"{int((gallery & (identity >= 0)).sum()):,} of the gallery that is not of their own encounter or photograph; "
+        "those alone are counted",
+        {
+            name: figures[name]
+            for name in ("mean_average_precision", "top_1", "top_5", "top_10")
+            if name in figures
+        },
+    )
 
 
 def _open_set_part(

@@ -16,7 +16,7 @@ from reid.tune.samples import search_ceiling
 from reid.tune.sweep import Criterion, Sweep, best, encode_labels, sweep_forest
 from reid.tune.unlabelled import estimate_from_forest
 
-Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "auto"]
+Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "mutex", "auto"]
 Rerank = Literal["off", "on", "auto"]
 CURVE_POINTS = 400
 # Neighbours that a row has on average within the largest threshold that an estimate looks at. The first
