@@ -71,9 +71,9 @@ def known_formats() -> tuple[str, ...]:
 
     HEIC and HEIF need a plugin, which is imported with the first image.
     """
-    import pillow_heif
+    import pi_heif
 
-    pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False)
+    pi_heif.register_heif_opener(decode_threads=1, thumbnails=False)
     return FORMATS
 
 

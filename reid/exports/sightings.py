@@ -74,14 +74,13 @@ def in_doubt(frame: pd.DataFrame) -> NDArray[np.bool_]:
 def single_doubts(frame: pd.DataFrame) -> NDArray[np.bool_]:
     """(n,) True for images of individuals who are in doubt altogether and were met only once."""
     doubtful = in_doubt(frame)
-    # Images without a time are meetings of their own.
+    # Images without a time are one meeting; histories leave them out anyway.
     timed = frame.assign(timestamp=frame["timestamp"].fillna(pd.Timestamp(0)))
     met = pd.Series(encounter_keys(timed, ["identity_id"], "timestamp"), frame.index)
     who = frame["identity_id"]
     once = met.groupby(who).nunique().reindex(who).to_numpy() == 1
     sure = pd.Series(~doubtful, frame.index).groupby(who).any().reindex(who).to_numpy(np.bool_)
-    unsure_singles: NDArray[np.bool_] = doubtful & once & ~sure
-    return unsure_singles
+    return np.asarray(doubtful & once & ~sure, np.bool_)
 
 
 def counted_as(frame: pd.DataFrame, unsure: str) -> NDArray[np.object_]:
