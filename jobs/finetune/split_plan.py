@@ -139,7 +139,8 @@ def make_plans(config: Config, rows: pa.Table) -> tuple[list[Plan], list[str]]:
     settings = config.finetune
     if not settings.folds:
         if settings.split == "column":
-            held, notes = _by_column(rows), []
+            held = _by_column(rows)
+            notes: list[str] = []
         else:
             held, notes = _by_species(config, rows, np.full(len(rows), True), settings.hold_out)
         if not held.any():
