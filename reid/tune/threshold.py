@@ -201,7 +201,7 @@ def tuned_threshold(
         graph = _graph(search, labelled, ceiling)
 
     method = asked.method
-    if method == "hdbscan" or method == "kmeans" or method == "mutex":
+    if method == "hdbscan" or method == "kmeans":
         raise InputError(f"cluster.method={method} has no threshold to tune")
 
     def tune_with(kind: Literal["dbscan", "average", "complete", "auto"], mode: Rerank) -> Tuning:
