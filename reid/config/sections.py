@@ -98,7 +98,7 @@ class Cluster(Section):
     images_per_individual: float | None = Field(
         None, ge=1, description="Tune for data of this density, not for the images given"
     )
-    backend: Literal["auto", "numpy", "torch", "triton", "cuml"] = Field(
+    backend: Literal["auto", "numpy", "torch", "prefix", "triton", "cuml"] = Field(
         "auto", description="What finds the neighbours"
     )
     device: Device = Field("auto", description="auto, cpu, cuda")
