@@ -32,7 +32,10 @@ def made_rows(kind: str, n: int, d: int, random: np.random.Generator) -> Floats:
         rows = random.standard_normal((n, min(2, d))) @ random.standard_normal((min(2, d), d))
     found = unit(rows)
     if kind == "float16":
-        found = found.astype(np.float16).astype(np.float32)
+        half = found.astype(np.float16).astype(np.float32)
+        # Short rows can end up farther from unit than is allowed.
+        allowed = np.abs(np.linalg.norm(half, axis=1) - 1) < 9e-5
+        found = np.where(allowed[:, None], half, found)
     if kind == "long":  # as far from unit as rows may be
         found *= random.choice([1 - 9e-5, 1 + 9e-5], (n, 1)).astype(np.float32)
     return found
@@ -57,7 +60,7 @@ def made_basis(kind: str, rows: Floats, k: int, random: np.random.Generator) -> 
     return basis
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(
     n=st.integers(2, 60),
     d=st.integers(1, 300),
@@ -79,7 +82,7 @@ def test_no_edge_is_lost_whatever_the_rows_and_the_basis(
     np.testing.assert_array_equal(found[1], wanted[1])
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(
     d=st.integers(1, 300),
     share=st.floats(0, 1),
@@ -179,6 +182,7 @@ def test_rows_of_two_dimensions_need_two_directions() -> None:
 def test_auto_takes_the_fastest_where_it_is_worth_it(
     costs: list[float], chosen: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(prefix, "choose_backend", lambda *_: "numpy")
     monkeypatch.setattr(prefix, "_seconds", lambda *_: (np.zeros(4), np.array(costs)))
     rows = made_rows("random", 300, 512, np.random.default_rng(0))
     assert neighbors.choose_basis(rows, 0.3) is None, "over before the choice would be"
@@ -188,9 +192,12 @@ def test_auto_takes_the_fastest_where_it_is_worth_it(
     assert neighbors.choose_basis(rows, 0.3, backend="numpy") is None
     assert neighbors.choose_basis(rows, 0.3, device="cuda") is None
     assert neighbors.choose_basis(rows[:, :64].copy(), 0.3) is None, "too short for a prefix"
+    monkeypatch.setattr(prefix, "choose_backend", lambda *_: "torch")
+    assert neighbors.choose_basis(rows, 0.3) is None, "bfloat16 is faster here, and good enough"
 
 
 def test_few_new_rows_are_not_worth_projecting_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix, "choose_backend", lambda *_: "numpy")
     prepare, compare = np.array([1, 1, 1, 0]), np.array([0.01, 0.02, 0.03, 0.1])
     monkeypatch.setattr(prefix, "_seconds", lambda *_: (prepare, compare))
     monkeypatch.setattr(prefix, "LEAST_WORK", 0)
@@ -200,6 +207,7 @@ def test_few_new_rows_are_not_worth_projecting_all(monkeypatch: pytest.MonkeyPat
 
 
 def test_auto_measures_and_finds_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix, "choose_backend", lambda *_: "numpy")
     monkeypatch.setattr(prefix, "LEAST_WORK", 0)
     monkeypatch.setattr(prefix, "WORTH", 0)  # whatever the clock says
     rows = made_rows("clustered", 300, 200, np.random.default_rng(0))

@@ -69,8 +69,8 @@ def choose_basis(
         embeddings: (n, d) float32, unit rows.
         radius: largest cosine distance kept, 0 < radius < 2.
         new_from: as in `stream_edges`: only pairs with a row from here on are compared.
-        backend: `prefix` always gives a basis if there are rows; `auto` where it is WORTH it; any
-            other gives None.
+        backend: `prefix` always gives a basis if there are rows; `auto` where bfloat16 is not
+            faster than float32 and it is WORTH it; any other gives None.
         device: only "cpu" has this screen.
 
     Returns:
@@ -83,8 +83,10 @@ def choose_basis(
     pairs = (n - new_from) * (n + new_from) / 2
     plain = choose_backend(n, d, device, backend)
     named = plain == "prefix"
+    on_cpu = torch.device(device).type == "cpu"
+    # Where bfloat16 is fast, choosing took most of what a prefix gained.
     if not named and (
-        backend != "auto" or torch.device(device).type != "cpu" or pairs * d < LEAST_WORK
+        backend != "auto" or not on_cpu or plain != "numpy" or pairs * d < LEAST_WORK
     ):
         return None
     lengths = [k for k in LENGTHS if 2 * k <= d]

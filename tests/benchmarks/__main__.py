@@ -22,6 +22,7 @@ NAMES = (
     "finetune",
     "catalogue",
     "kills",
+    "screens",
 )
 
 
