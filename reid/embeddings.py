@@ -22,7 +22,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reid import schema, store
+from reid.errors import DamagedError
 
+_FIX = "restore the file, or remove it and run `reid embed` again, which embeds what is missing"
 READ_AT_ONCE = 16  # parts, where only a few columns are read: on object storage each costs a wait
 
 
@@ -32,6 +34,20 @@ def part_digest(annotation_ids: Iterable[str]) -> str:
     for annotation in annotation_ids:
         digest.update(annotation.encode() + b"\n")
     return digest.hexdigest()
+
+
+def part_path(folder: str, digest: str) -> str:
+    """Where the part of this name lies in a recipe's folder."""
+    return store.join(folder, f"part-{digest}.parquet")
+
+
+def write_part(path: str, table: pa.Table) -> None:
+    """Write a part (schema.embeddings), with a note of the recipe in whose folder it lies."""
+    store.write_table(path, table, about=_about(path))
+
+
+def _about(path: str) -> dict[str, str]:
+    return {"recipe": path.rpartition("/")[0].rpartition("/")[2]}
 
 
 def parts(folder: str, kind: str = "part") -> list[str]:
@@ -90,7 +106,7 @@ def drop_changed(folder: str, annotations: pa.Table) -> tuple[int, dict[str, pa.
             if not len(stored):
                 store.remove(path)
                 continue
-            store.write_table(path, stored)
+            write_part(path, stored)
         stay[path] = stored["annotation_id"]
     return dropped, stay
 
@@ -98,7 +114,7 @@ def drop_changed(folder: str, annotations: pa.Table) -> tuple[int, dict[str, pa.
 def _read(path: str, columns: Sequence[str] | None = None) -> pa.Table | None:
     """A part, or None where another run has just taken it out."""
     try:
-        return store.read_table(path, columns)
+        return store.read_table(path, columns, about=_about(path))
     except FileNotFoundError:
         return None
 
@@ -110,6 +126,54 @@ def _read_ahead(paths: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[
         for path, table in zip(paths, tables, strict=True):
             if table is not None:
                 yield path, table
+
+
+def check_accounted(
+    annotation_ids: pa.Array | pa.ChunkedArray,
+    found: np.ndarray,
+    failed_ids: pa.Array | pa.ChunkedArray,
+    folder: str,
+) -> None:
+    """Refuse to go on with fewer rows than there should be: stored + failed = annotations.
+
+    Args:
+        annotation_ids: (n,) what was to be embedded.
+        found: `Embeddings.found` of these ids.
+        failed_ids: those that could not be embedded, and others.
+        folder: for the message.
+
+    Raises:
+        DamagedError: annotations have neither an embedding nor a failure.
+    """
+    lacks = np.ones(len(annotation_ids), np.bool_)
+    lacks[found] = False
+    missing = pa.array(annotation_ids.filter(pa.array(lacks)).to_pylist(), pa.string())
+    failed = pa.array(failed_ids.to_pylist(), pa.string())
+    missing = missing.filter(pc.invert(pc.is_in(missing, value_set=failed)))
+    if len(missing):
+        raise DamagedError(
+            f"{folder}: {len(missing):,} of {len(annotation_ids):,} annotations have neither an "
+            f"embedding here nor a row in the failures (for example {missing[0]}): files are gone, "
+            "or the embedding stage was stopped. Run `reid embed` (or `reid run`) again: it embeds "
+            "what is missing"
+        )
+
+
+def read_times(folder: str) -> pa.Table:
+    """When the images in a recipe's folder were taken: annotation_id, timestamp, utc_offset_minutes.
+
+    Parts that were written before times were kept say nothing of theirs.
+    """
+    names = ["annotation_id", "timestamp", "utc_offset_minutes"]
+    wanted = pa.schema([schema.ANNOTATIONS.field(name) for name in names])
+    found = [wanted.empty_table()]
+    for path in parts(folder):
+        try:
+            if set(names) <= set(store.read_schema(path).names):
+                found.append(store.read_table(path, names).cast(wanted))
+        except FileNotFoundError:  # another run has just taken it out
+            continue
+    return pa.concat_tables(found)
 
 
 def read_failures(work: str) -> pa.Table:
@@ -145,6 +209,9 @@ def read_embeddings(folder: str, annotation_ids: Sequence[str] | pa.Array) -> Em
 
     Returns:
         Rows in the order of `annotation_ids`. Memory: one copy of the result and one part.
+
+    Raises:
+        DamagedError: a part was damaged, or belongs to another recipe.
     """
     wanted = pa.array(annotation_ids, pa.string())
     positions: list[np.ndarray] = []
@@ -161,6 +228,17 @@ def read_embeddings(folder: str, annotation_ids: Sequence[str] | pa.Array) -> Em
         if not len(table):
             continue
         column = table["embedding"].combine_chunks()
+        if (
+            not pa.types.is_fixed_size_list(column.type)
+            or column.type.value_type != pa.float32()
+            or column.null_count
+        ):
+            raise DamagedError(f"{path}: `embedding` is {column.type}, or has nulls; {_FIX}")
+        if vectors and vectors[0].shape[1] != column.type.list_size:
+            raise DamagedError(
+                f"{path}: embeddings of {column.type.list_size} values, beside others of "
+                f"{vectors[0].shape[1]}: parts of two recipes. {_FIX}"
+            )
         positions.append(where.drop_null().to_numpy())
         vectors.append(column.flatten().to_numpy().reshape(len(table), column.type.list_size))
         hashes.append(np.asarray(table["content_hash"].to_pylist(), dtype=object))

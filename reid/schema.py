@@ -7,12 +7,16 @@ ANNOTATIONS = pa.schema(
         pa.field("annotation_id", pa.string(), nullable=False),
         pa.field("image_path", pa.string(), nullable=False),  # relative to root
         pa.field("root", pa.string(), nullable=False),  # folder or URI of the collection
-        pa.field("bbox", pa.list_(pa.float32(), 4)),  # x, y, w, h in pixels; null = whole image
+        pa.field(
+            "bbox", pa.list_(pa.float32(), 4)
+        ),  # x, y, w, h of the upright image; null: all of it
+        pa.field("bbox_unit", pa.string()),  # px | relative (shares of width and height); null = px
         pa.field("species", pa.string(), nullable=False),
         pa.field("identity", pa.string()),  # null = unknown
         pa.field("encounter_id", pa.string()),
         pa.field("viewpoint", pa.string()),
-        pa.field("timestamp", pa.timestamp("us")),
+        pa.field("timestamp", pa.timestamp("us")),  # the camera's wall clock, never shifted
+        pa.field("utc_offset_minutes", pa.int16()),  # of that clock; null = unknown
         pa.field("location_id", pa.string()),
         pa.field("split", pa.string()),
         pa.field("image_id", pa.string()),  # the source's own id, carried through to the exports
@@ -26,6 +30,71 @@ FAILURES = pa.schema(
         pa.field("image_path", pa.string(), nullable=False),
         pa.field("stage", pa.string(), nullable=False),
         pa.field("error", pa.string(), nullable=False),
+    ]
+)
+
+# Points of interest of one annotation, in pixels of its window as the recipe makes it.
+KEYPOINTS = pa.schema(
+    [
+        pa.field("annotation_id", pa.string(), nullable=False),
+        pa.field("species", pa.string(), nullable=False),
+        pa.field("xy", pa.list_(pa.float32()), nullable=False),  # x0, y0, x1, y1, …
+        pa.field("score", pa.list_(pa.float32()), nullable=False),
+        pa.field("descriptor", pa.binary(), nullable=False),  # 128 bytes each, one after another
+        pa.field("source_key", pa.string()),  # of the annotation when they were found
+        pa.field("width", pa.int32(), nullable=False),  # of the window, working pixels
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("scale", pa.float32(), nullable=False),  # working pixels a source pixel
+    ]
+)
+
+# What the keypoints of two annotations say; a_id < b_id. Missing numbers are NaN.
+PAIR_EVIDENCE = pa.schema(
+    [
+        pa.field("a_id", pa.string(), nullable=False),
+        pa.field("b_id", pa.string(), nullable=False),
+        pa.field("a_keypoints", pa.int32(), nullable=False),
+        pa.field("b_keypoints", pa.int32(), nullable=False),
+        # Matches with a confidence above 0.1, 0.3, 0.5, 0.8, and the sum of all confidences.
+        pa.field("matches_10", pa.int32(), nullable=False),
+        pa.field("matches_30", pa.int32(), nullable=False),
+        pa.field("matches_50", pa.int32(), nullable=False),
+        pa.field("matches_80", pa.int32(), nullable=False),
+        pa.field("confidence_sum", pa.float32(), nullable=False),
+        # Of the affine map that most matches agree on, see reid.pairs.affine.
+        pa.field("inliers", pa.int32(), nullable=False),
+        pa.field("residual", pa.float32(), nullable=False),
+        pa.field("stretch", pa.float32(), nullable=False),
+        pa.field("shear", pa.float32(), nullable=False),
+        pa.field("area", pa.float32(), nullable=False),
+        pa.field("source_pixels", pa.float32(), nullable=False),  # long side of the smaller window
+        pa.field("a_key", pa.string()),  # source_key of both when they were compared
+        pa.field("b_key", pa.string()),
+    ]
+)
+
+# The cheap first look at a pair, see reid.pairs.votes; a_id < b_id.
+PAIR_VOTES = pa.schema(
+    [
+        pa.field("a_id", pa.string(), nullable=False),
+        pa.field("b_id", pa.string(), nullable=False),
+        pa.field("votes", pa.float32(), nullable=False),
+        pa.field("a_key", pa.string()),
+        pa.field("b_key", pa.string()),
+    ]
+)
+
+# The pairs that were looked at and what came of it: evidence, and P(same individual).
+PAIRS = pa.schema(
+    [
+        pa.field("species", pa.string(), nullable=False),
+        *list(PAIR_EVIDENCE)[:-2],
+        pa.field("cosine_distance", pa.float32(), nullable=False),
+        pa.field("votes", pa.float32(), nullable=False),
+        pa.field("log_odds", pa.float32(), nullable=False),  # held out where both are labelled
+        pa.field("probability", pa.float32(), nullable=False),
+        pa.field("distance", pa.float32(), nullable=False),  # 1 - probability
+        pa.field("cut", pa.string()),  # why it cannot be one animal, whatever it looks like
     ]
 )
 
@@ -103,6 +172,23 @@ DECISIONS = pa.schema(
 )
 
 
+def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` with the columns of `schema`, in its order; nullable ones that it lacks are null.
+
+    Tables on disk may be older than a column.
+
+    Raises:
+        KeyError: a column that may not be null is missing.
+    """
+    columns = [
+        pa.nulls(len(table), field.type)
+        if field.name not in table.column_names and field.nullable
+        else table[field.name].cast(field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
 def embeddings(dimension: int) -> pa.Schema:
     """The schema of the embeddings table for rows of `dimension` float32 values, unit length."""
     return pa.schema(
@@ -112,9 +198,12 @@ def embeddings(dimension: int) -> pa.Schema:
             pa.field("embedding", pa.list_(pa.float32(), dimension), nullable=False),
             pa.field(
                 "content_hash", pa.string(), nullable=False
-            ),  # of the file's bytes and the box
+            ),  # of what the file shows and the box, see reid.picture_hash
             pa.field("source_key", pa.string()),  # of the annotation when it was embedded
             pa.field("width", pa.int32(), nullable=False),  # of the crop, pixels
             pa.field("height", pa.int32(), nullable=False),
+            # By the camera, as the file's EXIF says them: a clock on the wall, and its offset from UTC.
+            pa.field("timestamp", pa.timestamp("us")),
+            pa.field("utc_offset_minutes", pa.int16()),
         ]
     )

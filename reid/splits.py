@@ -4,11 +4,13 @@ held_out_individuals   individuals never seen: is the model better on animals th
 identity_folds         the same, each individual held out once
 closed_set             known individuals, photographs never seen
 time_aware             everything from a moment on: the past is known, the future asks
+column_split           as the data set's own column says
 
 One species at a time: identities of different species may share names. Rows without an identity
 take no part and are on neither side.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,10 @@ from scipy.sparse.csgraph import connected_components
 
 from reid.errors import InputError
 from reid.tune import encode_labels
+
+# Words of a column `split`, in any case of letters.
+QUERY_WORDS = ("query", "probe", "test")
+GALLERY_WORDS = ("gallery", "database", "train")
 
 MIN_EACH_SIDE = 2  # one individual alone is always found, and there is nothing to tell it from
 
@@ -273,3 +279,22 @@ def _beginnings(timestamps: NDArray[Any], units: NDArray[np.int64], n: int) -> N
     np.fmin.at(first, units, moments)
     began = first[units]
     return np.where(np.isinf(began), np.nan, began)
+
+
+def column_split(
+    words: Sequence[str | None],
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+    """Queries and gallery as a column of the table has them.
+
+    Args:
+        words: n words, see QUERY_WORDS and GALLERY_WORDS; None and others are on neither side.
+
+    Returns:
+        Two (n,) bool, rows that ask and rows that are searched; None where one of them is empty.
+    """
+    plain = [(word or "").strip().lower() for word in words]
+    query, gallery = (
+        np.fromiter((word in known for word in plain), np.bool_, len(plain))
+        for known in (QUERY_WORDS, GALLERY_WORDS)
+    )
+    return (query, gallery) if query.any() and gallery.any() else None

@@ -18,16 +18,17 @@ import random
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
-from reid.errors import InputError, StorageDownError, StorageError
+from reid import parquet
+from reid.errors import InputError, PlaceError, StorageDownError, StorageError
+from reid.value_digests import value_digest
 
 T = TypeVar("T")
 
@@ -43,14 +44,40 @@ _PASSING = re.compile(
     r"|REQUEST_TIMEOUT|UNKNOWN \(HTTP status (408|429|5\d\d)\))"
     r"|google::cloud::Status\((UNAVAILABLE|DEADLINE_EXCEEDED|INTERNAL|RESOURCE_EXHAUSTED|ABORTED)"
 )
+# A bucket that is not there, or is somebody else's; keys that are wrong.
+WRONG_PLACE = re.compile(
+    r"NO_SUCH_BUCKET|NoSuchBucket|Bucket '[^']*' not found|ACCESS_DENIED|AccessDenied"
+    r"|INVALID_ACCESS_KEY_ID|InvalidAccessKeyId|SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch"
+    r"|INVALID_CLIENT_TOKEN_ID|HTTP status 403|PERMISSION_DENIED"
+)
 _log = logging.getLogger(__name__)
 
+SEAL = "digest"  # key of a JSON object's digest of itself
+
 _URI_OPTIONS = re.compile(r"\?[a-z_]+=")
+_URI_KEYS = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/]*@")
 
 
 def is_remote(path: str) -> bool:
     """True for a URI such as `s3://…`; a Windows drive letter is not a scheme."""
     return "://" in path
+
+
+def refuse_keys(text: str, what: str = "") -> None:
+    """Refuse a URI that carries a name or a key, as `s3://KEY:SECRET@bucket` does.
+
+    It would be written down in configurations, tables and logs. The message leaves it out.
+
+    Raises:
+        InputError: it does.
+    """
+    if _URI_KEYS.match(text):
+        shown = _URI_KEYS.sub(r"\1…@", text)
+        raise InputError(
+            f"{what}{': ' if what else ''}{shown}: keys do not belong into a path, which is written down in "
+            "many places; leave them out and set the environment instead (AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, …)"
+        )
 
 
 def join(base: str, *parts: str) -> str:
@@ -67,11 +94,12 @@ def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
     """The Arrow filesystem that holds `path`, and the path inside it.
 
     Raises:
-        InputError: the URI's scheme is unknown, or the URI carries options.
+        InputError: the URI's scheme is unknown, or the URI carries options or keys.
         StorageError: the storage has to be asked where the bucket is, and cannot be.
     """
     if not is_remote(path):
         return pafs.LocalFileSystem(), str(Path(path).expanduser().absolute())
+    refuse_keys(path)
     if _URI_OPTIONS.search(path):
         raise InputError(
             f"{path}: options behind `?` are not understood, as names are joined to this path; "
@@ -97,6 +125,7 @@ def guarded(path: str, action: str, run: Callable[[], T]) -> T:
 
     Raises:
         StorageDownError: it failed for RETRY_SECONDS, each time with an error that may pass.
+        PlaceError: the bucket is not there, or closed to us.
         StorageError: any other error, at once.
     """
     started = time.monotonic()
@@ -107,6 +136,11 @@ def guarded(path: str, action: str, run: Callable[[], T]) -> T:
         except FileNotFoundError:
             raise
         except (OSError, pa.ArrowException) as error:
+            if is_remote(path) and WRONG_PLACE.search(str(error)):
+                raise PlaceError(
+                    f"{path}: cannot {action}: {error}. Check the bucket's name, and the keys and the region "
+                    "in the environment"
+                ) from error
             if not (is_remote(path) and _PASSING.search(str(error))):
                 raise StorageError(f"{path}: cannot {action}: {error}") from error
             spent = time.monotonic() - started
@@ -232,37 +266,81 @@ def write_json(path: str, value: Any) -> None:
 
 
 def read_json(path: str) -> Any:
-    """The value of a JSON file."""
-    return json.loads(read_bytes(path))
-
-
-def write_table(path: str, table: pa.Table, *, row_group_rows: int | None = None) -> None:
-    """Write one Parquet file, atomically."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", row_group_size=row_group_rows)
-    write_bytes(path, sink.getvalue().to_pybytes())
-
-
-def read_table(path: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read one Parquet file.
+    """The value of a JSON file.
 
     Raises:
         FileNotFoundError: there is none.
-        StorageError: it is not Parquet, or cannot be read.
+        DamagedError: it is not JSON.
     """
-    fs, inner = filesystem(path)
-    # ParquetFile, not read_table: the latter guesses partition columns from folder names.
-    return guarded(
-        path,
-        "read",
-        lambda: pq.ParquetFile(inner, filesystem=fs).read(
-            columns=list(columns) if columns else None
-        ),
-    )
+    raw = read_bytes(path)
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise parquet.damaged(path, f"not JSON: {error}") from error
 
 
-def read_row_group(path: str, group: int) -> pa.Table:
-    """Read one row group of a Parquet file, by its number.
+def write_sealed(path: str, value: Mapping[str, Any]) -> None:
+    """Write a JSON object with a digest of itself, by which `read_sealed` notices any change."""
+    plain = json.loads(json.dumps(value, allow_nan=False))
+    plain.pop(SEAL, None)
+    write_json(path, {**plain, SEAL: value_digest(plain)})
+
+
+def read_sealed(path: str) -> dict[str, Any]:
+    """The JSON object of `write_sealed`; one without a digest, of an earlier version, as it is.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedError: it is no JSON object, or was changed after it was written.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise parquet.damaged(path, f"a JSON object is needed, and this is {type(value).__name__}")
+    seal = value.pop(SEAL, None)
+    if seal is not None and seal != value_digest(value):
+        raise parquet.damaged(path, "it was changed after it was written")
+    return value
+
+
+def write_table(
+    path: str,
+    table: pa.Table,
+    *,
+    row_group_rows: int | None = None,
+    about: Mapping[str, str] | None = None,
+) -> None:
+    """Write one Parquet file, atomically, with digests of what it holds (`reid.parquet`).
+
+    Args:
+        path: file or URI.
+        table: what to write.
+        row_group_rows: rows of each row group.
+        about: what it belongs to; `read_table` compares it.
+    """
+    encoded = parquet.encode(table, row_group_rows=row_group_rows, about=about)
+    write_bytes(path, encoded.to_pybytes())
+
+
+def read_table(
+    path: str, columns: Sequence[str] | None = None, *, about: Mapping[str, str] | None = None
+) -> pa.Table:
+    """Read one Parquet file, and check it against the digests in it, where it has some.
+
+    Args:
+        path: file or URI.
+        columns: all by default.
+        about: what it must belong to, where it says so.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamagedError: it is not Parquet, was damaged, or lacks a column.
+        StorageError: it cannot be read.
+    """
+    return _read_parquet(path, columns=columns, about=about)
+
+
+def read_schema(path: str) -> pa.Schema:
+    """The columns of a Parquet file.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -270,9 +348,30 @@ def read_row_group(path: str, group: int) -> pa.Table:
     """
     fs, inner = filesystem(path)
 
+    def read() -> pa.Schema:
+        with fs.open_input_file(inner) as stream:
+            return parquet.schema_of(stream, path)
+
+    return guarded(path, "read", read)
+
+
+def read_row_group(path: str, group: int) -> pa.Table:
+    """Read one row group of a Parquet file, by its number.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        DamagedError: it was damaged.
+        StorageError: it cannot be read.
+    """
+    return _read_parquet(path, group=group)
+
+
+def _read_parquet(path: str, **selection: Any) -> pa.Table:
+    fs, inner = filesystem(path)
+
     def read() -> pa.Table:
-        with pq.ParquetFile(inner, filesystem=fs) as file:
-            return file.read_row_group(group)
+        with fs.open_input_file(inner) as stream:
+            return parquet.decode(stream, path, **selection)
 
     return guarded(path, "read", read)
 

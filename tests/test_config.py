@@ -6,7 +6,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid.config import Config, dump_config, load_config
+from reid.config import (
+    Config,
+    data_settings,
+    dump_config,
+    load_config,
+    refuse_unknown_species,
+)
 from reid.errors import InputError
 
 
@@ -104,7 +110,7 @@ def test_the_store_is_below_the_output_unless_given() -> None:
         # A species may have the name of a key.
         ("embed.per_species.model.views=x", r"model\.views: .*: model, model_weights, tta$"),
         ("cluster.eps=2.5", r"cluster\.eps: 2\.5 is not a usable .* 0 < eps < 2, or auto"),
-        ("cluster.eps=.nan", r"cluster\.eps: nan is not a usable"),
+        ("cluster.eps=.nan", r"cluster\.eps: .*finite number"),
         ("cluster.per_species_eps.lynx=5", r"per_species_eps\.lynx: .*less than 2 \(given: 5\)"),
         ("cluster.method=kmeans", r"kmeans needs cluster\.n_clusters, the number of individuals"),
         ("embed.batch_size=0", r"embed\.batch_size: .*greater than or equal to 1 \(given: 0\)"),
@@ -113,7 +119,17 @@ def test_the_store_is_below_the_output_unless_given() -> None:
         ("embed.shard_rows=0", r"embed\.shard_rows: .*greater than or equal to 1"),
         ("embed.batch_size=many", r"embed\.batch_size: .*'auto' \(given: 'many'\)"),
         ("max_failures=10", r"max_failures: .*less than or equal to 1 \(given: 10\)"),
-        ("images.max_megapixels=.nan", r"images\.max_megapixels: .*greater than 0"),
+        ("images.max_megapixels=.nan", r"images\.max_megapixels: .*finite number"),
+        ("images.max_megapixels=0", r"images\.max_megapixels: .*greater than 0"),
+        ("seed=5000000000", r"seed: .*less than or equal to 4294967295 \(given: 5000000000\)"),
+        ("cluster.memory_gb=.inf", r"memory_gb: .*finite number \(given: inf\)"),
+        ("cluster.memory_gb=-1", r"memory_gb: .*greater than or equal to 0\.01"),
+        ("cluster.images_per_individual=1", r"images_per_individual: .*greater than 1"),
+        ("embed.cpus_per_worker=10000000000", r"cpus_per_worker: .*less than or equal to 1000000"),
+        ("finetune.input_size=60000", r"finetune\.input_size: .*less than or equal to 4096"),
+        ("identify.known_probability=.nan", r"known_probability: .*finite number"),
+        ("out=\0", r"holds bytes that are no UTF-8 text|not YAML"),
+        ("out=\udcff", r"holds bytes that are no UTF-8 text|not YAML"),
         ("out=", r"out: .*valid string"),
         ("out=''", r"out: .*at least 1 character"),
         ("seed=-1", r"seed: .*greater than or equal to 0"),
@@ -201,7 +217,7 @@ ROUTES = st.fixed_dictionaries({"tta": st.lists(WORDS, min_size=1, max_size=3)})
             "input": st.lists(WORDS, max_size=3),
             "out": WORDS,
             "species": st.none() | WORDS,
-            "seed": st.integers(0, 2**63),
+            "seed": st.integers(0, 2**32 - 1),
             "max_failures": st.floats(0, 1),
             "embed": st.fixed_dictionaries(
                 {},
@@ -249,3 +265,129 @@ def test_rules_of_a_species_come_before_the_common_ones() -> None:
     assert identify.rules("lynx").encounters == "off"
     ibex = identify.rules("ibex")
     assert (ibex.encounters, ibex.known_distance, ibex.viewpoints) == ("mean", 0.2, None)
+
+
+def nested(base: str, levels: int) -> str:
+    """A YAML bomb: each line stands for ten of the line before."""
+    lines = [f"a0: &a0 [{', '.join([base] * 10)}]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, levels)]
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (nested("lol", 9), r"more than 20,000 values, aliases \(\*name\) written out"),
+        ("input: &a [*a]", "stands for what it is a part of"),
+        ("[" * 100_000, "nested more than 20 levels"),
+        ("- " * 100_000, "nested more than 20 levels"),
+        ("\n".join(f"k{i}: 1" for i in range(100_000)), r"more than 20,000 values"),
+        ("out: " + "x" * 2_000_000, r"2,000,005 characters, over the limit of 1,000,000"),
+        ("seed: " + "9" * 10_000, "not YAML|less than or equal"),
+        ("seed: !!timestamp x", "not YAML"),
+        ("seed: 2021-99-99", "not YAML"),
+    ],
+)
+def test_yaml_is_read_within_bounds(write: Any, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load_config(write(text))
+    assert len(str(caught.value)) < 2000
+
+
+def test_many_unknown_keys_are_told_by_a_few(write: Any) -> None:
+    with pytest.raises(
+        InputError, match=r"k0: unknown key.*\n(.*\n)*.*and 4,995 more problems"
+    ) as caught:
+        load_config(write("\n".join(f"k{i}: 1" for i in range(5000))))
+    assert len(str(caught.value)) < 3000
+    with pytest.raises(InputError, match=r"given: \[1, 1, 1, 1, 1, 1, \.\.\.\]"):
+        load_config(write(f"seed: {[1] * 5000}"))
+
+
+def test_an_alias_that_stands_for_little_is_fine(write: Any) -> None:
+    config = load_config(write("input: &here [a, b]\nembed: {tta: *here}\n"))
+    assert (config.input, config.embed.tta) == (["a", "b"], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("override", "species"),
+    [
+        ("cluster.per_species_eps.Equus sp.=0.05", "Equus sp."),
+        ('cluster.per_species_eps."Equus sp."=0.05', "Equus sp."),
+        ("cluster.per_species_eps.'Equus sp.'=0.05", "Equus sp."),
+        ("cluster.per_species_eps.E. quagga=0.05", "E. quagga"),
+        ('cluster.per_species_eps."a = b.c"=0.05', "a = b.c"),
+        ("cluster.per_species_eps.lynx=0.05", "lynx"),
+        ("cluster.per_species_eps.St. Bernard's=0.05", "St. Bernard's"),
+        ("cluster={per_species_eps: {Equus sp.: 0.05}}", "Equus sp."),
+    ],
+)
+def test_a_species_may_hold_dots_and_blanks(override: str, species: str) -> None:
+    assert load_config(None, [override]).cluster.per_species_eps == {species: 0.05}
+
+
+@pytest.mark.parametrize(
+    ("override", "species"),
+    [
+        ("embed.per_species.Equus sp..tta=identity", "Equus sp."),
+        ('embed.per_species."Equus sp.".tta=identity', "Equus sp."),
+        ("embed.per_species.E. quagga.tta=identity", "E. quagga"),
+        ("embed.per_species.Equus sp.={tta: identity}", "Equus sp."),
+        ('embed.per_species."Equus sp."={tta: identity}', "Equus sp."),
+        ("embed.per_species={Equus sp.: {tta: identity}}", "Equus sp."),
+    ],
+)
+def test_a_species_with_settings_may_hold_dots_and_blanks(override: str, species: str) -> None:
+    embed = load_config(None, [override]).embed
+    assert set(embed.per_species) == {species}
+    assert embed.route(species).tta == ["identity"]
+
+
+def test_a_species_that_no_image_has_is_refused_with_the_one_that_was_meant() -> None:
+    known = ["lynx", "Equus sp.", *(f"other {i}" for i in range(20))]
+    refuse_unknown_species("cluster.per_species_eps", ["lynx", "Equus sp."], known)
+    for asked, meant in (("Lynx", "lynx"), ("Equus sp", "Equus sp."), ("lnyx", "lynx")):
+        with pytest.raises(
+            InputError,
+            match=rf"cluster\.per_species_eps: no image is of the species '{asked}'; did you mean "
+            rf"'{meant}'\? Species here: .* and 12 more",
+        ):
+            refuse_unknown_species("cluster.per_species_eps", [asked], known)
+    with pytest.raises(InputError, match=r"species 'zebra'\. Species here: lynx$"):
+        refuse_unknown_species("embed.per_species", ["zebra"], ["lynx"])
+
+
+def test_an_output_folder_decides_only_what_concerns_the_data(write: Any) -> None:
+    file = write(
+        "address: ray://elsewhere:10001\nstore: s3://elsewhere/store\nout: /elsewhere\nseed: 3\n"
+        "embed: {trust_remote_code: true, tta: [identity]}\nrerank: auto\nmetrics: true\n"
+        "finetune: {cache: /elsewhere}\nidentify: {catalogue: /elsewhere}\n"
+    )
+    base, left = data_settings(file)
+    config = load_config(None, ["cluster.eps=0.2"], {"out": "here"}, base)
+    assert (config.seed, config.embed.tta, config.rerank.mode) == (3, ["identity"], "auto")
+    assert (config.address, config.store, config.out, config.metrics) == (None, None, "here", False)
+    assert config.finetune == Config().finetune
+    assert config.identify == Config().identify
+    assert config.embed.trust_remote_code is False
+    assert left == [
+        "address=ray://elsewhere:10001", "store=s3://elsewhere/store", "embed.trust_remote_code=True",
+    ]  # fmt: skip
+
+
+def test_a_window_is_for_all_species_or_for_one_and_in_order() -> None:
+    config = load_config(
+        None, ["images.window=[.15,.12,.85,.68]", "images.per_species_window.lynx=[0,0,1,.5]"]
+    )
+    assert config.images.window_of("nyala") == (0.15, 0.12, 0.85, 0.68)
+    assert config.images.window_of("lynx") == (0, 0, 1, 0.5)
+    assert Config().images.window_of("lynx") is None
+    for wrong in ("[.5,.1,.4,.9]", "[0,0,1.1,1]", "[0,.5,1,.5]"):
+        with pytest.raises(InputError, match=r"images\.window: .* is no window: left, top, right"):
+            load_config(None, [f"images.window={wrong}"])
+
+
+@pytest.mark.parametrize(("said", "mode"), [("auto", "auto"), ("on", "on"), ("off", "off")])
+def test_the_mode_of_pairs_may_be_said_in_one_word(said: str, mode: str) -> None:
+    assert load_config(None, [f"pairs={said}"]).pairs.mode == mode
+    assert load_config(None, [f"pairs.mode={said}"]).pairs.mode == mode

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reid import embeddings, schema, store
-from reid.errors import StorageError
+from reid.errors import DamagedError
 
 
 def write_part(folder: str, ids: list[str], dimension: int = 3, shift: float = 0.0) -> str:
@@ -149,7 +149,7 @@ def test_ids_may_be_an_arrow_array(tmp_path: Path) -> None:
 def test_a_broken_part_is_an_error_that_names_it(tmp_path: Path) -> None:
     path = write_part(str(tmp_path), ["a1"])
     Path(path).write_bytes(Path(path).read_bytes()[:-7])
-    with pytest.raises(StorageError, match=Path(path).name):
+    with pytest.raises(DamagedError, match=Path(path).name):
         embeddings.read_embeddings(str(tmp_path), ["a1"])
 
 
@@ -173,3 +173,25 @@ def test_what_another_picture_has_taken_the_name_of_is_dropped(tmp_path: Path) -
     kept = embeddings.read_embeddings(folder, ["a3", "a1"])
     assert kept.vectors[:, 0].tolist() == [3, 1]
     assert kept.source_keys.tolist() == ["key of a3", "key of a1"]
+
+
+def test_a_part_that_is_gone_is_missed(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    write_part(folder, ["a1", "a2"])
+    ids = pa.array(["a1", "a2", "a3"])
+    found = embeddings.read_embeddings(folder, ids).found
+    embeddings.check_accounted(ids, found, pa.array(["a3", "a9"]), folder)
+    with pytest.raises(DamagedError, match=r"1 of 3 annotations have neither .* example a3.*again"):
+        embeddings.check_accounted(ids, found, pa.array([], pa.string()), folder)
+
+
+def test_a_part_of_another_recipe_is_refused(tmp_path: Path) -> None:
+    ours, theirs = (str(tmp_path / name) for name in ("ours", "theirs"))
+    path = write_part(theirs, ["a1"])
+    table = store.read_table(path)
+    embeddings.write_part(path, table)
+    embeddings.write_part(f"{ours}/{path.rpartition('/')[2]}", table)
+    assert len(embeddings.read_embeddings(ours, ["a1"]).found) == 1
+    Path(path).replace(f"{ours}/{path.rpartition('/')[2]}")
+    with pytest.raises(DamagedError, match="belongs to recipe 'theirs'"):
+        embeddings.read_embeddings(ours, ["a1"])

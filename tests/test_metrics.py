@@ -6,7 +6,7 @@ from sklearn.metrics import adjusted_rand_score, average_precision_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
 from reid.errors import InputError
-from reid.metrics import agreement, query_scores, retrieval
+from reid.metrics import agreement, evaluate, query_scores, retrieval
 from reid.splits import closed_set
 
 
@@ -259,3 +259,24 @@ def test_input_that_does_not_fit_is_refused():
         retrieval(np.zeros((3, 4), dtype=np.float32), np.zeros(3, dtype=int))
     with pytest.raises(InputError, match="no row has an identity"):
         agreement(np.zeros(3, dtype=int), np.full(3, None))
+
+
+def test_a_split_of_the_data_sets_own_leaves_out_own_encounter_and_photograph():
+    angles = np.radians([0, 1, 2, 20, 21, 90, 91, 50])
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    identities = np.array(["a", "a", "b", "a", "b", "b", "b", "c"])
+    encounters = np.array(["one", "one", None, None, None, None, "x", None], dtype=object)
+    photographs = np.array(["1", "2", "3", "3", "4", "5", "6", "7"])
+    query = np.array([True, False, True, False, False, False, True, True])
+    found = evaluate(
+        rows,
+        identities,
+        encounters=encounters,
+        split=(query, ~query),
+        photographs=photographs,
+        resamples=10,
+    ).parts["split"]
+    # Row 0 may not find row 1 (its encounter), and finds row 3; row 2 may not find row 3 (its
+    # photograph), and finds row 1, a stranger; row 6 finds row 5; row 7 has nobody to find.
+    assert found.figures["top_1"].value == pytest.approx(2 / 3)
+    assert found.how.startswith("3 of 4 queries")

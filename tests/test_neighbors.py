@@ -274,6 +274,54 @@ def test_the_device_path_gives_the_same_on_the_cpu(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(lengths, exact, atol=1e-6)
 
 
+@settings(max_examples=200)
+@given(
+    n=st.integers(3, 60),
+    k=st.integers(1, 8),
+    spread=st.sampled_from([0.0, 1e-7, 1e-5, 1e-3, 3e-3, 1e-2]),
+    centre=st.floats(-1, 1),
+    error=st.sampled_from([0.0, 1e-6, 1e-3]),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_no_neighbour_is_lost_where_scores_tie_in_bfloat16(
+    n: int, k: int, spread: float, centre: float, error: float, seed: int
+) -> None:
+    """Whatever the errors within their bound and the rounding do, the k best are candidates."""
+    k = min(k, n - 1)
+    rng = np.random.default_rng(seed)
+    true = (centre + spread * rng.uniform(-1, 1, (4, n))).astype(np.float32)
+    # The worst that the bound allows: the best are screened low, the others high.
+    order = np.argsort(-true, axis=1, kind="stable")
+    worst = np.full_like(true, error)
+    np.put_along_axis(worst, order[:, :k], -np.float32(error), axis=1)
+    screened = torch.from_numpy(true + worst).bfloat16()
+    for find in (knn_module.candidates_torch, knn_module.candidates_cpu):
+        groups = max(k, min(n, 8 * k))
+        row, column = find(screened.clone(), k, groups, error + 1e-7)
+        found = {*zip(row.tolist(), column.tolist(), strict=True)}
+        for asked in range(len(true)):
+            kth = true[asked, order[asked, k - 1]]
+            best = np.flatnonzero(true[asked] >= kth)
+            assert {(asked, int(one)) for one in best} <= found, find.__name__
+
+
+@pytest.mark.parametrize("device_path", [False, True])
+def test_rows_that_differ_by_less_than_bfloat16_are_ranked_exactly(
+    device_path: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A burst: every score rounds to the same number, and only float32 tells who is nearest."""
+    rng = np.random.default_rng(3)
+    rows = rng.standard_normal(16)[None] + 0.02 * rng.standard_normal((300, 16))
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    if device_path:
+        monkeypatch.setattr(knn_module, "candidates_cpu", knn_module.candidates_torch)
+        monkeypatch.setattr(knn_module, "best_pairs", measure.best_pairs_torch)
+    _, lengths = neighbors.knn(rows, 5, backend="torch")
+    truth = oracle(rows)
+    np.fill_diagonal(truth, np.inf)
+    np.testing.assert_allclose(lengths, np.sort(truth, axis=1)[:, :5], atol=1e-6)
+
+
 def bad(rows: np.ndarray, value: float, *where: int) -> np.ndarray:
     rows = rows.copy()
     rows[list(where)] = value

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid.errors import InputError
-from reid.splits import closed_set, held_out_individuals, identity_folds, time_aware
+from reid.splits import closed_set, column_split, held_out_individuals, identity_folds, time_aware
 
 
 def herd(seed, individuals=12, images=8, share_unlabelled=0.1):
@@ -190,3 +190,13 @@ def test_labels_that_cannot_be_split_are_refused():
         closed_set(np.array([0, 0, 1, 1]), encounters=np.zeros(2))
     with pytest.raises(InputError, match="timestamps: 2 values for 4 rows"):
         time_aware(np.array([0, 0, 1, 1]), np.zeros(2))
+
+
+def test_a_column_of_the_table_says_who_asks_and_who_is_searched():
+    words = ["Query", "gallery", None, "database ", "train", "probe", "val", "TEST"]
+    query, gallery = column_split(words)
+    assert query.tolist() == [True, False, False, False, False, True, False, True]
+    assert gallery.tolist() == [False, True, False, True, True, False, False, False]
+    assert column_split(["train", "train"]) is None
+    assert column_split([None, "query"]) is None
+    assert column_split([]) is None

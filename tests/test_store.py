@@ -14,7 +14,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reid import store
-from reid.errors import InputError, StorageDownError, StorageError
+from reid.errors import (
+    DamagedError,
+    InputError,
+    PlaceError,
+    StorageDownError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import FlakyBucket
@@ -134,7 +140,7 @@ def test_what_is_missing_is_a_missing_file(base: str) -> None:
 def test_what_is_not_parquet_is_named(base: str) -> None:
     path = store.join(base, "half.parquet")
     store.write_bytes(path, b"PAR1 and then the disk was full")
-    with pytest.raises(StorageError, match=r"half\.parquet: cannot read"):
+    with pytest.raises(DamagedError, match=r"half\.parquet: damaged"):
         store.read_table(path)
 
 
@@ -242,8 +248,11 @@ def test_a_home_folder_is_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_bucket_that_does_not_exist_is_an_error(s3: str) -> None:
-    with pytest.raises(StorageError, match=r"s3://nobody-has-this/x: cannot write"):
+    with pytest.raises(PlaceError, match=r"s3://nobody-has-this/x: cannot write") as caught:
         store.write_bytes("s3://nobody-has-this/x", b"1")
+    assert caught.value.exit_code == 1, "to try again does not help"
+    with pytest.raises(PlaceError, match=r"Check the bucket's name"):
+        store.list_files("s3://nobody-has-this/x")
 
 
 def test_an_array_keeps_its_bits_through_storage(base: str) -> None:
@@ -406,3 +415,21 @@ def test_folders_and_when_they_were_written(base: str) -> None:
     assert last is not None
     assert before - 2 <= last <= time.time() + 2, "storage may count in whole seconds"
     assert store.last_written(store.join(base, "none")) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["s3://KEY:SECRET@bucket/a", "s3://KEY@bucket", "gs://KEY:SECRET@bucket/a", "S3://a:b@c/d@e"],
+)
+def test_keys_in_a_uri_are_refused_without_being_repeated(path: str) -> None:
+    for act in (store.exists, store.read_bytes, store.list_files, store.filesystem):
+        with pytest.raises(InputError, match=r"…@.*keys do not belong into a path") as caught:
+            act(path)
+        assert "KEY" not in str(caught.value).replace("_KEY", "")
+        assert "SECRET@" not in str(caught.value)
+
+
+def test_an_at_sign_elsewhere_in_a_path_is_fine(tmp_path: Path) -> None:
+    store.refuse_keys("s3://bucket/me@home/a.jpg")
+    store.refuse_keys(str(tmp_path / "me@home"))
+    store.refuse_keys("hf:owner/name@main")

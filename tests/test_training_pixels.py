@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from reid import schema
-from reid.errors import StorageError
+from reid.errors import StorageDownError, StorageError
 from reid.images import decode_crop, resize
 from reid.training.loader import read_ahead
 from reid.training.pixels import GREY, open_pixels
@@ -194,3 +194,29 @@ def test_batches_come_in_order_and_a_reader_may_stop(tmp_path):
     early = read_ahead(pixels, batches * 10, "cpu")
     next(early)
     early.close()
+
+
+@pytest.mark.parametrize("kept", [0, 6])
+def test_an_outage_of_storage_is_told_apart_from_bad_images(tmp_path, kept):
+    annotations = _annotations(tmp_path)
+
+    def out_of_reach(path):
+        if path.endswith("3.jpg"):
+            raise StorageDownError(f"{path}: cannot read, for 120 s now")
+        return Path(path).read_bytes()
+
+    options = {"size": SIZE, "folder": str(tmp_path / "cache"), "cache_gb": (kept + 0.5) * ROWS_GB}
+    with pytest.raises(StorageDownError, match="for 120 s now"):
+        open_pixels(annotations, read=out_of_reach, **options).take(np.arange(6))
+    assert not list((tmp_path / "cache").glob("*.part"))
+    assert open_pixels(annotations, **options).take(np.arange(6))[1].all()
+
+
+def test_whatever_an_image_does_to_a_decoder_is_its_own_failure(tmp_path, monkeypatch):
+    def broken(pixels, size, interpolation):
+        raise RecursionError("deep")
+
+    monkeypatch.setattr("reid.training.pixels.resize", broken)
+    pixels = open_pixels(_annotations(tmp_path), size=SIZE, folder=str(tmp_path / "cache"))
+    assert not pixels.good.any()
+    assert "RecursionError: deep" in pixels.failures()["error"][0].as_py()

@@ -388,3 +388,12 @@ def test_two_workers_end_with_the_same_weights_share_no_identity_and_name_the_ba
             f"step 1 (counted from 1): loss nan, length of the gradient nan; the batch: {named}. "
             in (one["diverged"])
         )
+
+
+@pytest.mark.parametrize("gain", [0.05, 3.0])
+def test_auto_precision_is_what_this_cpu_is_faster_with(tmp_path, monkeypatch, gain):
+    monkeypatch.setattr("reid.precision.bfloat16_gain", lambda: gain)
+    _, kinds, names = toy()
+    trainer, _ = start(write_model(tmp_path), kinds, names, precision="auto")
+    assert trainer.precision == ("bf16" if gain > 1 else "fp32")
+    assert f"{gain:.1f} times" in trainer.precision_note

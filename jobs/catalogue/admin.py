@@ -1,22 +1,22 @@
-"""A catalogue between the nights: `reid history`, `undo`, `export` and `tidy`."""
+"""A catalogue between the nights: `reid history`, `undo` and `tidy`."""
 
-import io
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 
 from jobs.catalogue.sentences import images, in_words
-from jobs.common.console import say
+from jobs.common.console import print_result, printable, say
 from reid import store
 from reid.catalogue import (
     Catalogue,
     Run,
     history,
     join_edge_parts,
+    names_of_individuals,
     new_run_id,
     open_catalogue,
     read_events,
@@ -25,7 +25,6 @@ from reid.catalogue import (
 )
 from reid.errors import InputError
 
-FORMATS = ("csv", "parquet")
 PER_RUN = 5  # changes shown below each run, unless one run is asked for
 
 
@@ -43,10 +42,13 @@ def show_history(
         runs = [one for one in runs if one.run_id == run]
         if not runs:
             raise InputError(f"{catalogue.path}: there is no run {run}; see `reid history`")
+    labelled = catalogue.rows(["identity_id", "identity"])
+    names = names_of_individuals(labelled)
     if identity is not None:
-        events = _about(events, identity)
-        if not len(events):
-            raise InputError(f"{catalogue.path}: nobody was ever called {identity}")
+        about = _about(events, {identity, *_labelled(labelled, identity)})
+        if not len(about):
+            raise InputError(f"{catalogue.path}: {_nobody(identity, events, labelled)}")
+        events = about
     by_run: dict[str, list[dict[str, Any]]] = {}
     for event in events.to_pylist():
         by_run.setdefault(event["run_id"], []).append(event)
@@ -55,9 +57,9 @@ def show_history(
     pictures = picture_names(catalogue, events)
     everything = run is not None or identity is not None
     for one in runs[:most]:
-        print(_headline(one))  # noqa: T201  to stdout: this is the result
-        for sentence in _told(by_run.get(one.run_id, []), pictures, everything):
-            print(f"  {sentence}")  # noqa: T201
+        print(printable(_headline(one)))  # noqa: T201  to stdout: this is the result
+        for sentence in _told(by_run.get(one.run_id, []), pictures, names, everything):
+            print(printable(f"  {sentence}"))  # noqa: T201
     if len(runs) > most:
         say(f"and {len(runs) - most} older ones: --last {len(runs)}")
 
@@ -76,42 +78,7 @@ def undo_run(path: str | None, run_id: str) -> None:
         f"undo: {newer.path} is as it was before run {run_id}, {gone:,} images fewer; names that it gave "
         f"are not given again. Version {newer.version}"
     )
-    print(undo_id)  # noqa: T201  the one line for a pipe
-
-
-def export(path: str | None, out: str | None) -> None:
-    """Write who is who now: annotation_id, image_path, species, identity_id, decision, confidence.
-
-    Args:
-        path: of the catalogue.
-        out: .csv or .parquet; None: identities.csv and identities.parquet in the catalogue.
-
-    Raises:
-        InputError: there is no such catalogue, or the ending is unknown.
-    """
-    catalogue = open_catalogue(catalogue_place(path))
-    rows = catalogue.identities()
-    targets = (
-        [out]
-        if out is not None
-        else [store.join(catalogue.path, "export", f"identities.{name}") for name in FORMATS]
-    )
-    for target in targets:
-        ending = target.rpartition(".")[2].lower()
-        if ending == "csv":
-            sink = io.BytesIO()
-            pa.csv.write_csv(rows, sink, pa.csv.WriteOptions(quoting_style="needed"))
-            store.write_bytes(target, sink.getvalue())
-        elif ending == "parquet":
-            store.write_table(target, rows)
-        else:
-            raise InputError(f"--out {target}: unknown ending .{ending}; known: .csv, .parquet")
-    people = len(pc.unique(rows["identity_id"]))
-    say(
-        f"export: {len(rows):,} images of {people:,} individuals, as of version {catalogue.version}"
-    )
-    for target in targets:
-        print(target)  # noqa: T201  for a pipe
+    print_result(undo_id)
 
 
 def tidy_up(path: str | None, *, keep_days: int) -> None:
@@ -158,10 +125,32 @@ def remarkable(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     return sorted(told, key=lambda event: event["event"] == "confirm")
 
 
-def _about(events: pa.Table, identity: str) -> pa.Table:
-    own = pc.equal(events["identity_id"], identity)
-    others = [identity in (names or []) for names in events["other_ids"].to_pylist()]
+def _about(events: pa.Table, identities: Collection[str]) -> pa.Table:
+    own = pc.is_in(events["identity_id"], pa.array(sorted(identities), pa.string()))
+    others = [
+        not {*identities}.isdisjoint(names or []) for names in events["other_ids"].to_pylist()
+    ]
     return events.filter(pc.or_(pc.fill_null(own, False), pa.array(others, pa.bool_())))
+
+
+def _labelled(rows: pa.Table, name: str) -> list[str]:
+    """identity_ids of the individuals that people call so; capitals and blanks around do not matter."""
+    wanted = name.strip().casefold()
+    found = {
+        one
+        for one, label in zip(*rows.to_pydict().values(), strict=True)
+        if label is not None and label.strip().casefold() == wanted
+    }
+    return sorted(found)
+
+
+def _nobody(name: str, events: pa.Table, rows: pa.Table) -> str:
+    known = {
+        *pc.unique(events["identity_id"]).to_pylist(),
+        *pc.unique(rows["identity"]).to_pylist(),
+    }
+    near = difflib.get_close_matches(name, sorted(known - {None}), n=3)
+    return f"nobody was ever called {name}" + (f"; did you mean {', '.join(near)}?" if near else "")
 
 
 def _headline(run: Run) -> str:
@@ -180,15 +169,20 @@ def _headline(run: Run) -> str:
     return f"{run.run_id}  {run.time[:16].replace('T', ' ')} UTC  {' '.join(parts)}".rstrip()
 
 
-def _told(events: list[dict[str, Any]], pictures: Mapping[str, str], everything: bool) -> list[str]:
+def _told(
+    events: list[dict[str, Any]],
+    pictures: Mapping[str, str],
+    names: Mapping[str, str],
+    everything: bool,
+) -> list[str]:
     if everything:
-        return [in_words(event, pictures) for event in events]
+        return [in_words(event, pictures, names) for event in events]
     new, extended = (sum(event["event"] == kind for event in events) for kind in ("new", "extend"))
     lines = []
     if new or extended:
         lines.append(f"individuals that appeared: {new:,}; that were seen again: {extended:,}")
     rest = remarkable(events)
-    lines += [in_words(event, pictures) for event in rest[:PER_RUN]]
+    lines += [in_words(event, pictures, names) for event in rest[:PER_RUN]]
     if len(rest) > PER_RUN:
         lines.append(f"… and {len(rest) - PER_RUN} more: --run {events[0]['run_id']}")
     return lines

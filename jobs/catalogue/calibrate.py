@@ -14,12 +14,13 @@ from jobs.catalogue.identification import (
     below_catalogue,
     close,
     embedded_in_words,
+    in_catalogues_words,
     read_upload,
     stage_seconds,
     warn_left_out,
     without,
 )
-from jobs.catalogue.thresholds import make_rules
+from jobs.catalogue.thresholds import NoRulesError, make_rules
 from jobs.catalogue.unchanged_files import with_known_keys
 from jobs.common import outputs
 from jobs.common.console import console, say
@@ -36,6 +37,7 @@ from reid.catalogue import (
 )
 from reid.config import Config
 from reid.errors import InputError
+from reid.identify import check_species
 
 
 def calibrate(config: Config, embed: EmbedStage) -> None:
@@ -58,11 +60,13 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
     run_id = new_run_id()
     config = below_catalogue(config, run_id)
     path = str(config.identify.catalogue)
-    labelled = read_upload(config)
+    upload = read_upload(config)
+    check_species(pc.unique(upload.annotations["species"]).to_pylist())
     catalogue = open_catalogue(path, create=bool(config.input))
     outputs.write_config(config)
     held = catalogue.rows(schema.ANNOTATIONS.names)
     # A name that stands for another picture there would lend it that picture's embedding.
+    labelled, _ = in_catalogues_words(config, catalogue, upload)
     labelled = with_known_keys(catalogue, labelled)
     clashes = compare(held, labelled).failures
     warn_left_out(clashes)
@@ -80,10 +84,18 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
         say(embedded_in_words(embedded))
         learned = without(labelled if config.input else mine, failures)
         before = read_rules(catalogue)
-        rules = {
-            name: _learn(config, name, embedded.recipes[name], learned, before.get(name))
-            for name in chosen
-        }
+        rules: dict[str, SpeciesRules] = {}
+        refused: dict[str, NoRulesError] = {}
+        for name in chosen:
+            try:
+                recipe = embedded.recipes[name]
+                rules[name] = _learn(config, name, recipe, learned, before.get(name))
+            except NoRulesError as error:
+                refused[name] = error
+        if not rules:
+            raise next(iter(refused.values()))
+        for told in refused.values():
+            say(f"note: left out: {told}")
         lost = without(mine, failures)
         if len(lost) < len(mine):
             check_failures(failures, len(wanted), 0)
@@ -92,7 +104,7 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
         updating = time.perf_counter() - began
     console.print(rules_table(rules, config))
-    failures = pa.concat_tables([failures, clashes])
+    failures = pa.concat_tables([upload.failures, failures, clashes])
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     summary = {
         "catalogue": path,
@@ -109,7 +121,8 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
     outputs.write_summary(config, "calibrate", summary)
     close(newer, decider.outcome, run_id, failed=len(failures))
     say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
-    check_failures(failures, len(wanted) + len(clashes), config.max_failures)
+    asked = len(wanted) + len(clashes) + len(upload.failures)
+    check_failures(failures, asked, config.max_failures)
 
 
 def rules_table(rules: dict[str, SpeciesRules], config: Config) -> Table:
@@ -157,5 +170,9 @@ def _learn(
 ) -> SpeciesRules:
     rows = learned.filter(pc.equal(learned["species"], species))
     folder = store.join(str(config.store), recipe)
-    vectors = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks()).vectors
-    return make_rules(config, species, recipe, rows, np.ascontiguousarray(vectors), before)
+    found = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
+    embeddings.check_accounted(
+        rows["annotation_id"], found.found, pa.array([], pa.string()), folder
+    )
+    vectors = np.ascontiguousarray(found.vectors)
+    return make_rules(config, species, recipe, rows, vectors, before)

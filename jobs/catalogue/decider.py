@@ -9,7 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.catalogue.increments import Growth, compared_nodes, read_vectors
-from jobs.catalogue.thresholds import NoRulesError, calibrate_event, check_asked, make_rules
+from jobs.catalogue.thresholds import (
+    ENCOUNTERS,
+    NoRulesError,
+    calibrate_event,
+    check_asked,
+    make_rules,
+)
 from jobs.common.console import say
 from reid import schema
 from reid.catalogue import (
@@ -27,7 +33,7 @@ from reid.catalogue import (
 )
 from reid.config import Config
 from reid.errors import StorageError
-from reid.identify import Identified, identify_species
+from reid.identify import Identified, identify_species, without_contradicting_words
 
 # As in a catalogue, but what is new has no identity yet.
 STATE = pa.schema([one.with_nullable(True) for one in ROW_SCHEMA])
@@ -60,6 +66,7 @@ class Outcome:
         species: those that it touched.
         known_already: images of the upload that the catalogue had, with nothing new about them.
         decisions: of reviewers, new to the catalogue.
+        cleared: column → labels that the upload took away.
         failures: schema.FAILURES; annotations that clash with the catalogue's, or whose species has
             no rules.
         events: schema.CHANGES.
@@ -68,6 +75,7 @@ class Outcome:
     species: dict[str, SpeciesOutcome] = field(default_factory=dict)
     known_already: int = 0
     decisions: int = 0
+    cleared: dict[str, int] = field(default_factory=dict)
     failures: pa.Table = field(default_factory=schema.FAILURES.empty_table)
     events: pa.Table = field(default_factory=schema.CHANGES.empty_table)
 
@@ -87,6 +95,7 @@ class Decider:
         decisions: pa.Table | None = None,
         recipes: Mapping[str, str] | None = None,
         reset: Mapping[str, SpeciesRules] | None = None,
+        emptied: Mapping[str, pa.Array] | None = None,
     ) -> None:
         """Take what there is to decide about.
 
@@ -97,10 +106,12 @@ class Decider:
             decisions: what `read_decisions` returns.
             recipes: species → recipe folder, of what was embedded.
             reset: rules that replace the catalogue's.
+            emptied: of `reid.catalogue.compare`: labels that the upload says are none.
         """
         self.config, self.run_id = config, run_id
         self.annotations, self.decisions = annotations, decisions
         self.recipes, self.reset = recipes or {}, reset or {}
+        self.emptied = emptied
         self.outcome = Outcome()
         self._growth = Growth(config, run_id)
 
@@ -120,9 +131,12 @@ class Decider:
         named = pc.is_in(index["annotation_id"], self.annotations["annotation_id"].combine_chunks())
         there = set(pc.unique(index.filter(named)["species"]).to_pylist())
         rows = catalogue.rows(species=sorted(upload | there | judged | {*self.reset}))
-        incoming = compare(rows, self.annotations)
+        incoming = compare(rows, self.annotations, self.emptied)
         self.outcome = Outcome(
-            known_already=incoming.known, decisions=len(fresh), failures=incoming.failures
+            known_already=incoming.known,
+            decisions=len(fresh),
+            cleared=dict(incoming.cleared),
+            failures=incoming.failures,
         )
         changed, events = [ROW_SCHEMA.empty_table()], [schema.CHANGES.empty_table()]
         if len(fresh):
@@ -170,6 +184,7 @@ class Decider:
             decisions=self.decisions,
             settings=rules_as_settings(settings) if made else None,
             counts=_counts(self.outcome),
+            edges=self._growth.written,
         )
 
     def _decisions(
@@ -212,6 +227,10 @@ class Decider:
                 f"{name}: its images were embedded as {embedded}, and another run has meanwhile "
                 f"changed the catalogue to {rules.recipe}; run the same command again, with that model"
             )
+        mode = (
+            rules.encounters if rules else self.config.identify.rules(name).encounters or ENCOUNTERS
+        )
+        rows, notes = without_contradicting_words(rows, said, encounters=mode)
         vectors = None
         if rules is None:
             vectors = read_vectors(catalogue.path, self.recipes[name], rows)
@@ -248,6 +267,7 @@ class Decider:
             f"{outcome.individuals_before:,} → {outcome.individuals:,} individuals, {outcome.merges} merges, "
             f"{outcome.splits} splits ({time.perf_counter() - began:.1f} s)"
         )
+        outcome.notes[:0] = notes
         for note in outcome.notes:
             say(f"note: {name}: {note}")
         return rules, changed_rows(before, rows.cast(ROW_SCHEMA)), result

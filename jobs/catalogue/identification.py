@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -14,23 +15,31 @@ from jobs.catalogue.decider import Decider, Outcome
 from jobs.catalogue.sentences import in_words
 from jobs.catalogue.unchanged_files import with_known_keys
 from jobs.common import outputs
-from jobs.common.console import console, say
+from jobs.common.camera_times import with_camera_times
+from jobs.common.console import console, print_result, say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures
-from jobs.common.inputs import read_sources
+from jobs.common.inputs import check_species_settings, read_sources
 from jobs.common.session import ray_session
 from jobs.neighbours.placement import wants_tasks
 from reid import schema, store
 from reid.catalogue import (
     Catalogue,
+    names_of_individuals,
     new_run_id,
     open_catalogue,
+    read_aliases,
     read_decisions,
     read_rules,
+    recognise,
     update,
+    with_known_ids,
+    write_aliases,
 )
 from reid.config import Config
 from reid.errors import InputError
+from reid.identify import check_species
+from reid.sources import Reading, no_sources, source_key
 
 EVENTS_SHOWN = 20
 
@@ -59,20 +68,29 @@ def identify(config: Config, embed: EmbedStage) -> None:
     config = below_catalogue(config, run_id)
     path = str(config.identify.catalogue)
     decisions = _read_constraints(config)
-    annotations = read_upload(config)
+    upload = read_upload(config)
+    check_species(pc.unique(upload.annotations["species"]).to_pylist())
     catalogue = open_catalogue(path, create=True)
     outputs.write_config(config)
+    annotations, emptied = in_catalogues_words(config, catalogue, upload)
+    if len(annotations):
+        known = {*_species(annotations), *read_rules(catalogue)}
+        check_species_settings(config, known, ("embed", "identify"), more_may_come=True)
+    decisions = _about_known(catalogue, annotations, decisions)
     annotations = with_known_keys(catalogue, annotations)
     pending = _pending(catalogue, annotations)
     reading = time.perf_counter() - started
     with ray_session(config.address) if len(pending) or wants_tasks(config) else nullcontext():
         embedded, failures = embed_pending(config, embed, catalogue, pending)
+        timed = dataclasses.replace(upload, annotations=annotations)
+        annotations, _ = with_camera_times(config, timed, embedded.folders.values())
         decider = Decider(
             config,
             run_id,
             without(annotations, failures),
             decisions=decisions,
             recipes=embedded.recipes,
+            emptied=emptied,
         )
         began = time.perf_counter()
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
@@ -81,14 +99,15 @@ def identify(config: Config, embed: EmbedStage) -> None:
         for decision in ("known", "new", "unsure"):
             images = sum(getattr(one, decision) for one in outcome.species.values())
             count(config, "images", images, stage="identify", outcome=decision)
-    failures = pa.concat_tables([failures, outcome.failures])
+    failures = pa.concat_tables([upload.failures, failures, outcome.failures])
     summary: dict[str, Any] = {
         "catalogue": path,
         "run_id": run_id if newer.record.run_id == run_id else None,  # None: nothing new
         "version": newer.version,
-        "annotations": len(annotations),
+        "annotations": len(annotations) + len(upload.failures),
         "known_already": outcome.known_already,
         "decisions": outcome.decisions,
+        "cleared": outcome.cleared,
         "failed": len(failures),
         "events": len(outcome.events),
         "species": {name: dataclasses.asdict(one) for name, one in outcome.species.items()},
@@ -104,7 +123,7 @@ def identify(config: Config, embed: EmbedStage) -> None:
     outputs.write_summary(config, "identify", summary)
     close(newer, outcome, run_id, failed=len(failures))
     say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
-    check_failures(failures, len(annotations), config.max_failures)
+    check_failures(failures, len(annotations) + len(upload.failures), config.max_failures)
 
 
 def below_catalogue(config: Config, run_id: str) -> Config:
@@ -124,11 +143,56 @@ def below_catalogue(config: Config, run_id: str) -> Config:
     )
 
 
-def read_upload(config: Config) -> pa.Table:
-    """The annotations (schema.ANNOTATIONS) of the configured sources; none without sources."""
+def read_upload(config: Config) -> Reading:
+    """The configured sources, read; nothing without sources."""
     if not config.input:
-        return schema.ANNOTATIONS.empty_table()
-    return read_sources(config)[0]
+        return no_sources()
+    return read_sources(config)
+
+
+def in_catalogues_words(
+    config: Config, catalogue: Catalogue, upload: Reading
+) -> tuple[pa.Table, dict[str, pa.Array]]:
+    """An upload's annotations under the ids and boxes that the catalogue has for them.
+
+    Returns:
+        schema.ANNOTATIONS, in the upload's order; and for each label column the ids of annotations
+        whose source says that there is none.
+    """
+    found = recognise(
+        catalogue.rows(schema.ANNOTATIONS.names),
+        upload.annotations,
+        _source_key,
+        same_box_iou=config.identify.same_box_iou,
+    )
+    for note in found.notes:
+        say(f"note: {note}")
+    write_aliases(catalogue.path, found.aliases)
+    emptied = {}
+    for name, given in upload.given.items():
+        none = given & found.annotations[name].is_null().to_numpy()
+        emptied[name] = found.annotations["annotation_id"].filter(pa.array(none)).combine_chunks()
+    return found.annotations, emptied
+
+
+def _source_key(row: Mapping[str, Any]) -> str:
+    return source_key(row["root"], row["image_path"], row["bbox"], row["bbox_unit"])
+
+
+def _about_known(
+    catalogue: Catalogue, annotations: pa.Table, decisions: pa.Table | None
+) -> pa.Table | None:
+    """Decisions that name annotations as uploads did, by the ids that the catalogue has for them."""
+    if decisions is None or not len(decisions):
+        return decisions
+    known = catalogue.rows(["annotation_id"])["annotation_id"].to_pylist()
+    known += annotations["annotation_id"].to_pylist()
+    said, changed = with_known_ids(
+        decisions, pa.array(known, pa.string()), read_aliases(catalogue.path)
+    )
+    if changed:
+        say(f"note: {changed:,} decisions name annotations by an id that they had in an upload")
+    return said
 
 
 def embed_pending(
@@ -161,6 +225,10 @@ def without(annotations: pa.Table, failures: pa.Table) -> pa.Table:
 def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -> None:
     """Say what came out: a table, a row a species, and what happened to individuals, in words."""
     warn_left_out(outcome.failures)
+    for name, labels in outcome.cleared.items():
+        say(
+            f"note: {labels:,} images had a label in `{name}` that the upload says is none; it was taken away"
+        )
     if catalogue.record.run_id != run_id:
         say(
             f"nothing new: {catalogue.path} has these {outcome.known_already:,} images and all "
@@ -169,7 +237,8 @@ def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -
         return
     console.print(closing_table(outcome, failed))
     pictures = picture_names(catalogue, outcome.events)
-    told = [in_words(event, pictures) for event in remarkable(outcome.events.to_pylist())]
+    names = names_of_individuals(catalogue.rows(["identity_id", "identity"]))
+    told = [in_words(event, pictures, names) for event in remarkable(outcome.events.to_pylist())]
     for sentence in told[:EVENTS_SHOWN]:
         say(f"  {sentence}")
     if len(told) > EVENTS_SHOWN:
@@ -178,7 +247,7 @@ def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -
         f"commit: version {catalogue.version} of {catalogue.path}; to take it back: "
         f"reid undo {run_id} --catalogue {catalogue.path}"
     )
-    print(run_id)  # noqa: T201  the one line for a pipe
+    print_result(run_id)
 
 
 def stage_seconds(outcome: Outcome, updating: float) -> dict[str, float]:
@@ -233,7 +302,10 @@ def _read_constraints(config: Config) -> pa.Table | None:
     files = config.identify.constraints
     if not files:
         return None
-    decisions = pa.concat_tables([read_decisions(file) for file in files])
+    notes: list[str] = []
+    decisions = pa.concat_tables([read_decisions(file, notes) for file in files])
+    for note in notes:
+        say(f"note: {note}")
     say(f"decisions: {len(decisions):,} read from {', '.join(files)}")
     return decisions
 

@@ -31,6 +31,7 @@ class Growth:
         """Take what the search is done with, and the run that will have found the edges."""
         self.config, self.run_id = config, run_id
         self._parts = 0
+        self.written: dict[str, tuple[int, str]] = {}  # parts of all rounds, for `Change.edges`
         # How a species was searched (`_searched_by`) → nodes that were, and all that they were against
         self._searched: dict[Hashable, tuple[set[Hashable], set[Hashable]]] = {}
 
@@ -81,7 +82,7 @@ class Growth:
                 catalogue.path, species, rules, nodes, shown, pool(vectors, nodes), *places
             )
             self._searched[how] = (fresh, everyone)
-        runs = holding_runs(catalogue) | {self.run_id}
+        runs = {**holding_runs(catalogue), self.run_id: self.written}
         edges = read_edge_parts(catalogue.path, species, rules.recipe, runs)
         return comparable_edges(edges, nodes, shown), found
 
@@ -111,7 +112,9 @@ class Growth:
         ):
             if len(part[0]):
                 table = edges_table(species, ids, part)
-                write_edge_part(path, species, rules.recipe, self.run_id, self._parts, table)
+                self.written |= write_edge_part(
+                    path, species, rules.recipe, self.run_id, self._parts, table
+                )
                 self._parts += 1
                 total += len(part[0])
         say(

@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from PIL import Image
 
 from jobs.catalogue.admin import catalogue_place
-from jobs.common.console import progress, say
+from jobs.common.console import print_result, progress, say
 from jobs.common.pictures import crops
 from reid import store
-from reid.catalogue import Catalogue, open_catalogue, read_graph, read_rules
+from reid.catalogue import Catalogue, names_of_individuals, open_catalogue, read_graph, read_rules
 from reid.config import Config
 from reid.errors import InputError
 from reid.review import Question, Written, best_questions, questions, shown_ids, write_review
 from reid.review.page import LARGE_PX
 
 COLUMNS = (
-    "annotation_id", "image_path", "root", "bbox", "identity", "encounter_id", "viewpoint",
+    "annotation_id", "image_path", "root", "bbox", "bbox_unit", "identity", "encounter_id", "viewpoint",
     "timestamp", "location_id",
 )  # fmt: skip
 
@@ -63,7 +63,7 @@ def review(config: Config, out: str, *, species: str | None = None, limit: int =
     for sentence in written.left_out:
         say(f"note: left out: {sentence}")
     say("Open the page in a browser, decide, press Download; then: " + _command(path))
-    print(out)  # noqa: T201  the one line for a pipe
+    print_result(out)
 
 
 _KINDS = {
@@ -99,7 +99,8 @@ def _write(
     command: str,
 ) -> Written:
     ids = shown_ids(asked)
-    rows = catalogue.rows(COLUMNS, sorted({one.species for one in asked})).to_pandas()
+    table = catalogue.rows([*COLUMNS, "identity_id"], sorted({one.species for one in asked}))
+    rows = table.to_pandas()
     rows = rows.set_index("annotation_id").loc[ids]
     read = crops(config.images, rows, LARGE_PX[0] // 2)
     places = {one: place for place, one in enumerate(ids)}
@@ -122,6 +123,8 @@ def _write(
             version=catalogue.version,
             key=f"{catalogue.path}@{catalogue.version}-{catalogue.record.token}",
             command=command,
+            names=names_of_individuals(table),
+            guard=config.guard_formulas,
             budget_bytes=int(config.report.max_megabytes * 1e6),
         )
 

@@ -3,16 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
+from reid.catalogue import called
 
-def in_words(event: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
+
+def in_words(
+    event: Mapping[str, Any], pictures: Mapping[str, str], names: Mapping[str, str] | None = None
+) -> str:
     """One sentence for an event.
 
     Args:
         event: a row of schema.CHANGES or schema.EVENTS.
         pictures: annotation_id → what to call its picture; ids that are not in it stay ids.
+        names: identity_id → what people call the individual.
     """
-    who, rows = event["identity_id"], images(event["rows"])
-    others = ", ".join(event["other_ids"] or [])
+    who, rows = called(event["identity_id"], names), images(event["rows"])
+    others = ", ".join(called(other, names) for other in event["other_ids"] or [])
     why = _why(event, pictures)
     sentences = {
         "new": f"{who} is new, with {rows}",

@@ -25,14 +25,15 @@ ESTIMATED_MARGIN = 1.25
 class NoRulesError(InputError):
     """A species has no rules, and the images at hand do not say which."""
 
-    def __init__(self, species: str, error: InputError) -> None:
-        """Take the species, and why its rules cannot be learned."""
+    def __init__(self, species: str, error: InputError, *, estimated: bool = False) -> None:
+        """Take the species, why its rules cannot be learned, and whether they could not be guessed either."""
         super().__init__(
-            f"{species}: the catalogue has no rules for it yet, and they cannot be learned from "
-            f"these images ({error}). Either learn them from labelled ones: `reid calibrate --input "
-            "labelled.csv --catalogue …`; or give distances: identify.known_distance=… "
-            "identify.new_distance=…, for example those of `reid run` on the same images; or let "
-            "them be guessed, for good: identify.estimate=true"
+            f"{species}: the catalogue has no rules for it yet, and they cannot be "
+            f"{'guessed' if estimated else 'learned'} from these images ({error}). Either learn them from "
+            "labelled ones: `reid calibrate --input labelled.csv --catalogue …`; or give distances: "
+            "identify.known_distance=… identify.new_distance=…, for example those of `reid run` on the same "
+            "images"
+            + ("" if estimated else "; or let them be guessed, for good: identify.estimate=true")
         )
 
 
@@ -99,7 +100,10 @@ def make_rules(
         except InputError as error:
             if not settings.estimate:
                 raise NoRulesError(species, error) from error
-            known, new, source = _estimated(config, vectors)
+            try:
+                known, new, source = _estimated(config, vectors)
+            except InputError as failed:
+                raise NoRulesError(species, failed, estimated=True) from failed
     return SpeciesRules(
         recipe=recipe,
         known_distance=known,
@@ -170,6 +174,11 @@ def _estimated(config: Config, vectors: NDArray[np.float32]) -> tuple[float, flo
     asked = Clustering(method="dbscan", seed=config.seed)
     found = find_individuals(vectors, nobody, asked, search=search_of(config)).threshold
     known = float(found.eps or 0)
+    if not 0 < known < 2 / ESTIMATED_MARGIN:
+        raise InputError(
+            f"{len(vectors):,} image{'s' if len(vectors) > 1 else ''}: the estimated distance is {known:g}, which "
+            "tells nobody apart"
+        )
     return known, ESTIMATED_MARGIN * known, f"estimated without labels: {found.note}"
 
 

@@ -10,9 +10,11 @@ import pyarrow.compute as pc
 from jobs.common.console import say
 from reid import embeddings, schema, store
 from reid.catalogue import Catalogue, read_rules
-from reid.embedder.stream import content_hash
+from reid.image_files import ImageError
+from reid.picture_hash import content_hash, file_hash, is_file_hash
 
 READ_AT_ONCE = 16
+NO_IMAGE = "no image"  # in place of the hash of a file that is one no more
 # C/hashes: what the file behind a source key holds, so that it is read in one night alone.
 HASHES = pa.schema(
     [(name, pa.string()) for name in ("annotation_id", "source_key", "content_hash")]
@@ -50,7 +52,8 @@ def with_known_keys(catalogue: Catalogue, annotations: pa.Table) -> pa.Table:
         return annotations
     embedded = _embedded_hashes(catalogue, known.take(pa.array(asked)))
     rows = annotations.take(pa.array(here[asked])).to_pylist()
-    found = _hashes(catalogue.path, rows)
+    old_ways = [is_file_hash(embedded.get(row["annotation_id"], "")) for row in rows]
+    found = _hashes(catalogue.path, rows, old_ways)
     gone = np.asarray([value is None for value in found])
     same = np.asarray(
         [
@@ -88,37 +91,53 @@ def _embedded_hashes(catalogue: Catalogue, rows: pa.Table) -> dict[str, str]:
     return found
 
 
-def _hashes(path: str, rows: list[dict[str, Any]]) -> list[str | None]:
-    """What the files of an upload hold; None where one cannot be read.
+def _hashes(path: str, rows: list[dict[str, Any]], old_ways: list[bool]) -> list[str | None]:
+    """What the files of an upload show; None where one cannot be read.
 
     Args:
         path: of the catalogue, which remembers what was read.
         rows: of schema.ANNOTATIONS.
+        old_ways: for each row, whether its embedding has a hash over all bytes of the file, as older
+            versions wrote it: only the same way of hashing can be compared.
     """
     folder = store.join(path, "hashes")
     remembered = {
-        (annotation, key): value
+        (annotation, key, is_file_hash(value)): value
         for table in store.iter_tables(store.list_files(folder))
         for annotation, key, value in zip(*table.to_pydict().values(), strict=True)
     }
-    unread = [row for row in rows if (row["annotation_id"], row["source_key"]) not in remembered]
+    asked = [
+        (row["annotation_id"], row["source_key"], old)
+        for row, old in zip(rows, old_ways, strict=True)
+    ]
+    unread = [place for place, key in enumerate(asked) if key not in remembered]
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
-        read = [
-            {**row, "content_hash": value}
-            for row, value in zip(unread, pool.map(_hash, unread), strict=True)
+        hashes = pool.map(lambda place: _hash(rows[place], old_ways[place]), unread)
+        read = {
+            asked[place]: value
+            for place, value in zip(unread, hashes, strict=True)
             if value is not None
-        ]
+        }
     if read:
-        name = embeddings.part_digest(f"{row['annotation_id']} {row['source_key']}" for row in read)
-        table = pa.Table.from_pylist(read, schema=HASHES)
+        name = embeddings.part_digest(f"{annotation} {key} {old}" for annotation, key, old in read)
+        table = pa.Table.from_pylist(
+            [
+                {"annotation_id": annotation, "source_key": key, "content_hash": value}
+                for (annotation, key, _), value in read.items()
+            ],
+            schema=HASHES,
+        )
         store.write_table(store.join(folder, f"{name}.parquet"), table)
-    remembered |= {(row["annotation_id"], row["source_key"]): row["content_hash"] for row in read}
-    return [remembered.get((row["annotation_id"], row["source_key"])) for row in rows]
+    remembered |= read
+    return [remembered.get(key) for key in asked]
 
 
-def _hash(row: dict[str, Any]) -> str | None:
+def _hash(row: dict[str, Any], old_way: bool) -> str | None:
     try:
         data = store.read_bytes(store.join(row["root"], row["image_path"]))
     except OSError:
         return None
-    return content_hash(data, row["bbox"])
+    try:
+        return file_hash(data, row["bbox"]) if old_way else content_hash(data, row["bbox"])
+    except ImageError:
+        return NO_IMAGE

@@ -7,11 +7,16 @@ import typer
 from jobs.cli.app import app
 from jobs.cli.options import (
     Address,
+    AsFolder,
     Catalogue,
+    Column,
     ConfigFile,
+    DateOrder,
     Debug,
+    Detections,
     FromParent,
     Input,
+    KeepWord,
     MaxFailures,
     Metrics,
     Model,
@@ -20,6 +25,7 @@ from jobs.cli.options import (
     RunOut,
     Seed,
     Species,
+    TrustIds,
     config_of,
 )
 
@@ -45,6 +51,12 @@ def identify(
     root: Root = None,
     species: Species = None,
     identity_from_parent: FromParent = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
+    detections: Detections = None,
+    trust_individual_ids: TrustIds = False,
+    as_folder: AsFolder = False,
     model: Model = None,
     max_failures: MaxFailures = None,
     address: Address = None,
@@ -60,7 +72,9 @@ def identify(
     """
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
+        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
+        keep_word=keep_word, detections=detections, trust_individual_ids=trust_individual_ids,
+        as_folder=as_folder, max_failures=max_failures, address=address,
         metrics=metrics, seed=seed, catalogue=catalogue, constraints=constraints,
     )  # fmt: skip
     from jobs.run import run_identify
@@ -78,6 +92,12 @@ def calibrate(
     root: Root = None,
     species: Species = None,
     identity_from_parent: FromParent = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
+    detections: Detections = None,
+    trust_individual_ids: TrustIds = False,
+    as_folder: AsFolder = False,
     model: Model = None,
     max_failures: MaxFailures = None,
     address: Address = None,
@@ -92,7 +112,9 @@ def calibrate(
     """
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
+        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
+        keep_word=keep_word, detections=detections, trust_individual_ids=trust_individual_ids,
+        as_folder=as_folder, max_failures=max_failures, address=address,
         seed=seed, catalogue=catalogue,
     )  # fmt: skip
     from jobs.run import run_calibrate
@@ -134,7 +156,11 @@ def history(
     ] = None,
     identity: Annotated[
         str | None,
-        typer.Option("--identity", metavar="NAME", help="All that befell one individual."),
+        typer.Option(
+            "--identity",
+            metavar="NAME",
+            help="All that befell one individual, by its id or the name that people gave it.",
+        ),
     ] = None,
     last: Annotated[int, typer.Option("--last", min=1, help="Runs to show.")] = 20,
     debug: Debug = False,  # noqa: ARG001
@@ -155,26 +181,6 @@ def undo(
     from jobs.catalogue.admin import undo_run
 
     undo_run(catalogue, run)
-
-
-@app.command(rich_help_panel=PANEL)
-def export(
-    catalogue: Catalogue = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            "-o",
-            metavar="FILE",
-            help=".csv or .parquet. [default: CATALOGUE/export/identities.csv and .parquet]",
-        ),
-    ] = None,
-    debug: Debug = False,  # noqa: ARG001
-) -> None:
-    """Who is who now: `annotation_id, image_path, species, identity_id, decision, confidence`."""
-    from jobs.catalogue.admin import export as run_export
-
-    run_export(catalogue, out)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -1,6 +1,6 @@
 """Options that commands share, and the configuration that they make."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,8 +25,9 @@ Input = Annotated[
     typer.Option(
         "--input", "-i",
         metavar="SOURCE",
-        help="A folder (searched recursively), a glob in quotes, a .txt list of any of these, or a .csv or "
-        ".parquet table with a column `path`. May be given several times.",
+        help="A folder (searched recursively), a glob in quotes, a .txt list of any of these, a .csv, .xlsx or "
+        ".parquet table with a column `path`; MegaDetector's, SpeciesNet's or COCO JSON, a Camtrap DP package. May "
+        "be given several times.",
     ),
 ]  # fmt: skip
 Out = Annotated[
@@ -44,6 +45,52 @@ FromParent = Annotated[
     bool | None,
     typer.Option(
         "--identity-from-parent", help="Known identities are the names of the images' folders."
+    ),
+]
+Column = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        metavar="FIELD=NAME",
+        help="Which column of a table is what, for example `image_path=filename`, where its name does not "
+        "say so. May be given several times.",
+    ),
+]
+DateOrder = Annotated[
+    str | None,
+    typer.Option(
+        "--date-order",
+        metavar="dmy|mdy",
+        help="Of dates such as 11/04/2021, where no date of the table proves it.",
+    ),
+]
+KeepWord = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep-word",
+        metavar="WORD",
+        help="A word that is a name here, though it looks empty (`NA`, `Nan`). May be given several times.",
+    ),
+]
+Detections = Annotated[
+    str | None,
+    typer.Option(
+        "--detections",
+        metavar="FILE",
+        help="Boxes for the images of --input FOLDER: MegaDetector's or SpeciesNet's JSON.",
+    ),
+]
+TrustIds = Annotated[
+    bool,
+    typer.Option(
+        "--trust-individual-ids",
+        help="individualID of a Camtrap DP package names individuals, whatever the package says.",
+    ),
+]
+AsFolder = Annotated[
+    bool,
+    typer.Option(
+        "--as-folder", help="Read a folder that is another program's package as plain images."
     ),
 ]
 MaxFailures = Annotated[
@@ -96,7 +143,12 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def config_of(
-    file: str | None, overrides: Sequence[str] | None, *, model: str | None = None, **flags: Any
+    file: str | None,
+    overrides: Sequence[str] | None,
+    *,
+    model: str | None = None,
+    base: Mapping[str, Any] | None = None,
+    **flags: Any,
 ) -> "Config":
     """The configuration: the file, then flags, then `key=value`; a flag that is None was not given."""
     from reid.config import load_config
@@ -106,23 +158,59 @@ def config_of(
             flags.pop(flag, None)  # not given: what the file says holds
     if model is not None:
         flags["embed"] = {"model": model}
+    tables = {
+        "columns": _pairs(flags.pop("column", None)),
+        "date_order": flags.pop("date_order", None),
+        "keep_words": flags.pop("keep_word", None),
+        "detections": flags.pop("detections", None),
+        "trust_individual_ids": flags.pop("trust_individual_ids", None),
+        "as_folder": flags.pop("as_folder", None),
+    }
+    flags["sources"] = {key: value for key, value in tables.items() if value}
     catalogue = {
         "catalogue": flags.pop("catalogue", None),
         "constraints": flags.pop("constraints", None),
     }
     flags["identify"] = {key: value for key, value in catalogue.items() if value}
-    return load_config(file, overrides or (), flags)
+    return load_config(file, overrides or (), flags, base)
+
+
+def _pairs(given: list[str] | None) -> dict[str, str]:
+    """`FIELD=NAME`, several times, as a mapping."""
+    from reid.errors import InputError
+
+    pairs: dict[str, str] = {}
+    for text in given or []:
+        name, equals, column = text.partition("=")
+        if not equals or not name or not column:
+            raise InputError(
+                f"--column {text}: write FIELD=NAME, for example --column image_path=filename"
+            )
+        if pairs.setdefault(name.strip(), column) != column:
+            raise InputError(f"--column {text}: {name} is {pairs[name.strip()]} already")
+    return pairs
 
 
 def later_config_of(
     file: str | None, overrides: Sequence[str] | None, *, out: str | None, **flags: Any
 ) -> "Config":
-    """Settings of a stage that goes on from an output folder: those of its earlier stages hold."""
-    from jobs.common.outputs import CONFIG
-    from reid import store
+    """Settings of a stage that goes on from an output folder: those of its earlier stages hold.
 
-    base = config_of(file, overrides, out=out, **flags)
-    earlier = store.join(base.out, CONFIG)
+    But not where to compute, nor whether code may be run: the folder may be somebody else's.
+    """
+    from jobs.common.console import say
+    from jobs.common.outputs import CONFIG, check_config
+    from reid import store
+    from reid.config import data_settings
+
+    config = config_of(file, overrides, out=out, **flags)
+    earlier = store.join(config.out, CONFIG)
     if file is not None or not store.exists(earlier):
-        return base
-    return config_of(earlier, overrides, out=base.out, **flags)
+        return config
+    check_config(earlier)
+    base, left = data_settings(earlier)
+    if left:
+        say(
+            f"note: {earlier}: not taken from there: {', '.join(left)}; say it again if you want it"
+        )
+    return config_of(None, overrides, base=base, out=config.out, **flags)

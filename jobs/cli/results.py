@@ -7,10 +7,15 @@ import typer
 from jobs.cli.app import app
 from jobs.cli.options import (
     Address,
+    AsFolder,
+    Column,
     ConfigFile,
+    DateOrder,
     Debug,
+    Detections,
     FromParent,
     Input,
+    KeepWord,
     MaxFailures,
     Metrics,
     Model,
@@ -20,6 +25,7 @@ from jobs.cli.options import (
     Seed,
     Species,
     Store,
+    TrustIds,
     config_of,
     later_config_of,
 )
@@ -36,6 +42,12 @@ def run(
     root: Root = None,
     species: Species = None,
     identity_from_parent: FromParent = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
+    detections: Detections = None,
+    trust_individual_ids: TrustIds = False,
+    as_folder: AsFolder = False,
     model: Model = None,
     store: Store = None,
     max_failures: MaxFailures = None,
@@ -51,7 +63,9 @@ def run(
     """
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, store=store, max_failures=max_failures,
+        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
+        keep_word=keep_word, detections=detections, trust_individual_ids=trust_individual_ids,
+        as_folder=as_folder, store=store, max_failures=max_failures,
         address=address, metrics=metrics, seed=seed,
     )  # fmt: skip
     from jobs.run import run as everything
@@ -68,6 +82,12 @@ def embed(
     root: Root = None,
     species: Species = None,
     identity_from_parent: FromParent = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
+    detections: Detections = None,
+    trust_individual_ids: TrustIds = False,
+    as_folder: AsFolder = False,
     model: Model = None,
     store: Store = None,
     max_failures: MaxFailures = None,
@@ -78,12 +98,42 @@ def embed(
     """Images to embeddings in Parquet; nothing is clustered."""
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, store=store, max_failures=max_failures,
+        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
+        keep_word=keep_word, detections=detections, trust_individual_ids=trust_individual_ids,
+        as_folder=as_folder, store=store, max_failures=max_failures,
         address=address, metrics=metrics,
     )  # fmt: skip
     from jobs.run import run_embed
 
     run_embed(settings)
+
+
+@app.command(rich_help_panel=PANEL)
+def match(
+    overrides: Overrides = None,
+    out: Out = None,
+    fit_window: Annotated[
+        bool,
+        typer.Option(
+            "--fit-window",
+            help="Only choose images.window, on labelled individuals, and draw it over a dozen pictures.",
+        ),
+    ] = False,
+    config: ConfigFile = None,
+    address: Address = None,
+    seed: Seed = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """A closer look at pairs: keypoints, matches, and the probability that two images show one animal.
+
+    After `reid embed`. Run it again to go on after an interruption: what is found is kept. Needs the
+    extra `local`, and `images.window=[left,top,right,bottom]`, shares of the picture, says where the
+    pattern is.
+    """
+    settings = later_config_of(config, overrides, out=out, address=address, seed=seed)
+    from jobs.run import run_fit_window, run_match
+
+    (run_fit_window if fit_window else run_match)(settings)
 
 
 @app.command(rich_help_panel=PANEL)
@@ -157,6 +207,9 @@ def evaluate(
     ] = None,
     config: ConfigFile = None,
     species: Species = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
     address: Address = None,
     seed: Seed = None,
     debug: Debug = False,  # noqa: ARG001
@@ -164,7 +217,10 @@ def evaluate(
     """How good is it? Retrieval, known or new, and clusters, scored against known identities."""
     # The settings of a run say nothing about anybody's embeddings.
     read = later_config_of if embeddings is None else config_of
-    settings = read(config, overrides, out=out, species=species, address=address, seed=seed)
+    settings = read(
+        config, overrides, out=out, species=species, column=column, date_order=date_order,
+        keep_word=keep_word, address=address, seed=seed,
+    )  # fmt: skip
     from jobs.run import run_evaluate
 
     run_evaluate(settings, embeddings, labels)

@@ -7,16 +7,22 @@ import typer
 from jobs.cli.app import app
 from jobs.cli.options import (
     Address,
+    AsFolder,
+    Column,
     ConfigFile,
+    DateOrder,
     Debug,
+    Detections,
     FromParent,
     Input,
+    KeepWord,
     MaxFailures,
     Out,
     Overrides,
     Root,
     Seed,
     Species,
+    TrustIds,
     config_of,
 )
 
@@ -26,9 +32,9 @@ PANEL = "Models"
 @app.command(rich_help_panel=PANEL)
 def models(debug: Debug = False) -> None:  # noqa: ARG001
     """List the models that have a name: input size, dimension, licence, and what is available here."""
-    from rich.console import Console
     from rich.table import Column, Table
 
+    from jobs.common.console import PlainConsole
     from reid.models import availability, known_models
 
     name = Column("name", no_wrap=True)  # to be copied, so never cut
@@ -42,12 +48,11 @@ def models(debug: Debug = False) -> None:  # noqa: ARG001
             availability(spec),
             spec.note,
         )
-    console = Console()
+    console = PlainConsole()
     console.print(table)
     console.print(
         "Also: timm:<name>, hf:<owner>/<repository>@<revision>, local-dir:<folder>, path/to/checkpoint; "
-        "several, with commas, are an ensemble.",
-        markup=False,
+        "several, with commas, are an ensemble."
     )
 
 
@@ -60,6 +65,12 @@ def finetune(
     root: Root = None,
     species: Species = None,
     identity_from_parent: FromParent = None,
+    column: Column = None,
+    date_order: DateOrder = None,
+    keep_word: KeepWord = None,
+    detections: Detections = None,
+    trust_individual_ids: TrustIds = False,
+    as_folder: AsFolder = False,
     model: Annotated[
         str | None, typer.Option("--model", "-m", metavar="NAME", help="The model to start from.")
     ] = None,
@@ -75,7 +86,9 @@ def finetune(
     """
     settings = config_of(
         config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, max_failures=max_failures, address=address,
+        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
+        keep_word=keep_word, detections=detections, trust_individual_ids=trust_individual_ids,
+        as_folder=as_folder, max_failures=max_failures, address=address,
         seed=seed,
     )  # fmt: skip
     from jobs.run import run_finetune

@@ -1,8 +1,5 @@
 """Embeddings → individuals, species by species."""
 
-import csv
-import io
-import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.cluster.groups import Group
+from jobs.cluster.labels import encounters
 from jobs.common import outputs
 from jobs.common.console import say
 from jobs.common.counters import count
@@ -28,8 +27,21 @@ from reid import metrics, schema, store
 from reid.config import Cluster, Config
 from reid.errors import InputError
 from reid.neighbors import choose_backend
-from reid.tune import Clustering, Individuals, Threshold, can_tune, find_individuals
+from reid.spreadsheet import guard_note, write_rows
+from reid.tune import (
+    Clustering,
+    Individuals,
+    Threshold,
+    can_tune,
+    encode_labels,
+    find_individuals,
+    individuals_by_pairs,
+)
 
+IDENTITIES_HEADER = (
+    "image_path", "annotation_id", "image_id", "species", "cluster_label", "identity",
+    "nearest_image", "nearest_distance",
+)  # fmt: skip
 RETRIEVAL_ROWS = 10_000  # each is compared with all; beyond it takes longer than the clustering
 
 
@@ -63,12 +75,19 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
         _say_found(group, found[group.species], time.perf_counter() - began)
     summary = ClusterSummary()
     labels: list[list[str]] = []
+    words = clustering.species_words(group.species for group in groups)
     for group in groups:
         one = found[group.species]
-        labels.append(cluster_labels(group.species, one.labels))
+        labels.append(cluster_labels(words[group.species], one.labels))
         sizes = Counter(labels[-1])
         single = sum(1 for size in sizes.values() if size == 1)
         warnings = [f"{group.species}: {text}" for text in one.warnings]
+        copies = int((~metrics.without_copies(group.content_hashes, group.identities)).sum())
+        if copies:
+            warnings.append(
+                f"{group.species}: {copies:,} images are copies of others here, to the last pixel; mAP and "
+                "top-1 leave them out, as a picture that finds itself proves nothing"
+            )
         summary.images += len(group.rows)
         summary.individuals += len(sizes)
         summary.singletons += single
@@ -77,6 +96,7 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
             "images": len(group.rows),
             "individuals": len(sizes),
             "singletons": single,
+            "copies": copies,
             "largest": max(sizes.values()),
             "eps": one.threshold.eps,
             "eps_source": one.threshold.source,
@@ -90,10 +110,14 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
     return summary
 
 
-def cluster_labels(species: str, labels: np.ndarray) -> list[str]:
-    """`cluster_<species>_<n>` for each row; a noise row gets a number of its own, after the clusters."""
-    name = re.sub(r"\s+", "_", species.strip())
-    return [f"cluster_{name}_{number}" for number in clustering.noise_to_singletons(labels)]
+def cluster_labels(word: str, labels: np.ndarray) -> list[str]:
+    """`cluster_<species>_<n>` for each row; a noise row gets a number of its own, after the clusters.
+
+    Args:
+        word: of `species_words`.
+        labels: (n,) cluster of each row, −1 = noise.
+    """
+    return [f"cluster_{word}_{number}" for number in clustering.noise_to_singletons(labels)]
 
 
 def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) -> Individuals:
@@ -131,7 +155,7 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
         seed=config.seed,
     )
     try:
-        return find_individuals(
+        found = find_individuals(
             group.vectors,
             group.identities,
             asked,
@@ -143,6 +167,44 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
         )
     except InputError as error:
         raise InputError(f"species {group.species}: {error}") from error
+    return found if config.pairs.mode == "off" else _by_pairs(config, group, found)
+
+
+def _by_pairs(config: Config, group: Group, found: Individuals) -> Individuals:
+    """What the pairs stage says of the same images, where it is wanted and does better."""
+    settings = config.pairs
+    assert settings.mode != "off"
+    table = outputs.read_stage(config.out, outputs.PAIRS, "match")
+    table = table.filter(pc.equal(table["species"], group.species))
+    ids = group.rows["annotation_id"].combine_chunks()
+    ends = [pc.index_in(table[name].combine_chunks(), value_set=ids) for name in ("a_id", "b_id")]
+    if any(end.null_count for end in ends):
+        raise InputError(
+            f"species {group.species}: {outputs.PAIRS} has images that are not embedded here; run `reid "
+            "match` again"
+        )
+    together = None
+    if settings.encounters == "together":
+        encounter = encode_labels(encounters(group))
+        order = np.argsort(encounter, kind="stable")
+        order = order[encounter[order] >= 0]
+        steps = np.stack([order[:-1], order[1:]], axis=1)
+        together = steps[encounter[steps[:, 0]] == encounter[steps[:, 1]]]
+    told = outputs.read_summary(config.out).get("match", {}).get("species", {})
+    return individuals_by_pairs(
+        found,
+        np.stack([end.to_numpy() for end in ends], axis=1),
+        table["log_odds"].to_numpy(),
+        group.identities,
+        names=ids.to_pylist(),
+        together=together,
+        lone_log_odds=float(np.log(settings.lone_probability / (1 - settings.lone_probability)))
+        if settings.lone_probability < 1
+        else None,
+        mode=settings.mode,
+        learned=told.get(group.species, {}).get("model", {}).get("kind") != "stated",
+        seed=config.seed,
+    )
 
 
 def _fallback(settings: Cluster, group: Group, others: dict[str, Threshold]) -> Threshold | None:
@@ -172,11 +234,9 @@ def _backend_used(config: Config, group: Group, one: Individuals) -> str:
 
 
 def _say_found(group: Group, one: Individuals, seconds: float) -> None:
-    eps = (
-        ""
-        if one.threshold.eps is None
-        else f"threshold {one.threshold.eps:.3f}: {one.threshold.note}"
-    )
+    eps = one.threshold.note if one.threshold.method == "mutex" else ""
+    if one.threshold.eps is not None:
+        eps = f"threshold {one.threshold.eps:.3f}: {one.threshold.note}"
     count = len(np.unique(clustering.noise_to_singletons(one.labels)))
     say(
         f"cluster: {group.species}: {len(group.rows):,} images, {count:,} individuals ({seconds:.1f} s); {eps}"
@@ -190,29 +250,17 @@ def _scores(group: Group, labels: np.ndarray) -> dict[str, float]:
     agreed = metrics.agreement(labels, group.identities)
     scores = {"ari": agreed.ari, "ami": agreed.ami, "pairwise_f1": agreed.pairwise_f1}
     if len(labels) <= RETRIEVAL_ROWS:
-        found = metrics.retrieval(group.vectors, group.identities)
+        kept = metrics.without_copies(group.content_hashes, group.identities)
+        found = metrics.retrieval(group.vectors[kept], group.identities[kept])
         scores |= {"map": found.mean_average_precision, "top_1": found.top_1}
-    return scores
+    return {name: value for name, value in scores.items() if np.isfinite(value)}
 
 
 def _write_clusters(
     config: Config, groups: Sequence[Group], found: dict[str, Individuals], labels: list[list[str]]
 ) -> None:
     parts = [schema.CLUSTERS.empty_table()]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [
-            "image_path",
-            "annotation_id",
-            "image_id",
-            "species",
-            "cluster_label",
-            "identity",
-            "nearest_image",
-            "nearest_distance",
-        ]
-    )
+    rows: list[list[object]] = []
     for group, names in zip(groups, labels, strict=True):
         one = found[group.species]
         ids = group.rows["annotation_id"].to_pylist()
@@ -238,9 +286,12 @@ def _write_clusters(
             near = (
                 ("", "") if alone[i] else (paths[one.nearest[i]], f"{one.nearest_distance[i]:.6f}")
             )
-            writer.writerow([paths[i], ids[i], image_id, group.species, names[i], identity, *near])
+            rows.append([paths[i], ids[i], image_id, group.species, names[i], identity, *near])
     store.write_table(store.join(config.out, outputs.CLUSTERS), pa.concat_tables(parts))
-    store.write_text(store.join(config.out, outputs.IDENTITIES), text.getvalue())
+    text, guarded = write_rows(IDENTITIES_HEADER, rows, raw=not config.guard_formulas)
+    store.write_text(store.join(config.out, outputs.IDENTITIES), text)
+    if guarded:
+        say(f"note: {outputs.IDENTITIES}: {guard_note(guarded, 'guard_formulas=false')}")
 
 
 def _write_tuning(config: Config, groups: Sequence[Group], found: dict[str, Individuals]) -> None:

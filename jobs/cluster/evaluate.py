@@ -1,23 +1,24 @@
 """Embeddings and clusters against known identities → a table, evaluation.json and the report."""
 
 import time
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
-from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
 from jobs.cluster.clustering import cluster_group
-from jobs.cluster.groups import Group, read_embedding_file, read_groups
+from jobs.cluster.groups import Group, read_clusters, read_embedding_file, read_groups
 from jobs.cluster.labels import encounters, relabel, timestamps
 from jobs.common import outputs
-from jobs.common.console import LOG_WIDTH, say
+from jobs.common.console import PlainConsole, printable, say
 from reid import metrics, store
 from reid.config import Config
 from reid.errors import InputError
+from reid.splits import column_split
+
+Clusters = tuple[np.ndarray | None, str]  # of one species, and where they come from
 
 INDENT = (0, 0, 0, 2)  # of what belongs to a species
 
@@ -47,14 +48,15 @@ def evaluate(
     )
     notes: list[str] = []
     if labels is not None:
-        groups, notes = relabel(groups, labels)
+        groups, notes = relabel(groups, labels, config.sources)
     for note in notes:
         say(f"note: {note}")
+    clusters = _stored_clusters(config, groups) if embeddings is None else None
     found: dict[str, metrics.Evaluation] = {}
     left_out: dict[str, str] = {}
     for group in groups:
         try:
-            found[group.species] = _evaluate(config, group, stored=embeddings is None)
+            found[group.species] = _evaluate(config, group, clusters)
         except InputError as error:
             left_out[group.species] = str(error)
     if not found:
@@ -80,36 +82,45 @@ def evaluate(
     return found
 
 
-def _evaluate(config: Config, group: Group, *, stored: bool) -> metrics.Evaluation:
-    labels, source = _stored_clusters(config, group) if stored else _own_clusters(config, group)
+def _evaluate(
+    config: Config, group: Group, clusters: Mapping[str, Clusters] | None
+) -> metrics.Evaluation:
+    labels, source = (
+        _own_clusters(config, group)
+        if clusters is None
+        else clusters.get(group.species, (None, ""))
+    )
     return metrics.evaluate(
         group.vectors,
         group.identities,
         encounters=encounters(group),
         timestamps=timestamps(group),
+        split=column_split(group.rows["split"].to_pylist()),
+        photographs=np.asarray(group.rows["image_path"].to_pylist(), dtype=object),
+        copies=group.content_hashes,
         clusters=labels,
         clusters_from=source,
         seed=config.seed,
     )
 
 
-def _stored_clusters(config: Config, group: Group) -> tuple[np.ndarray | None, str]:
-    """The clusters of the output folder, and where they come from; None before `reid cluster`."""
-    if not store.exists(store.join(config.out, outputs.CLUSTERS)):
+def _stored_clusters(config: Config, groups: Sequence[Group]) -> dict[str, Clusters]:
+    """The clusters of the output folder by species, and where they come from; none before `reid cluster`."""
+    there = store.exists(store.join(config.out, outputs.CLUSTERS))
+    if not there and "cluster" not in outputs.read_summary(config.out):
         say(f"note: {config.out} is not clustered yet; `reid cluster` does it")
-        return None, ""
-    table = outputs.read_stage(config.out, outputs.CLUSTERS, "cluster")
+        return {}
+    everyone = [name for group in groups for name in group.rows["annotation_id"].to_pylist()]
+    table = read_clusters(config.out, everyone)
+    tuning = outputs.read_tuning(config.out, [group.species for group in groups])
     number = {name: i for i, name in enumerate(table["annotation_id"].to_pylist())}
-    ids = group.rows["annotation_id"].to_pylist()
-    lost = [name for name in ids if name not in number]
-    if lost:
-        raise InputError(
-            f"{len(lost):,} of {len(ids):,} images are not in {outputs.CLUSTERS} (for example {lost[0]}); "
-            "run `reid cluster` again"
-        )
-    rows = pa.array([number[name] for name in ids])
-    tuning = store.read_json(store.join(config.out, outputs.TUNING))[group.species]
-    return table["cluster"].take(rows).to_numpy(), _source(tuning["eps"], tuning["note"])
+    clusters = table["cluster"].to_numpy()
+    found: dict[str, Clusters] = {}
+    for group in groups:
+        rows = [number[name] for name in group.rows["annotation_id"].to_pylist()]
+        own = tuning[group.species]
+        found[group.species] = clusters[rows], _source(own["eps"], own["note"])
+    return found
 
 
 def _own_clusters(config: Config, group: Group) -> tuple[np.ndarray, str]:
@@ -123,18 +134,19 @@ def _source(eps: float | None, note: str) -> str:
 
 def show(found: dict[str, metrics.Evaluation]) -> None:
     """Print the evaluation of each species to stdout."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = PlainConsole()
     for species, one in found.items():
         console.print()
         console.print(
-            f"[bold]{escape(species)}[/bold]: {one.images:,} images, {one.labelled:,} of them labelled, "
-            f"{one.individuals:,} individuals"
+            Text(printable(species), style="bold").append(
+                f": {one.images:,} images, {one.labelled:,} of them labelled, "
+                f"{one.individuals:,} individuals",
+                style="not bold",
+            )
         )
         for part in one.parts.values():
             console.print()
-            console.print(Padding(f"[bold]{part.title}[/bold]", INDENT, expand=False))
+            console.print(Padding(Text(part.title, style="bold"), INDENT, expand=False))
             console.print(Padding(Text(part.how, style="dim"), INDENT, expand=False))
             console.print(Padding(_figure_table(part), INDENT, expand=False))
         for note in one.notes:

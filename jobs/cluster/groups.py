@@ -1,18 +1,18 @@
 """Embeddings ready to be clustered, one group a species: from an output folder, or anybody's file."""
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from jobs.common import outputs
+from jobs.common.console import say
 from reid import embeddings, schema, store
-from reid.errors import InputError
-from reid.manifest import known_identity
+from reid.errors import DamagedError, InputError
+from reid.foreign_vectors import read_foreign
+from reid.sources.words import Words, clean_labels, word_notes
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,24 @@ def read_groups(out: str) -> list[Group]:
 
     Raises:
         InputError: nothing was embedded here, or nothing could be.
+        DamagedError: fewer embeddings are there than the embedding stage made, or other ones.
     """
-    annotations = outputs.read_stage(out, outputs.ANNOTATIONS, "embed")
+    annotations = schema.conform(
+        outputs.read_stage(out, outputs.ANNOTATIONS, "embed"), schema.ANNOTATIONS
+    )
     folders = outputs.read_summary(out).get("embed", {}).get("folders", {})
+    failed = outputs.read_failures(out)["annotation_id"]
+    unknown = sorted({*pc.unique(annotations["species"]).to_pylist()} - {*folders})
+    if folders and unknown:
+        raise DamagedError(
+            f"{out}: {', '.join(unknown[:5])} is in {outputs.ANNOTATIONS} and was never embedded; run "
+            "`reid embed` again"
+        )
     groups = []
     for species, folder in sorted(folders.items()):
         rows = annotations.filter(pc.equal(annotations["species"], species))
         stored = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
+        embeddings.check_accounted(rows["annotation_id"], stored.found, failed, folder)
         if len(stored.found):
             here = rows.take(pa.array(stored.found))
             keys = np.asarray(here["source_key"].to_pylist(), dtype=object)
@@ -60,6 +71,30 @@ def read_groups(out: str) -> list[Group]:
     return groups
 
 
+def read_clusters(out: str, annotation_ids: Iterable[str]) -> pa.Table:
+    """The clusters (schema.CLUSTERS) of the embedded annotations of an output folder, in any order.
+
+    Raises:
+        InputError: they are of other annotations, or of before these were embedded.
+    """
+    clusters = outputs.read_stage(out, outputs.CLUSTERS, "cluster")
+    source = outputs.read_summary(out).get("cluster", {}).get("embeddings")
+    wanted, found = set(annotation_ids), clusters["annotation_id"].to_pylist()
+    lost, extra = sorted(wanted - {*found}), sorted({*found} - wanted)
+    if source is not None or lost or extra or len(found) > len(wanted):
+        why = (
+            f"it is of {source}"
+            if source is not None
+            else f"{len(lost):,} images are not in it and {len(extra):,} of it are not here (for "
+            f"example {(lost or extra or found)[0]})"
+        )
+        raise InputError(
+            f"{store.join(out, outputs.CLUSTERS)} does not belong to the images of this folder: {why}; "
+            "run `reid cluster` again"
+        )
+    return clusters
+
+
 def read_embedding_file(path: str, species: str | None = None) -> list[Group]:
     """Embeddings made here or anywhere else.
 
@@ -69,20 +104,15 @@ def read_embedding_file(path: str, species: str | None = None) -> list[Group]:
         species: of rows that name none; "unknown" if not given.
 
     Raises:
-        InputError: the file cannot be read, is empty, has rows of different lengths or repeated ids.
+        InputError: see `read_foreign`; or ids are repeated.
     """
-    if not store.exists(path):
-        raise InputError(f"--embeddings {path}: there is no such file")
-    suffix = path.rpartition(".")[2].lower()
-    columns: dict[str, list[str | None]] = {}
-    if suffix == "npy":
-        vectors = _read_npy(path)
-    elif suffix == "parquet":
-        vectors, columns = _read_parquet(path)
-    else:
-        raise InputError(f"--embeddings {path}: unknown ending .{suffix}; known: .npy, .parquet")
-    if not len(vectors):
-        raise InputError(f"--embeddings {path}: no rows")
+    try:
+        found = read_foreign(path)
+    except InputError as error:
+        raise InputError(f"--embeddings {error}") from error
+    for note in found.notes:
+        say(f"note: {note}")
+    vectors, columns = found.vectors, dict(found.texts)
     rows = _as_annotations(path, len(vectors), columns, species or "unknown")
     kinds = np.asarray(rows["species"].to_pylist(), dtype=object)
     groups = []
@@ -94,57 +124,6 @@ def read_embedding_file(path: str, species: str | None = None) -> list[Group]:
     return groups
 
 
-def _read_npy(path: str) -> np.ndarray:
-    try:
-        array = np.load(io.BytesIO(store.read_bytes(path)), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"--embeddings {path}: cannot be read: {error}") from error
-    if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
-        raise InputError(
-            f"--embeddings {path}: an array of shape {array.shape} and type {array.dtype}; "
-            "expected (images, dimensions) of floats"
-        )
-    return np.ascontiguousarray(array, dtype=np.float32)
-
-
-def _read_parquet(path: str) -> tuple[np.ndarray, dict[str, list[str | None]]]:
-    try:
-        table = pq.read_table(io.BytesIO(store.read_bytes(path)))
-    except pa.ArrowException as error:
-        raise InputError(f"--embeddings {path}: cannot be read: {error}") from error
-    if "embedding" not in table.column_names:
-        raise InputError(
-            f"--embeddings {path}: no column `embedding`; found: {', '.join(table.column_names)}"
-        )
-    column = table["embedding"].combine_chunks()
-    if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
-            or pa.types.is_large_list(column.type)):  # fmt: skip
-        raise InputError(
-            f"--embeddings {path}: `embedding` is {column.type}; expected lists of floats"
-        )
-    lengths = pc.unique(pc.list_value_length(column)).to_pylist()
-    if len(table) and (len(lengths) > 1 or lengths[0] is None):
-        raise InputError(
-            f"--embeddings {path}: rows of different lengths ({', '.join(map(str, lengths[:5]))}); "
-            "one file holds embeddings of one recipe"
-        )
-    flat = column.flatten().cast(pa.float32()).to_numpy(zero_copy_only=False)
-    vectors = np.ascontiguousarray(flat.reshape(len(table), -1) if len(table) else np.zeros((0, 1)))
-    names = (
-        "annotation_id",
-        "image_path",
-        "identity",
-        "encounter_id",
-        "species",
-        "content_hash",
-    )
-    return vectors, {
-        name: table[name].cast(pa.string()).to_pylist()
-        for name in names
-        if name in table.column_names
-    }
-
-
 def _as_annotations(
     path: str, n: int, columns: dict[str, list[str | None]], species: str
 ) -> pa.Table:
@@ -152,14 +131,24 @@ def _as_annotations(
     if len(set(ids)) < n or None in ids:
         raise InputError(f"--embeddings {path}: annotation_id is missing or repeated in some rows")
     empty = pa.nulls(n)
+    found = Words()
+
+    def labels(name: str) -> pa.Array:
+        """A column of labels by the rules of every reader; all null where there is none."""
+        if name not in columns:
+            return pa.nulls(n, pa.string())
+        return clean_labels(name, pa.array(columns[name], pa.string()), found)
+
     values = {
         "annotation_id": ids,
         "image_path": columns.get("image_path") or ids,
         "root": [""] * n,
-        "species": [name or species for name in columns.get("species") or [None] * n],
-        "identity": [known_identity(name) for name in columns.get("identity") or [None] * n],
-        "encounter_id": columns.get("encounter_id") or [None] * n,
+        "species": pc.fill_null(labels("species"), species),
+        "identity": labels("identity"),
+        "encounter_id": labels("encounter_id"),
     }
+    for note in word_notes(f"--embeddings {path}", found):
+        say(f"note: {note}")
     return pa.Table.from_arrays(
         [
             pa.array(values[one.name], one.type) if one.name in values else empty.cast(one.type)

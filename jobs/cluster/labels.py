@@ -1,6 +1,5 @@
 """Identities from a table of labels, instead of those that came with the images."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,30 +8,49 @@ import pandas as pd
 import pyarrow as pa
 
 from jobs.cluster.groups import Group
-from reid import schema, store
+from jobs.common.console import say
+from reid import schema
+from reid.config import Sources
 from reid.errors import InputError
-from reid.manifest import ALIASES, known_identity
+from reid.sources.columns import in_words, match_columns
+from reid.sources.places import one_spelling
+from reid.sources.tables import agreeing, joined_paths, open_table, read_times
+from reid.sources.words import (
+    Words,
+    clean_labels,
+    drop_filler_zeros,
+    join_spellings,
+    word_notes,
+)
 
 KEYS = ("annotation_id", "image_path", "image_id")  # the first that the table has says which image
 LABELS = ("identity", "encounter_id", "timestamp")
 
 
-def relabel(groups: Sequence[Group], path: str) -> tuple[list[Group], list[str]]:
+def relabel(
+    groups: Sequence[Group], path: str, sources: Sources | None = None
+) -> tuple[list[Group], list[str]]:
     """Give the groups the labels of a table: an image that it does not name is unlabelled.
 
     Args:
         groups: of `read_groups` or `read_embedding_file`.
         path: `.csv` or `.parquet` with a column `identity`, and `annotation_id`, `image_path`
             (or `path`) or `image_id`, whose label all boxes of the image get; with none of these,
-            one row an annotation in the embeddings' order. Columns `encounter_id` and `timestamp` replace those of the images.
+            one row an annotation in the embeddings' order. Columns `encounter_id` and `timestamp`
+            replace those of the images.
+        sources: how its columns, dates and words are read.
 
     Returns:
-        The groups, and notes for the reader.
+        The groups, and notes for the reader on what fits; how the table was read is said at once.
 
     Raises:
         InputError: the table cannot be read, lacks columns, names an image twice, or names none.
     """
-    table = _read(path)
+    root = next((row.as_py() for group in groups for row in group.rows["root"][:1]), "")
+    table, told = _read(path, sources or Sources(), root)
+    for note in told:
+        say(f"note: {note}")
+    notes: list[str] = []
     key = next((name for name in KEYS if name in table.columns), None)
     total = sum(len(group.rows) for group in groups)
     if key is None:
@@ -41,8 +59,12 @@ def relabel(groups: Sequence[Group], path: str) -> tuple[list[Group], list[str]]
                 f"--labels {path}: {len(table):,} rows for {total:,} images of {len(groups)} species, and no "
                 f"column that says which row is which image; add one of {', '.join(KEYS)}"
             )
-        return [_with_labels(groups[0], table)], []
+        return [_with_labels(groups[0], table)], notes
     named = table[table[key].notna()]
+    if not len(named):
+        raise InputError(
+            f"--labels {path}: none of its {len(table):,} rows names an image: {key} is empty in all of them"
+        )
     repeated = named[key][named[key].duplicated()]
     if len(repeated):
         raise InputError(
@@ -60,7 +82,6 @@ def relabel(groups: Sequence[Group], path: str) -> tuple[list[Group], list[str]]
             f"--labels {path}: none of its {len(named):,} rows is one of the {total:,} images here: {key} is "
             f"{named.index[0]!r} there and {here!r} here"
         )
-    notes = []
     if used < len(named):
         notes.append(
             f"{path}: {len(named) - used:,} of {len(named):,} rows name no image that is here"
@@ -78,29 +99,45 @@ def relabel(groups: Sequence[Group], path: str) -> tuple[list[Group], list[str]]
     return [_with_labels(group, one) for group, one in zip(groups, found, strict=True)], notes
 
 
-def _read(path: str) -> pd.DataFrame:
-    if not store.exists(path):
-        raise InputError(f"--labels {path}: there is no such file")
-    stream = io.BytesIO(store.read_bytes(path))
+def _read(path: str, sources: Sources, root: str) -> tuple[pd.DataFrame, list[str]]:
+    """The columns KEYS and LABELS that the table has, by the rules of every reader; and notes."""
+    table = open_table(path, flag="--labels")
     try:
-        if path.lower().endswith(".parquet"):
-            table = pd.read_parquet(stream)
-        else:
-            table = pd.read_csv(stream, dtype=str, encoding="utf-8-sig")
-    except (ValueError, pa.ArrowException) as error:  # pandas' parser errors are ValueErrors
-        raise InputError(f"--labels {path}: cannot be read as a table: {error}") from error
-    for given, known in ALIASES.items():
-        if given in table.columns and known not in table.columns:
-            table = table.rename(columns={given: known})
-    if "identity" not in table.columns:
-        raise InputError(
-            f"--labels {path}: no column `identity`; found: {', '.join(map(str, table.columns)) or 'none'}"
+        matched = match_columns(
+            table.header, mapping=sources.columns, agree=lambda at: agreeing(table, at)
         )
-    if table.empty:
-        raise InputError(f"--labels {path}: the table has no rows")
-    for name in {*KEYS, "identity", "encounter_id"} & set(table.columns):
-        table[name] = [None if pd.isna(value) else str(value) for value in table[name]]
-    return table
+        if "identity" not in matched.fields:
+            raise InputError(f"no column `identity`; found: {', '.join(table.header) or 'none'}")
+        if not len(table.lines):
+            raise InputError("the table has no rows")
+        found = Words()
+        columns: dict[str, pa.Array] = {}
+        notes = [f"{path}: {note}" for note in table.notes]
+        notes += [f"{path}: line {line} is left out: {why}" for line, why, _ in table.broken]
+        notes.append(f"{path}: {in_words(table.header, matched)}")
+        for name in (*KEYS, *LABELS):
+            if name not in matched.fields:
+                continue
+            at = matched.fields[name]
+            if name == "image_path":
+                columns[name] = one_spelling(joined_paths(table, at), root)
+            elif name == "timestamp":
+                times, told = read_times(table, at, sources.date_order)
+                columns[name] = times.timestamp
+                notes += [f"{path}: {note}" for note in told]
+            else:
+                columns[name] = clean_labels(
+                    table.header[at[0]], table.texts(at[0]), found, keep_words=sources.keep_words
+                )
+        if "encounter_id" in columns and "0" not in sources.keep_words:
+            columns["encounter_id"], found.zeros = drop_filler_zeros(columns["encounter_id"], None)
+    except InputError as error:
+        raise InputError(f"--labels {path}: {error}") from error
+    columns["identity"], _ = join_spellings(columns["identity"])
+    frame = pd.DataFrame(
+        {name: pd.Series(column.to_pylist(), dtype=object) for name, column in columns.items()}
+    )
+    return frame, notes + word_notes(path, found)
 
 
 def _with_labels(group: Group, table: pd.DataFrame) -> Group:
@@ -109,17 +146,10 @@ def _with_labels(group: Group, table: pd.DataFrame) -> Group:
     for name in LABELS:
         if name not in table.columns:
             continue
-        values = table[name].tolist()
-        if name == "timestamp":
-            times = pd.to_datetime(pd.Series(values), format="mixed", errors="coerce", utc=True)
-            column = pa.array(times.dt.tz_localize(None), pa.timestamp("us"), from_pandas=True)
-        else:
-            clean = known_identity if name == "identity" else (lambda value: value)
-            column = pa.array(
-                [None if pd.isna(value) else clean(value) for value in values], pa.string()
-            )
+        field = schema.ANNOTATIONS.field(name)
+        values = [None if pd.isna(value) else value for value in table[name].tolist()]
         rows = rows.set_column(
-            rows.schema.get_field_index(name), schema.ANNOTATIONS.field(name), column
+            rows.schema.get_field_index(name), field, pa.array(values, field.type)
         )
     return replace(group, rows=rows)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jobs.cluster.groups import Group, read_groups
+from jobs.cluster.groups import Group, read_clusters, read_groups
 from jobs.common import outputs
 from jobs.common.pictures import crops
 from reid import store
@@ -31,8 +31,8 @@ def report(config: Config) -> dict[str, Any]:
         InputError: an earlier stage has not run.
     """
     groups = read_groups(config.out)
-    clusters = outputs.read_stage(config.out, outputs.CLUSTERS, "cluster").to_pandas()
     rows = pd.concat([group.rows.to_pandas() for group in groups], ignore_index=True)
+    clusters = read_clusters(config.out, rows["annotation_id"]).to_pandas()
     annotations = rows.merge(
         clusters.drop(columns="species"), on="annotation_id", how="left", validate="one_to_one"
     )
@@ -47,7 +47,7 @@ def report(config: Config) -> dict[str, Any]:
         stage_seconds={
             stage: summary[stage]["seconds"] for stage in ("embed", "cluster") if stage in summary
         },
-        tuning=_curves(store.read_json(store.join(config.out, outputs.TUNING))),
+        tuning=_curves(outputs.read_tuning(config.out, [group.species for group in groups])),
         scores=_species_scores(summary),
         evaluation=_evaluations(summary),
         failures=outputs.read_failures(config.out).to_pandas(),

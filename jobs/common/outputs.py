@@ -2,7 +2,7 @@
 
 import dataclasses
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from reid import schema, store
 from reid.config import Config, dump_config
-from reid.errors import InputError
+from reid.errors import DamagedError, InputError
+from reid.parquet import damaged
+from reid.value_digests import text_digest, value_digest, whole_digest
 
 ANNOTATIONS = "annotations.parquet"
 FAILURES = "failures.parquet"
@@ -21,8 +23,31 @@ SUMMARY = "summary.json"
 CONFIG = "config.yaml"
 REPORT = "report.html"
 EVALUATION = "evaluation.json"
+PAIRS = "pairs.parquet"
+KEYPOINT_FAILURES = "failures-keypoints.parquet"
 
-STAGES = ("finetune", "embed", "cluster", "truth", "evaluate", "report", "calibrate", "identify")
+STAGES = (
+    "finetune",
+    "embed",
+    "match",
+    "cluster",
+    "truth",
+    "evaluate",
+    "report",
+    "calibrate",
+    "identify",
+)
+
+# What each stage writes, for the stages behind it.
+STAGE_FILES = {
+    "embed": (ANNOTATIONS, FAILURES),
+    "match": (PAIRS, KEYPOINT_FAILURES),
+    "cluster": (CLUSTERS, TUNING, IDENTITIES),
+    "evaluate": (EVALUATION,),
+    "report": (REPORT,),
+}
+OUTDATED = "outdated-"  # before the name of a page that shows an earlier state
+_CONFIG_SEAL = "# digest of the lines above: "
 
 PACKAGES = (
     "torch",
@@ -51,46 +76,195 @@ def versions() -> dict[str, str]:
 
 
 def write_config(config: Config) -> None:
-    """Write the resolved configuration beside the outputs."""
-    store.write_text(store.join(config.out, CONFIG), dump_config(config))
+    """Write the resolved configuration beside the outputs, with a digest of itself as last line."""
+    text = dump_config(config)
+    store.write_text(store.join(config.out, CONFIG), f"{text}{_CONFIG_SEAL}{text_digest(text)}\n")
+
+
+def check_config(path: str) -> None:
+    """Refuse a config.yaml beside outputs that is not what was written there.
+
+    Raises:
+        DamagedError: it was changed after it was written.
+    """
+    text, found, digest = store.read_bytes(path).rpartition(_CONFIG_SEAL.encode())
+    if found and text_digest(text) != digest.decode(errors="replace").strip():
+        raise DamagedError(
+            f"{path}: changed since it was written, or damaged. If the change is meant, give the file "
+            "with --config, or give settings as key=value; otherwise run the first stage again"
+        )
 
 
 def read_summary(out: str) -> dict[str, Any]:
-    """What stages wrote about themselves; empty where none ran."""
+    """What stages wrote about themselves; empty where none ran.
+
+    Raises:
+        DamagedError: the file was changed after it was written.
+    """
+    path = store.join(out, SUMMARY)
     try:
-        summary: dict[str, Any] = store.read_json(store.join(out, SUMMARY))
+        summary = store.read_sealed(path)
     except FileNotFoundError:
         return {}
+    for stage in {*STAGES} & {*summary}:
+        if not isinstance(summary[stage], dict):
+            raise damaged(path, f"{stage} is {type(summary[stage]).__name__}")
+        for name in ("files", "folders"):
+            words = summary[stage].get(name, {})
+            if not (
+                isinstance(words, dict) and all(isinstance(one, str) for one in words.values())
+            ):
+                raise damaged(path, f"{stage}: {name} are no names")
     return summary
 
 
 def write_summary(config: Config, stage: str, values: Mapping[str, Any] | object) -> None:
-    """Replace one stage's part of summary.json; keep those of the stages before it."""
+    """Replace one stage's part of summary.json; keep those of the stages before it.
+
+    The part also gets `files`: a digest of each file that the stage has written (STAGE_FILES), by
+    which later stages notice that they would mix results of different runs.
+    """
     plain = values if isinstance(values, Mapping) else dataclasses.asdict(values)  # type: ignore[call-overload]
     # What later stages made of an earlier result is no longer true.
     kept = STAGES[: STAGES.index(stage)]
     summary = {name: value for name, value in read_summary(config.out).items() if name in kept}
-    summary |= {stage: dict(plain), "versions": versions()}
-    store.write_json(store.join(config.out, SUMMARY), summary)
+    summary |= {stage: {**plain, "files": _digests(config.out, stage)}, "versions": versions()}
+    store.write_sealed(store.join(config.out, SUMMARY), summary)
 
 
 def read_stage(out: str, name: str, made_by: str) -> pa.Table:
-    """A table of an earlier stage.
+    """A table of an earlier stage, as that stage wrote it last.
 
     Raises:
-        InputError: that stage has not run for this folder.
+        InputError: that stage has not run for this folder, or not since a stage before it.
+        DamagedError: the table was damaged, or is another run's.
     """
-    try:
-        return store.read_table(store.join(out, name))
-    except FileNotFoundError:
-        raise InputError(
-            f"{store.join(out, name)} does not exist; run `reid {made_by}` first"
-        ) from None
+    return _checked(out, name, made_by, lambda path: store.read_table(path), whole_digest)
+
+
+def read_stage_json(out: str, name: str, made_by: str) -> Any:
+    """The JSON file of an earlier stage, as that stage wrote it last; errors as `read_stage`."""
+    return _checked(out, name, made_by, lambda path: store.read_json(path), value_digest)
+
+
+def read_tuning(out: str, species: Collection[str]) -> dict[str, dict[str, Any]]:
+    """How the thresholds of these species came about, as the clustering stage wrote it.
+
+    Raises:
+        InputError: as `read_stage`.
+        DamagedError: a species, or what is said of one, is missing.
+    """
+    tuning = read_stage_json(out, TUNING, "cluster")
+    path = store.join(out, TUNING)
+    if not isinstance(tuning, dict):
+        raise damaged(path, f"a JSON object is needed, and this is {type(tuning).__name__}")
+    for name in species:
+        if not _is_tuning(tuning.get(name)):
+            raise damaged(path, f"{name}: the threshold, its note or its curve is missing")
+    return {name: tuning[name] for name in species}
+
+
+def _is_tuning(one: Any) -> bool:
+    """Has it what the pages show of a threshold?"""
+    if not isinstance(one, dict) or not {"eps", "note", "criterion", "curve"} <= {*one}:
+        return False
+    curve = one["curve"]
+    lists: list[Any] = (
+        [curve.get(key) for key in ("thresholds", "scores")] if isinstance(curve, dict) else []
+    )
+    if len(lists) < 2 or not all(isinstance(values, list) for values in lists):
+        return False
+    numbers = [value for values in lists for value in values]
+    eps_fits = one["eps"] is None or isinstance(one["eps"], int | float)
+    return (
+        eps_fits
+        and len(lists[0]) == len(lists[1])
+        and all(isinstance(value, int | float) for value in numbers)
+    )
 
 
 def read_failures(out: str) -> pa.Table:
-    """The failures of the embedding stage; empty where there are none."""
+    """The failures of the embedding stage; empty where there are none.
+
+    Raises:
+        DamagedError: the table is gone, damaged, or another run's.
+    """
+    if FAILURES not in read_summary(out).get("embed", {}).get("files", {}):
+        try:
+            return store.read_table(store.join(out, FAILURES))
+        except FileNotFoundError:
+            return schema.FAILURES.empty_table()
+    return read_stage(out, FAILURES, "embed")
+
+
+def stage_files(out: str, stage: str) -> dict[str, str]:
+    """Name → digest of the files that a stage has written; empty where it has not run."""
+    files: dict[str, str] = read_summary(out).get(stage, {}).get("files", {})
+    return files
+
+
+def is_outdated(out: str, stage: str) -> bool:
+    """True where a stage has run, and a stage before it has run again since."""
+    summary = read_summary(out)
+    there = any(store.exists(store.join(out, name)) for name in STAGE_FILES[stage])
+    return bool(summary) and stage not in summary and there
+
+
+def set_aside(out: str, name: str) -> bool:
+    """Give a page that no longer shows what the folder holds another name; False: there is none."""
+    path = store.join(out, name)
     try:
-        return store.read_table(store.join(out, FAILURES))
+        page = store.read_bytes(path)
     except FileNotFoundError:
-        return schema.FAILURES.empty_table()
+        return False
+    store.write_bytes(store.join(out, f"{OUTDATED}{name}"), page)
+    store.remove(path)
+    return True
+
+
+def _checked(
+    out: str,
+    name: str,
+    made_by: str,
+    read: Callable[[str], Any],
+    digest: Callable[[Any], str],
+) -> Any:
+    path = store.join(out, name)
+    summary = read_summary(out)
+    files = summary.get(made_by, {}).get("files", {})
+    try:
+        value = read(path)
+    except FileNotFoundError:
+        if name in files:
+            raise DamagedError(
+                f"{path} is gone, though `reid {made_by}` wrote it; restore it, or run "
+                f"`reid {made_by}` again"
+            ) from None
+        raise InputError(f"{path} does not exist; run `reid {made_by}` first") from None
+    if summary and made_by not in summary:
+        raise InputError(
+            f"{path} is of before the last run of an earlier stage, and does not belong to what this "
+            f"folder holds now; run `reid {made_by}` again"
+        )
+    if name in files and files[name] != digest(value):
+        raise DamagedError(
+            f"{path} is not what `reid {made_by}` wrote: the stage was stopped half-way, or the file "
+            f"was replaced or damaged; run `reid {made_by}` again"
+        )
+    return value
+
+
+def _digests(out: str, stage: str) -> dict[str, str]:
+    """Name → digest of the files of a stage that there are."""
+    found = {}
+    for name in STAGE_FILES.get(stage, ()):
+        path = store.join(out, name)
+        if not store.exists(path):
+            continue
+        if name.endswith(".parquet"):
+            found[name] = whole_digest(store.read_table(path))
+        elif name.endswith(".json"):
+            found[name] = value_digest(store.read_json(path))
+        else:
+            found[name] = text_digest(store.read_bytes(path))
+    return found

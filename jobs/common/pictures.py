@@ -16,16 +16,18 @@ def crops(images: Images, rows: pd.DataFrame, least_px: int) -> Callable[[int], 
 
     Args:
         images: how images are read.
-        rows: root, image_path and bbox of annotations.
+        rows: root, image_path, bbox and bbox_unit of annotations.
         least_px: to this side a picture may be reduced while it is decoded, no further.
     """
-    roots, paths, boxes = (rows[name].tolist() for name in ("root", "image_path", "bbox"))
+    columns = ("root", "image_path", "bbox", "bbox_unit")
+    roots, paths, boxes, units = (rows[name].tolist() for name in columns)
 
     def crop(index: int) -> Image.Image:
         found = decode_crop(
             store.read_bytes(store.join(roots[index], paths[index])),
             boxes[index],
             target=least_px,
+            bbox_unit=units[index],
             bbox_margin=images.bbox_margin,
             max_megapixels=images.max_megapixels,
         )

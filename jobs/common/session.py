@@ -10,9 +10,11 @@ from contextlib import contextmanager
 import ray
 
 from jobs.common.console import say
+from jobs.common.endings import own_signals
 from reid.errors import StorageError
 
 STDERR = 2  # file descriptor
+LOCALHOST = "127.0.0.1"
 OBJECT_STORE_BYTES = 1 << 30  # paths and edges travel through it, pixels and embeddings do not
 
 
@@ -44,20 +46,8 @@ def ray_session(address: str | None) -> Iterator[None]:
     # That local clusters ask for a token is no news to somebody who runs a job on one machine.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
     try:
-        if joining:
-            ray.init(address=joining, log_to_driver=False, logging_level=logging.WARNING)
-        else:
-            # Ray warns, as an error, of how Ray Data starts its actors (ray issue 53727); what goes
-            # wrong reaches us as exceptions.
-            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-            with _silent_stderr():
-                ray.init(
-                    address="local",
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.WARNING,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                )
+        with own_signals():
+            _start(joining)
     except Exception as error:  # Ray raises a bare one where a node does not come up in time
         raise StorageError(
             f"Ray: cannot {'join ' + joining if joining else 'start on this machine'}: {error}"
@@ -72,6 +62,44 @@ def ray_session(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _start(joining: str | None) -> None:
+    """Join a cluster, or start one on this machine."""
+    if joining:
+        ray.init(address=joining, log_to_driver=False, logging_level=logging.WARNING)
+    else:
+        # Ray warns, as an error, of how Ray Data starts its actors (ray issue 53727); what goes
+        # wrong reaches us as exceptions.
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+        # Ray would start workers at niceness 15, so that whatever else runs here comes first.
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        with _silent_stderr(), _alone():
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                object_store_memory=OBJECT_STORE_BYTES,
+                _node_ip_address=LOCALHOST,
+            )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Ray that is started meanwhile listens on this machine alone, and not to the network.
+
+    On Linux Ray turns 127.0.0.1 into the machine's address, unless it is told that there are no clusters
+    here, which it believes of Windows and macOS; then all of its servers listen on 127.0.0.1.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager

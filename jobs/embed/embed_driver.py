@@ -23,14 +23,17 @@ from jobs.common import outputs
 from jobs.common.console import progress, say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedSummary
+from jobs.common.endings import as_reid_error
 from jobs.common.session import joins_cluster
 from jobs.embed.embed_worker import EmbedTask, EmbedWorker
 from reid import embeddings, schema, store
 from reid.config import Config, Route
 from reid.embedder import Embedder, Recipe
 from reid.embedder.device_decode import check_device
-from reid.errors import InputError, ReidError, StorageError
+from reid.errors import InputError, StorageError
+from reid.images import Window
 from reid.models import load_model
+from reid.precision import choose_precision
 
 MOST_CPUS_PER_WORKER = 4  # beyond a few cores two actors do more than one
 SHARD_ROWS_RANGE = (32, 4096)
@@ -59,9 +62,9 @@ def embed(
     summary = EmbedSummary(annotations=len(annotations))
     failures = [schema.FAILURES.empty_table()]
     busy = 0.0
-    for route, species in _routes(config, annotations):
+    for route, window, species in _routes(config, annotations):
         rows = annotations.filter(pc.is_in(annotations["species"], pa.array(species, pa.string())))
-        task = _plan(config, route)
+        task = _plan(config, route, window)
         _check_expected(task, species, expected or {})
         summary.recipes |= dict.fromkeys(species, task.recipe.folder)
         summary.folders |= dict.fromkeys(species, task.folder)
@@ -100,16 +103,17 @@ def embed(
     return summary, pa.concat_tables(failures)
 
 
-def _routes(config: Config, annotations: pa.Table) -> list[tuple[Route, list[str]]]:
-    """Species by what embeds them: those that share models and views share a pass."""
-    grouped: dict[str, tuple[Route, list[str]]] = {}
+def _routes(config: Config, annotations: pa.Table) -> list[tuple[Route, Window | None, list[str]]]:
+    """Species by what embeds them: those that share models, views and window share a pass."""
+    grouped: dict[tuple[str, Window | None], tuple[Route, Window | None, list[str]]] = {}
     for species in sorted(pc.unique(annotations["species"]).to_pylist()):
-        route = config.embed.route(species)
-        grouped.setdefault(route.model_dump_json(), (route, []))[1].append(species)
+        route, window = config.embed.route(species), config.images.window_of(species)
+        key = (route.model_dump_json(), window)
+        grouped.setdefault(key, (route, window, []))[2].append(species)
     return list(grouped.values())
 
 
-def _plan(config: Config, route: Route) -> EmbedTask:
+def _plan(config: Config, route: Route, window: Window | None) -> EmbedTask:
     """Load the models once here: to know their digests, and to fail before anything is started."""
     if config.images.decode == "nvjpeg" and not _uses_gpu(config):
         check_device("cpu")
@@ -122,13 +126,20 @@ def _plan(config: Config, route: Route) -> EmbedTask:
     weights = route.model_weights or [1.0] * len(names)
     # An unusable view or weight is found here rather than in a worker.
     Embedder(loaded, model_weights=weights, views=route.tta or (), runtime="torch")
+    # Where Ray finds GPUs, they embed; otherwise CPUs like this machine's do.
+    precision, why = choose_precision(
+        config.embed.precision, "cuda" if _uses_gpu(config) else "cpu"
+    )
+    if why:
+        say(f"embed: {why}")
     recipe = Recipe(
         models=tuple((model.name, model.digest) for model in loaded),
         model_weights=tuple(weight / sum(weights) for weight in weights),
         views=tuple(route.tta or ()),
-        precision=config.embed.precision,
+        precision=precision,
         decode=config.images.decode,
         bbox_margin=config.images.bbox_margin,
+        window=window,
     )
     folder = store.join(config.store_path, recipe.folder)
     if not store.is_remote(folder):
@@ -159,6 +170,7 @@ def _describe(task: EmbedTask) -> dict[str, Any]:
         "precision": recipe.precision,
         "decode": recipe.decode,
         "bbox_margin": recipe.bbox_margin,
+        "window": recipe.window,
         "versions": outputs.versions(),
     }
 
@@ -274,21 +286,8 @@ def _run(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
                 for outcome, images in done_now.items():
                     count(config, "images", images, stage="embed", outcome=outcome)
     except ray.exceptions.RayError as error:
-        raise _as_reid_error(error) from error
+        raise as_reid_error(error, "embedding stopped") from error
     return list(runtimes)
-
-
-def _as_reid_error(error: BaseException) -> ReidError:
-    """What a worker raised, as the error that it was; anything else is trouble with the cluster."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ReidError):
-            return cause
-        nested = getattr(cause, "cause", None)
-        cause = nested if isinstance(nested, BaseException) else cause.__cause__
-    return StorageError(
-        f"embedding stopped: {error}; run the same command again to go on from here"
-    )
 
 
 def _quiet_ray_data() -> None:

@@ -112,6 +112,8 @@ class EmbedWorker:
             decode=images.decode,
             bbox_margin=images.bbox_margin,
             max_megapixels=images.max_megapixels,
+            window=self.task.recipe.window,
+            min_crop_pixels=images.min_crop_pixels,
         )
         failures.append(failed)
         all_failed = pa.concat_tables(failures)
@@ -122,7 +124,7 @@ class EmbedWorker:
         else:
             store.write_table(failures_path, all_failed)
         if len(table):
-            store.write_table(store.join(self.task.folder, f"part-{digest}.parquet"), table)
+            embeddings.write_part(embeddings.part_path(self.task.folder, digest), table)
         return len(table), len(all_failed)
 
 
@@ -154,7 +156,9 @@ def _without_deadly(rows: pa.Table, images: Images, target: int) -> tuple[pa.Tab
     """
     deadly: list[int] = []
     pool: ProcessPoolExecutor | None = None
-    for index, row in enumerate(rows.select(["root", "image_path", "bbox"]).to_pylist()):
+    for index, row in enumerate(
+        rows.select(["root", "image_path", "bbox", "bbox_unit"]).to_pylist()
+    ):
         pool = pool or ProcessPoolExecutor(1, mp_context=get_context("spawn"))
         try:
             pool.submit(_decode_once, row, images, target).result()
@@ -176,6 +180,7 @@ def _decode_once(row: dict[str, Any], images: Images, target: int) -> None:
             store.read_bytes(store.join(row["root"], row["image_path"])),
             row["bbox"],
             target=target,
+            bbox_unit=row["bbox_unit"],
             decode="full" if images.decode == "nvjpeg" else images.decode,
             bbox_margin=images.bbox_margin,
             max_megapixels=images.max_megapixels,

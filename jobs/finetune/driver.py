@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.common import outputs
-from jobs.common.console import console, say
+from jobs.common.console import console, print_result, say
 from jobs.common.embedded import EmbedStage, check_failures
-from jobs.common.inputs import read_sources
+from jobs.common.inputs import check_species_settings, read_sources
 from jobs.common.session import joins_cluster, ray_session
 from jobs.finetune import epochs, outcome, score, training_page
 from jobs.finetune.split_plan import (
@@ -60,8 +60,10 @@ def finetune(config: Config, embed: EmbedStage) -> None:
         TooManyFailuresError: after everything that worked was written.
     """
     started = time.perf_counter()
-    annotations, _ = read_sources(config)
-    rows, more = labelled_rows(annotations, keep_encounters=config.finetune.keep_encounters)
+    reading = read_sources(config)
+    known = reading.annotations["species"].unique().to_pylist()
+    check_species_settings(config, known, ["finetune"])
+    rows, more = labelled_rows(reading.annotations, keep_encounters=config.finetune.keep_encounters)
     start = _start_model(config)
     # Built here once, so that settings which do not fit the model are told before anything starts.
     digest = start_from(_settings(config, start)).digest
@@ -83,10 +85,10 @@ def finetune(config: Config, embed: EmbedStage) -> None:
                 _run(config, embed, plan, start, record)
     if all(_finished(config, plan, more_time=True) for plan in plans):
         store.remove(store.join(config.out, "training", "cache"))
-    failures = _one_each([outputs.read_failures(plan.out) for plan in plans])
+    failures = _one_each([reading.failures, *(outputs.read_failures(plan.out) for plan in plans)])
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     _conclude(config, plans, time.perf_counter() - started)
-    check_failures(failures, len(rows), config.max_failures)
+    check_failures(failures, len(rows) + len(reading.failures), config.max_failures)
 
 
 def _run(config: Config, embed: EmbedStage, plan: Plan, start: str, record: dict[str, Any]) -> None:
@@ -270,18 +272,28 @@ def _one_each(failures: list[pa.Table]) -> pa.Table:
     return pa.Table.from_pandas(frame, schema=schema.FAILURES, preserve_index=False)
 
 
+def _write_conclusion(
+    config: Config,
+    plans: list[Plan],
+    found: list[dict[str, Any]],
+    overall: dict[str, Any],
+    seconds: float,
+) -> None:
+    if len(found) > 1:
+        store.write_json(store.join(config.out, outcome.METRICS), overall)
+        training_page.write_overview(config, plans, found, overall)
+    summary = {name: overall[name] for name in ("decides", "before", "after")}
+    summary["models"] = [metrics["model"] for metrics in found]
+    summary["promoted"] = [metrics["promoted"] for metrics in found]
+    outputs.write_summary(config, "finetune", {**summary, "seconds": round(seconds, 2)})
+
+
 def _conclude(config: Config, plans: list[Plan], seconds: float | None) -> None:
     """Say what came of it; with `seconds`, also write it down: the summary, and what folds share."""
     found = [store.read_json(store.join(plan.out, outcome.METRICS)) for plan in plans]
     overall = found[0] if len(found) == 1 else outcome.over_folds(found)
     if seconds is not None:
-        if len(found) > 1:
-            store.write_json(store.join(config.out, outcome.METRICS), overall)
-            training_page.write_overview(config, plans, found, overall)
-        summary = {name: overall[name] for name in ("decides", "before", "after")}
-        summary["models"] = [metrics["model"] for metrics in found]
-        summary["promoted"] = [metrics["promoted"] for metrics in found]
-        outputs.write_summary(config, "finetune", {**summary, "seconds": round(seconds, 2)})
+        _write_conclusion(config, plans, found, overall, seconds)
     console.print(outcome.closing_table(overall))
     for plan, metrics in zip(plans, found, strict=True):
         which = "" if plan.fold is None else f"fold {plan.fold}: "
@@ -295,4 +307,4 @@ def _conclude(config: Config, plans: list[Plan], seconds: float | None) -> None:
         say("as an ensemble: --model " + ",".join(metrics["model"] for metrics in found))
     took = "" if seconds is None else f"{seconds:.0f} s in all. "
     say(f"{took}Results: {config.out}")
-    print(store.join(config.out, outputs.REPORT))  # noqa: T201  the one line for a pipe
+    print_result(store.join(config.out, outputs.REPORT))

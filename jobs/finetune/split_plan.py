@@ -12,7 +12,15 @@ import pyarrow.compute as pc
 from reid import schema, store
 from reid.config import Config
 from reid.errors import InputError
-from reid.splits import closed_set, held_out_individuals, identity_folds, time_aware
+from reid.splits import (
+    GALLERY_WORDS,
+    QUERY_WORDS,
+    closed_set,
+    column_split,
+    held_out_individuals,
+    identity_folds,
+    time_aware,
+)
 
 RECORD = "finetune.json"
 SPLIT = "split.parquet"
@@ -129,8 +137,12 @@ def make_plans(config: Config, rows: pa.Table) -> tuple[list[Plan], list[str]]:
         InputError: no species can be split.
     """
     settings = config.finetune
+    notes: list[str] = []
     if not settings.folds:
-        held, notes = _by_species(config, rows, np.full(len(rows), True), settings.hold_out)
+        if settings.split == "column":
+            held = _by_column(rows)
+        else:
+            held, notes = _by_species(config, rows, np.full(len(rows), True), settings.hold_out)
         if not held.any():
             raise InputError("nothing can be held out: " + "; ".join(notes))
         parts, more = _with_validation(config, rows, held)
@@ -174,6 +186,18 @@ def _with_validation(
     return parts, notes
 
 
+def _by_column(rows: pa.Table) -> np.ndarray:
+    """(n,) bool: the queries of the column `split`; all other rows are trained on."""
+    found = column_split(rows["split"].to_pylist())
+    if found is None:
+        raise InputError(
+            "finetune.split=column: no labelled image is a query, or none is of a gallery; the column "
+            f"`split` has one of {', '.join(QUERY_WORDS)} for images held out, and one of "
+            f"{', '.join(GALLERY_WORDS)} for others"
+        )
+    return found[0]
+
+
 def _by_species(
     config: Config, rows: pa.Table, among: np.ndarray, share: float
 ) -> tuple[np.ndarray, list[str]]:
@@ -190,7 +214,7 @@ def _by_species(
                 drawn[here] = held_out_individuals(
                     identity, share, encounters=encounter, seed=config.seed
                 )
-            elif config.finetune.split == "closed":
+            elif config.finetune.split in ("closed", "column"):  # the latter: for the validation
                 drawn[here] = closed_set(identity, share, encounters=encounter, seed=config.seed)
             else:
                 times = rows["timestamp"].to_numpy()[here]

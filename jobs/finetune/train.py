@@ -11,6 +11,7 @@ import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from jobs.common.endings import as_reid_error
 from jobs.common.session import joins_cluster
 from jobs.finetune import epochs
 from jobs.finetune.event_queue import open_event_queue, raise_failure
@@ -133,10 +134,13 @@ def train(config: Config, task: TrainTask, watch: Watch, *, workers: int) -> Non
             _fit(trainer)
     except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
         _raise_failure(queue, task)
-        raise StorageError(
-            f"training stopped: {_last_line(error)}; run the same command again to go on after "
-            f"epoch {len(watch.history)}"
-        ) from error
+        told = as_reid_error(error, f"training stopped after epoch {len(watch.history)}")
+        if type(told) is StorageError:
+            raise StorageError(
+                f"training stopped: {_last_line(error)}; run the same command again to go on after "
+                f"epoch {len(watch.history)}"
+            ) from error
+        raise told from error
     _raise_failure(queue, task)
     store.remove(store.join(task.folder, name))
 

@@ -200,11 +200,13 @@ def _caption(plan: Plan, row: int) -> str:
 
 def _thumbnails(config: Config, plan: Plan) -> Callable[[int], Image.Image]:
     def thumbnail(row: int) -> Image.Image:
-        root, path, bbox = (plan.rows[name][row].as_py() for name in ("root", "image_path", "bbox"))
+        columns = ("root", "image_path", "bbox", "bbox_unit")
+        root, path, bbox, unit = (plan.rows[name][row].as_py() for name in columns)
         crop = decode_crop(
             store.read_bytes(store.join(root, path)),
             bbox,
             target=THUMBNAIL_PIXELS // 2,
+            bbox_unit=unit,
             bbox_margin=config.images.bbox_margin,
             max_megapixels=config.images.max_megapixels,
         )

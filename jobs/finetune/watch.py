@@ -1,6 +1,6 @@
 """What the person sees while a run trains: a bar, and a line of figures for each epoch."""
 
-import struct
+import io
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -160,16 +160,20 @@ def write_tensorboard(folder: str, history: list[dict[str, Any]]) -> None:
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
-    def scalar(moment: float, step: int, tag: str, value: float) -> bytes:
+    content = io.BytesIO()
+    records = RecordWriter(content)
+
+    def scalar(moment: float, step: int, tag: str, value: float) -> None:
         summary = Summary(value=[Summary.Value(tag=tag, simple_value=value)])
-        return _framed(Event(wall_time=moment, step=step, summary=summary).SerializeToString())
+        records.write(Event(wall_time=moment, step=step, summary=summary).SerializeToString())
 
-    content = [_framed(Event(wall_time=0.0, file_version="brain.Event:2").SerializeToString())]
+    records.write(Event(wall_time=0.0, file_version="brain.Event:2").SerializeToString())
     step = 0
     for record in history:
         for within, loss in record["losses"]:
-            content.append(scalar(record["finished_at"], step + within, "step/loss", loss))
+            scalar(record["finished_at"], step + within, "step/loss", loss)
         step += record["steps"]
         epoch = record["epoch"] + 1
         figures = {
@@ -177,8 +181,9 @@ def write_tensorboard(folder: str, history: list[dict[str, Any]]) -> None:
             for name in ("loss", "lr", "grad_norm", "images_per_second", "seconds")
         }
         figures |= {f"validation/{name}": value for name, value in record["validation"].items()}
-        content += [scalar(record["finished_at"], epoch, tag, v) for tag, v in figures.items()]
-    data = b"".join(content)
+        for tag, value in figures.items():
+            scalar(record["finished_at"], epoch, tag, value)
+    data = content.getvalue()
     path = store.join(folder, TENSORBOARD_FILE)
     if not store.is_remote(path) and store.exists(path):
         there = store.read_bytes(path)
@@ -187,16 +192,3 @@ def write_tensorboard(folder: str, history: list[dict[str, Any]]) -> None:
                 file.write(data[len(there) :])
             return
     store.write_bytes(path, data)
-
-
-def _framed(data: bytes) -> bytes:
-    """A record of TensorFlow's file format: length, its checksum, data, its checksum."""
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
-
-    length = struct.pack("<Q", len(data))
-    return (
-        length
-        + struct.pack("<I", masked_crc32c(length))
-        + data
-        + struct.pack("<I", masked_crc32c(data))
-    )

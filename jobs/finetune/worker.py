@@ -115,6 +115,8 @@ class _Run:
         self.trainer = Trainer(
             task.settings, classes, device=device, rank=self.rank, world=self.world
         )
+        if self.trainer.precision_note:
+            self.tell.event("note", text=self.trainer.precision_note)
         self.pixels = self._open_pixels(table)
         self.train_rows = train[self._good_everywhere()[train]]
         if not len(self.train_rows):
@@ -265,6 +267,8 @@ class _Run:
             decode="full" if images.decode == "nvjpeg" else images.decode,
             bbox_margin=images.bbox_margin,
             max_megapixels=images.max_megapixels,
+            window_of=images.window_of if images.window or images.per_species_window else None,
+            min_crop_pixels=images.min_crop_pixels,
             on_progress=on_progress,
         )
 

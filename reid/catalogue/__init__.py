@@ -7,6 +7,8 @@
     C/edges/         Parquet: which images are near each other
     C/hashes/        Parquet: what files hold that were written again
     C/staged/        events of runs that are on their way into C/events
+    C/sealed/        JSON, one a commit: digests of what it holds
+    C/aliases/       Parquet: other ids that uploads had for what was known
 
 One commit on C/annotations is the atomic step of a run, and what it carries (the record, see
 records.py) says which settings, which version of the decisions and which counters hold with it. All
@@ -14,6 +16,7 @@ else is written before it, to where nobody looks unless a commit points there, o
 what was written before. So a run that dies leaves the catalogue as it was, or complete.
 
 tables.py     Delta tables on local disks and object storage; conflicts told from storage trouble
+seals.py      what a commit holds, noted and compared
 records.py    what a commit on C/annotations carries
 state.py      an open catalogue: rows, settings, decisions, events of one version
 commits.py    a run: decide, commit, and again on top of whoever was faster
@@ -21,11 +24,14 @@ events.py     staged before the commit, published after it, exactly once
 decisions.py  the reviewers' CSV: read, checked, merged
 rules.py      thresholds, recipe and calibration of each species
 edges.py      the neighbour graph, in parts that runs have found
+recognition.py  what an upload names otherwise, or boxes a little otherwise
+aliases.py    the other ids, remembered
 incoming.py   which annotations of an upload are new
 runs.py       the history, and taking the latest back
 upkeep.py     fewer files, and old ones removed
 """
 
+from reid.catalogue.aliases import read_aliases, with_known_ids, write_aliases
 from reid.catalogue.commits import ROW_SCHEMA, Change, new_run_id, update
 from reid.catalogue.decisions import check_known, check_matches, read_decisions
 from reid.catalogue.decisions import fresh as fresh_decisions
@@ -41,9 +47,10 @@ from reid.catalogue.edges import (
 )
 from reid.catalogue.events import read_events
 from reid.catalogue.incoming import Incoming, changed_rows, compare
+from reid.catalogue.recognition import Recognised, recognise
 from reid.catalogue.rules import SpeciesRules, read_rules, rules_as_settings
 from reid.catalogue.runs import Run, history, undo
-from reid.catalogue.state import Catalogue, open_catalogue
+from reid.catalogue.state import Catalogue, called, names_of_individuals, open_catalogue
 from reid.catalogue.upkeep import tidy
 
 __all__ = [
@@ -51,9 +58,11 @@ __all__ = [
     "Catalogue",
     "Change",
     "Incoming",
+    "Recognised",
     "Run",
     "SpeciesGraph",
     "SpeciesRules",
+    "called",
     "changed_rows",
     "check_known",
     "check_matches",
@@ -63,17 +72,22 @@ __all__ = [
     "history",
     "holding_runs",
     "join_edge_parts",
+    "names_of_individuals",
     "new_run_id",
     "node_sides",
     "open_catalogue",
+    "read_aliases",
     "read_decisions",
     "read_edge_parts",
     "read_events",
     "read_graph",
     "read_rules",
+    "recognise",
     "rules_as_settings",
     "tidy",
     "undo",
     "update",
+    "with_known_ids",
+    "write_aliases",
     "write_edge_part",
 ]

@@ -2,7 +2,7 @@
 
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -10,13 +10,15 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reid import optional, schema
+from reid import optional, schema, store
 from reid.catalogue import decisions as reviewed
 from reid.catalogue import events, tables
 from reid.catalogue.records import Record, entries
+from reid.catalogue.seals import log_digest, log_file, write_seal
 from reid.catalogue.state import (
     Catalogue,
     annotations_path,
+    decisions_digest,
     now,
     open_catalogue,
     write_settings,
@@ -39,6 +41,7 @@ class Change:
         decisions: what read_decisions returns; those that the catalogue has are not added again.
         settings: JSON values that replace the catalogue's; None keeps them.
         counts: numbers to be remembered with the run.
+        edges: parts of the neighbour graph that the run has found, as `write_edge_part` gives them.
     """
 
     rows: pa.Table = field(default_factory=ROW_SCHEMA.empty_table)
@@ -47,6 +50,7 @@ class Change:
     decisions: pa.Table | None = None
     settings: Mapping[str, Any] | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
+    edges: Mapping[str, tuple[int, str]] = field(default_factory=dict)
 
 
 def new_run_id() -> str:
@@ -99,13 +103,16 @@ def _commit_change(catalogue: Catalogue, run_id: str, change: Change) -> Catalog
     _check(catalogue, change)
     path, record = catalogue.path, catalogue.record
     settings, decisions = record.settings, record.decisions
+    decision_digest = record.decision_digest
     if change.settings is not None:
         settings = write_settings(path, change.settings)
     if change.decisions is not None:
         stored = catalogue.decisions()
         fresh = reviewed.fresh(stored, change.decisions, run_id)
         if len(fresh):
-            decisions = reviewed.write_version(path, pa.concat_tables([stored, fresh]))
+            everything = pa.concat_tables([stored, fresh])
+            decisions = reviewed.write_version(path, everything)
+            decision_digest = decisions_digest(everything)
     following = replace(
         record,
         action="run",
@@ -117,22 +124,33 @@ def _commit_change(catalogue: Catalogue, run_id: str, change: Change) -> Catalog
         events=events.stage(path, run_id, change.events),
         counts=dict(change.counts),
         undoes=None,
+        edges=dict(change.edges),
+        event_digest=events.digest(change.events),
+        decision_digest=decision_digest,
     )
     stamped = change.rows.select(ROW_SCHEMA.names).append_column(
         schema.CATALOGUE.field("run_id"), pa.repeat(pa.scalar(run_id), len(change.rows))
     )
-    return commit(catalogue, following, lambda table, props: _write(table, stamped, props))
+    touched = pc.unique(change.rows["species"]).to_pylist()
+    return commit(
+        catalogue, following, lambda table, props: _write(table, stamped, props), touched=touched
+    )
 
 
 def commit(
-    catalogue: Catalogue, record: Record, write: Callable[[Any, Any], object]
+    catalogue: Catalogue,
+    record: Record,
+    write: Callable[[Any, Any], object],
+    *,
+    touched: Iterable[str] | None = None,
 ) -> Catalogue | None:
     """One commit on C/annotations on top of this version of the catalogue; then its events.
 
     Args:
         catalogue: what the commit is built on.
-        record: to be carried; parent and token are filled in here.
+        record: to be carried; parent, token and log_before are filled in here.
         write: makes the commit, given a DeltaTable and the commit's properties.
+        touched: species whose rows it writes; None: it may be any.
 
     Returns:
         The catalogue after the commit; None if another one got in between.
@@ -142,7 +160,12 @@ def commit(
     """
     delta = optional.deltalake()
     folder = annotations_path(catalogue.path)
-    record = replace(record, parent=catalogue.version, token=uuid.uuid4().hex)
+    record = replace(
+        record,
+        parent=catalogue.version,
+        token=uuid.uuid4().hex,
+        log_before=log_digest(folder, catalogue.version),
+    )
     table = tables.open_table(folder, catalogue.version)
     if table is None:
         raise StorageError(f"{folder}: the Delta table is gone")
@@ -156,6 +179,10 @@ def commit(
         since = entries(folder, latest, after=catalogue.version)
         if all(entry.record.token != record.token for entry in since):
             return None
+    # It can be at no other place: a commit that others came before fails. To tidy up what is tidy
+    # makes none.
+    if store.exists(log_file(folder, catalogue.version + 1)):
+        write_seal(catalogue.path, folder, catalogue.version + 1, catalogue.seal, touched)
     newer = open_catalogue(catalogue.path)
     events.publish(newer)
     return newer
@@ -173,6 +200,8 @@ def _write(table: Any, rows: pa.Table, properties: Any) -> None:
         predicate="old.species = new.species AND old.annotation_id = new.annotation_id",
         source_alias="new",
         target_alias="old",
+        # A catalogue may have been made before a column was.
+        merge_schema=not tables.column_names(table).issuperset(schema.CATALOGUE.names),
         commit_properties=properties,
     ).when_matched_update_all().when_not_matched_insert_all().execute()
 

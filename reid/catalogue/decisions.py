@@ -1,7 +1,6 @@
 """What reviewers decided about pairs of annotations: constraints.csv, read, checked and merged."""
 
-import csv
-import io
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -11,6 +10,8 @@ from reid import optional, schema, store
 from reid.catalogue import tables
 from reid.catalogue.state import decisions_path
 from reid.errors import InputError, StorageError
+from reid.sources.delimited import read_delimited
+from reid.spreadsheet import unguard
 
 COLUMNS = ("a_id", "b_id", "decision", "reviewer", "timestamp", "note")
 KINDS = ("match", "nomatch", "unknown")
@@ -20,13 +21,14 @@ _ATTEMPTS = 10
 _SHOWN = 10  # examples in a message
 
 
-def read_decisions(path: str) -> pa.Table:
+def read_decisions(path: str, notes: list[str] | None = None) -> pa.Table:
     """Read a constraints.csv: `a_id, b_id, decision, reviewer, timestamp, note`.
 
     Args:
-        path: file or URI, UTF-8, with a header; columns in any order, `note` may be missing.
+        path: file or URI, a strict CSV with a header; columns in any order, `note` may be missing.
             decision is match, nomatch or unknown; timestamp is ISO 8601, in UTC where it names no
             zone. Lines that say the same are read once.
+        notes: is told what a reader should know of the file.
 
     Returns:
         schema.DECISIONS without run_id, a_id < b_id.
@@ -36,28 +38,33 @@ def read_decisions(path: str) -> pa.Table:
             the first are shown.
     """
     try:
-        text = store.read_bytes(path).decode("utf-8-sig")
+        table = read_delimited(store.read_bytes(path), known=COLUMNS)
     except FileNotFoundError as error:
         raise InputError(f"{path}: there is no such file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: this is not UTF-8 ({error}); save it as CSV UTF-8") from error
     except OSError as error:
         raise StorageError(f"{path}: cannot read: {error}") from error
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
-    header = [name.strip() for name in reader.fieldnames or []]
-    missing = [name for name in COLUMNS[:-1] if name not in header]
+    except InputError as error:
+        raise InputError(f"{path}: {error}; no decision of this file was taken in") from error
+    if notes is not None:
+        notes += [f"{path}: {note}" for note in table.notes]
+    places = {name.strip().lower(): place for place, name in enumerate(table.header)}
+    missing = [name for name in COLUMNS[:-1] if name not in places]
     if missing:
         raise InputError(
-            f"{path}: the header lacks {', '.join(missing)}; it has {', '.join(header) or 'nothing'}"
+            f"{path}: the header lacks {', '.join(missing)}; it has {', '.join(table.header) or 'nothing'}"
         )
-    reader.fieldnames = header
+    cells = {
+        name: [unguard(cell) for cell in table.columns[places[name]].to_pylist()]
+        for name in COLUMNS
+        if name in places
+    }
     rows: dict[tuple[object, ...], dict[str, object]] = {}
-    wrong = []
-    for line in reader:
+    wrong = [f"line {line}: {why}" for line, why, _ in table.broken]
+    for place, number in enumerate(table.lines.tolist()):
         try:
-            row = _parsed(line)
+            row = _parsed({name: column[place] for name, column in cells.items()})
         except ValueError as error:
-            wrong.append(f"line {reader.line_num}: {error}")
+            wrong.append(f"line {number}: {error}")
             continue
         rows.setdefault(tuple(row[name] for name in COLUMNS[:-1]), row)
     if wrong:
@@ -65,8 +72,8 @@ def read_decisions(path: str) -> pa.Table:
     return pa.Table.from_pylist(list(rows.values()), schema=IMPORT_SCHEMA)
 
 
-def _parsed(line: dict[str, str | None]) -> dict[str, object]:
-    values = {name: (line.get(name) or "").strip() for name in COLUMNS}
+def _parsed(line: Mapping[str, str]) -> dict[str, object]:
+    values = {name: line.get(name, "").strip() for name in COLUMNS}
     first, second = sorted((values["a_id"], values["b_id"]))
     if not first:
         raise ValueError("a_id or b_id is empty")
@@ -78,11 +85,11 @@ def _parsed(line: dict[str, str | None]) -> dict[str, object]:
         raise ValueError("reviewer is empty")
     try:
         moment = datetime.fromisoformat(values["timestamp"])
-    except ValueError:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ValueError(
             f"timestamp is {values['timestamp']!r}; write it like 2026-05-31T14:05:00Z"
         ) from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     return {
         **values,
         "a_id": first,

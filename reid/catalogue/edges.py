@@ -9,10 +9,10 @@ not looked at, so neither can change what later runs see.
 """
 
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pyarrow as pa
@@ -22,8 +22,12 @@ from reid import store
 from reid.catalogue.rules import SpeciesRules, read_rules
 from reid.catalogue.runs import history
 from reid.catalogue.state import Catalogue
-from reid.errors import InputError, StorageError
+from reid.errors import DamagedError, InputError, StorageError
 from reid.identify import EDGES, Nodes, comparable, sides, species_nodes
+from reid.value_digests import whole_digest
+
+# Path below C/edges → rows, and a digest of what they hold.
+Parts = Mapping[str, tuple[int, str]]
 
 _ATTEMPTS = 3
 _JOINED = "joined-"
@@ -66,15 +70,18 @@ def read_graph(catalogue: Catalogue, species: str) -> SpeciesGraph:
     return SpeciesGraph(species, rows, edges, own)
 
 
-def holding_runs(catalogue: Catalogue) -> set[str]:
-    """Ids of the runs that hold: those that committed and were not undone."""
-    return {run.run_id for run in history(catalogue) if run.undone_by is None}
+def holding_runs(catalogue: Catalogue) -> dict[str, Parts]:
+    """Runs that hold (those that committed and were not undone), and the parts that each has found."""
+    return {run.run_id: run.edges or {} for run in history(catalogue) if run.undone_by is None}
 
 
 def write_edge_part(
     path: str, species: str, recipe: str, run_id: str, number: int, edges: pa.Table
-) -> None:
+) -> dict[str, tuple[int, str]]:
     """Write edges (EDGES) that a run has found; they count once the run has committed.
+
+    Returns:
+        The part's path below C/edges → its rows and their digest, for `Change.edges`.
 
     Args:
         path: of the catalogue.
@@ -85,32 +92,72 @@ def write_edge_part(
         edges: EDGES.
     """
     name = f"{run_id}-{number:05d}.parquet"
-    store.write_table(store.join(_folder(path, species, recipe), name), edges.cast(EDGES))
+    edges = edges.cast(EDGES)
+    place = _place(species, recipe)
+    folder = store.join(path, "edges", place)
+    store.write_table(store.join(folder, name), edges, about=_about(folder))
+    return {f"{place}/{name}": (len(edges), whole_digest(edges))}
 
 
-def read_edge_parts(path: str, species: str, recipe: str, runs: Collection[str]) -> pa.Table:
+def read_edge_parts(path: str, species: str, recipe: str, runs: Mapping[str, Parts]) -> pa.Table:
     """The edges (EDGES) that some runs have found.
 
     Args:
         path: of the catalogue.
         species: theirs.
         recipe: folder name of the embeddings.
-        runs: those that hold, and one that is on its way.
+        runs: those that hold, and one that is on its way, as `holding_runs` gives them.
 
     Raises:
+        DamagedError: a part is gone, was damaged, or is another species'.
         StorageError: storage cannot be read.
     """
-    folder = _folder(path, species, recipe)
+    place = _place(species, recipe)
+    folder = store.join(path, "edges", place)
+    about = _about(folder)
+    missing = ""
     for _ in range(_ATTEMPTS):
         parts = [
             part for part in store.list_files(folder) if _is_joined(part) or _run_of(part) in runs
         ]
         try:
-            tables = [_read_part(part, runs) for part in parts]
+            tables = {part: _read_part(part, runs, about) for part in parts}
         except FileNotFoundError:
             continue  # `join_edge_parts` has put it into another one meanwhile
-        return pa.concat_tables([EDGES.empty_table(), *(one.select(EDGES.names) for one in tables)])
+        missing = _first_missing(place, tables, runs)
+        if missing:
+            continue
+        found = (one.select(EDGES.names) for one in tables.values())
+        return pa.concat_tables([EDGES.empty_table(), *found])
+    if missing:
+        raise DamagedError(
+            f"{folder}: {missing}; restore the file from a copy of the catalogue, or take back the runs up "
+            "to that one (`reid history`, `reid undo`) and identify their images again"
+        )
     raise StorageError(f"{folder}: files disappear while they are read; run it again")
+
+
+def _first_missing(place: str, tables: Mapping[str, pa.Table], runs: Mapping[str, Parts]) -> str:
+    """What of the parts that were committed is not there, in words; empty where all is."""
+    rows: dict[str, int] = {}
+    by_name = {part.rpartition("/")[2]: table for part, table in tables.items()}
+    for table in tables.values():
+        for one in pc.value_counts(table["run_id"]).to_pylist():
+            rows[one["values"]] = rows.get(one["values"], 0) + one["counts"]
+    for run, parts in runs.items():
+        here = {
+            name.rpartition("/")[2]: noted
+            for name, noted in parts.items()
+            if name.rpartition("/")[0] == place
+        }
+        # The parts of a run may lie in a joined one by now; while they are joined, in both.
+        if rows.get(run, 0) < sum(count for count, _ in here.values()):
+            gone = [name for name in here if name not in by_name]
+            return f"edges of run {run} are gone ({', '.join(gone) or 'of ' + ', '.join(here)})"
+        for name, (_, digest) in here.items():
+            if name in by_name and whole_digest(by_name[name].select(EDGES.names)) != digest:
+                return f"{name} is not the part that was committed"
+    return ""
 
 
 def join_edge_parts(catalogue: Catalogue, *, before: datetime) -> int:
@@ -132,11 +179,12 @@ def join_edge_parts(catalogue: Catalogue, *, before: datetime) -> int:
     for folder, parts in by_folder.items():
         if len(parts) == 1 and _is_joined(parts[0]):
             continue
-        edges = pa.concat_tables([_read_part(part, holding) for part in parts])
+        about = _about(folder)
+        edges = pa.concat_tables([_read_part(part, holding, about) for part in parts])
         if len(edges):
             # A run can still be undone, so each edge keeps the run that it belongs to.
             name = f"{_JOINED}{uuid.uuid4().hex[:12]}.parquet"
-            store.write_table(store.join(folder, name), edges)
+            store.write_table(store.join(folder, name), edges, about=about)
         for part in parts:  # a reader may meanwhile find an edge twice, but never miss it
             store.remove(part)
         gone += len(parts)
@@ -174,12 +222,12 @@ def comparable_edges(edges: pa.Table, nodes: Nodes, shown: np.ndarray | None) ->
     return edges.filter(pa.array(comparable(a, b)))
 
 
-def _read_part(part: str, runs: Collection[str]) -> pa.Table:
+def _read_part(part: str, runs: Collection[str], about: Mapping[str, str]) -> pa.Table:
     """EDGES and run_id, of the edges of these runs."""
     if _is_joined(part):
-        edges = store.read_table(part, [*EDGES.names, "run_id"])
+        edges = store.read_table(part, [*EDGES.names, "run_id"], about=about)
         return edges.filter(pc.is_in(edges["run_id"], pa.array(sorted(runs), pa.string())))
-    edges = store.read_table(part, EDGES.names)
+    edges = store.read_table(part, EDGES.names, about=about)
     return edges.append_column("run_id", pa.array([_run_of(part)] * len(edges), pa.string()))
 
 
@@ -191,6 +239,13 @@ def _run_of(part: str) -> str:
     return part.rpartition("/")[2].rpartition("-")[0]
 
 
-def _folder(path: str, species: str, recipe: str) -> str:
+def _place(species: str, recipe: str) -> str:
+    """Folder of a species below C/edges."""
     # A species may be called anything, a folder may not.
-    return store.join(path, "edges", recipe, quote(species, safe=" ").replace(".", "%2E"))
+    return f"{recipe}/{quote(species, safe=' ').replace('.', '%2E')}"
+
+
+def _about(folder: str) -> dict[str, str]:
+    """What the parts in a folder belong to."""
+    recipe, species = folder.rsplit("/", 2)[1:]
+    return {"species": unquote(species), "recipe": recipe}

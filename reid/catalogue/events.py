@@ -17,7 +17,8 @@ from reid import optional, schema, store
 from reid.catalogue import tables
 from reid.catalogue.records import Entry, entries
 from reid.catalogue.state import Catalogue, annotations_path
-from reid.errors import InputError, StorageError
+from reid.errors import DamagedError, StorageError
+from reid.value_digests import whole_digest
 
 _PUBLISHER = "reid-annotations"  # the number behind it: a version of C/annotations
 _ATTEMPTS = 10
@@ -39,6 +40,13 @@ def stage(path: str, run_id: str, changes: pa.Table) -> str | None:
     return name
 
 
+def digest(changes: pa.Table) -> str | None:
+    """A digest of a run's events (schema.CHANGES), in their order; None for no events."""
+    if not len(changes):
+        return None
+    return whole_digest(changes.select(schema.CHANGES.names).cast(schema.CHANGES))
+
+
 def staged_folder(path: str) -> str:
     """C/staged."""
     return store.join(path, "staged")
@@ -48,14 +56,17 @@ def read_events(catalogue: Catalogue) -> pa.Table:
     """Every event up to the catalogue's version: schema.EVENTS, in the order they happened.
 
     Raises:
+        DamagedError: events that were committed are gone, or say something else.
         StorageError: storage cannot be read.
     """
     folder = events_path(catalogue.path)
     table = tables.open_table(folder)
     found = [schema.EVENTS.empty_table()]
+    published = _published_up_to(folder, table)
     if table is not None:
         found.append(tables.read(folder, table, schema.EVENTS))
-    waiting = _unpublished(catalogue, _published_up_to(folder, table))
+        _check_published(catalogue, folder, found[-1], published)
+    waiting = _unpublished(catalogue, published)
     whole = pa.concat_tables([*found, *(_staged(catalogue.path, entry) for entry in waiting)])
     whole = whole.filter(pc.less_equal(whole["version"], catalogue.version))
     return whole.sort_by([("version", "ascending"), ("number", "ascending")])
@@ -101,6 +112,32 @@ def events_path(path: str) -> str:
     return store.join(path, "events")
 
 
+def _check_published(catalogue: Catalogue, folder: str, rows: pa.Table, published: int) -> None:
+    """Is what lies in C/events what the commits say that they brought?"""
+    rows = rows.sort_by([("version", "ascending"), ("number", "ascending")])
+    versions = rows["version"].to_numpy()
+    checked = 0
+    for entry in entries(annotations_path(catalogue.path), catalogue.table):
+        record = entry.record
+        start, end = np.searchsorted(versions, [entry.version, entry.version + 1])
+        own = rows[start:end]
+        checked += len(own)
+        expected = record.event_digest if entry.version <= published else None
+        if record.events is not None and entry.version <= published and expected is None:
+            continue  # of before digests were noted
+        changes = own.select(schema.CHANGES.names)
+        if digest(changes) != expected or not own.equals(_stamped(entry, changes)):
+            raise DamagedError(
+                f"{folder}: the events of run {record.run_id} are not those that were committed: a file is "
+                "gone or damaged; restore the folder from a copy"
+            )
+    # Later commits may be there by now; what belongs to none is damage.
+    if checked != int((versions <= catalogue.version).sum()):
+        raise DamagedError(
+            f"{folder}: holds events that no run has brought; restore the folder from a copy"
+        )
+
+
 def _published_up_to(folder: str, table: object | None) -> int:
     if table is None:
         return -1
@@ -122,9 +159,18 @@ def _staged(path: str, entry: Entry) -> pa.Table:
     try:
         changes = store.read_table(file)
     except FileNotFoundError as error:
-        raise InputError(
+        raise DamagedError(
             f"{file}: the events of run {entry.record.run_id} are gone; restore this file"
         ) from error
+    if entry.record.event_digest not in (None, digest(changes)):
+        raise DamagedError(
+            f"{file}: not the events of run {entry.record.run_id}; restore this file"
+        )
+    return _stamped(entry, changes)
+
+
+def _stamped(entry: Entry, changes: pa.Table) -> pa.Table:
+    """Events (schema.EVENTS) of a commit."""
     count = len(changes)
     moment = pa.scalar(datetime.fromisoformat(entry.record.time), pa.timestamp("us", "UTC"))
     return pa.table(

@@ -1,6 +1,7 @@
 """Which annotations of an upload are new, which are known, and which clash."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ _TOLD = (
     "encounter_id",
     "viewpoint",
     "timestamp",
+    "utc_offset_minutes",
     "location_id",
     "split",
     "image_id",
@@ -30,24 +32,34 @@ class Incoming:
         known: number of annotations that it has, with nothing new about them.
         updated: schema.ANNOTATIONS; it has them, the picture and the species are the same, and the
             upload says something new about them (a label, an encounter, …). What the upload leaves
-            open stays as the catalogue has it: the same folder may come again without its labels.
+            open stays as the catalogue has it: the same folder may come again without its labels. What
+            it says is empty (`emptied`) is taken away.
             Where an image has moved, its boxes that the upload does not name have moved with it.
         failures: schema.FAILURES; their id stands for another picture, box or species.
+        cleared: column → labels that the catalogue had and the upload says are none.
     """
 
     new: pa.Table
     known: int
     updated: pa.Table
     failures: pa.Table
+    cleared: Mapping[str, int] = field(default_factory=dict)
 
 
-def compare(rows: pa.Table, annotations: pa.Table) -> Incoming:
+def compare(
+    rows: pa.Table,
+    annotations: pa.Table,
+    emptied: Mapping[str, pa.Array] | None = None,
+) -> Incoming:
     """Sort an upload by what the catalogue knows of it.
 
     Args:
         rows: of the catalogue, at least the columns of schema.ANNOTATIONS.
         annotations: schema.ANNOTATIONS, unique ids.
+        emptied: column → ids of annotations whose source has that column, and nothing in it.
     """
+    emptied = emptied or {}
+    cleared: dict[str, int] = {}
     where = pc.index_in(annotations["annotation_id"], value_set=rows["annotation_id"])
     where = where.combine_chunks() if isinstance(where, pa.ChunkedArray) else where
     is_known = pc.is_valid(where)
@@ -59,6 +71,12 @@ def compare(rows: pa.Table, annotations: pa.Table) -> Incoming:
     for place, name in enumerate(schema.ANNOTATIONS.names):
         if name in _TOLD:
             said = pc.coalesce(there[name], stored[name])
+            if name in emptied:
+                none = pc.is_in(there["annotation_id"], value_set=emptied[name])
+                none = pc.and_(none, pc.is_null(there[name]))
+                taken = pc.and_(pc.and_(none, pc.is_valid(stored[name])), pa.array(~clash))
+                cleared[name] = pc.sum(taken).as_py() or 0
+                said = pc.if_else(none, pa.scalar(None, said.type), said)
             updated = updated.set_column(place, schema.ANNOTATIONS.field(name), said)
             told |= ~_same(stored, updated, name)
     told &= ~clash
@@ -68,6 +86,7 @@ def compare(rows: pa.Table, annotations: pa.Table) -> Incoming:
         known=int((~clash & ~told).sum()),
         updated=pa.concat_tables([updated.filter(pa.array(told)), moved]),
         failures=_clashes(stored.filter(pa.array(clash)), there.filter(pa.array(clash))),
+        cleared={name: count for name, count in cleared.items() if count},
     )
 
 

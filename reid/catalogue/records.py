@@ -7,11 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from reid import store
-from reid.catalogue import tables
+from reid.catalogue.seals import log_file, read_log
 from reid.errors import InputError
+from reid.parquet import damaged
+from reid.value_digests import text_digest, value_digest
 
 KEY = "reid"  # in the commit's metadata
+DIGEST = "reid_digest"  # of the record behind KEY
 _READERS = 16
 
 
@@ -32,6 +34,10 @@ class Record:
         events: name of the staged events; None where there are none.
         counts: what the run wants to be remembered: images seen, failed, ….
         undoes: for an undo, the run that it took back.
+        edges: parts of the neighbour graph that the run has found: path below C/edges → rows, and a
+            digest of what they hold; None before this was noted.
+        event_digest, decision_digest: of the events named here, and of all decisions in force.
+        log_before: digest of the log file of the version before.
     """
 
     action: str
@@ -45,10 +51,15 @@ class Record:
     events: str | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     undoes: str | None = None
+    edges: Mapping[str, tuple[int, str]] | None = None
+    event_digest: str | None = None
+    decision_digest: str | None = None
+    log_before: str | None = None
 
     def metadata(self) -> dict[str, Any]:
         """As the commit's metadata."""
-        return {KEY: dataclasses.asdict(self)}
+        plain = json.loads(json.dumps(dataclasses.asdict(self)))
+        return {KEY: plain, DIGEST: value_digest(plain)}
 
 
 @dataclass(frozen=True)
@@ -65,21 +76,35 @@ def entries(path: str, table: Any, *, after: int = -1) -> list[Entry]:
     """Commits that carry a record, behind version `after` up to the table's, newest first.
 
     Commits of other tools, which carry none, are left out.
+
+    Raises:
+        DamagedError: a file of the log is gone, or is not what was committed.
+        StorageError: storage cannot be read.
     """
     versions = range(table.version(), after, -1)
     with ThreadPoolExecutor(_READERS) as pool:  # years of nights on object storage
-        found = pool.map(lambda version: _entry(path, version), versions)
-        return [entry for entry in found if entry is not None]
+        logs = list(pool.map(lambda version: read_log(path, version), versions))
+    found = [_entry(path, version, log) for version, log in zip(versions, logs, strict=True)]
+    # Each commit vouches for the one before it; the latest has a seal.
+    for entry, older, log in zip(found, versions[1:], logs[1:], strict=False):
+        digest = entry.record.log_before if entry else None
+        if digest is not None and digest != text_digest(log):
+            raise damaged(log_file(path, older), "not the log that was committed")
+    return [entry for entry in found if entry is not None]
 
 
-def _entry(path: str, version: int) -> Entry | None:
+def _entry(path: str, version: int, log: bytes) -> Entry | None:
     # deltalake's history() numbers commits from the log's end, wrongly for any but the latest
     # version; one file of the log is one commit.
-    file = store.join(path, "_delta_log", f"{version:020}.json")
-    lines = tables.guarded(path, "read the log", lambda: store.read_bytes(file)).splitlines()
-    for line in lines:
-        commit = json.loads(line).get("commitInfo") if b"commitInfo" in line else None
-        if commit and KEY in commit:
+    for line in log.splitlines():
+        if b"commitInfo" not in line:
+            continue
+        try:
+            commit = json.loads(line).get("commitInfo") or {}
+            if KEY not in commit:
+                continue
+            if commit.get(DIGEST) not in (None, value_digest(commit[KEY])):
+                raise ValueError("the record is not what was committed")
             metrics = commit.get("operationMetrics") or {}
             return Entry(
                 version=version,
@@ -87,6 +112,8 @@ def _entry(path: str, version: int) -> Entry | None:
                 rows_added=int(metrics.get("num_target_rows_inserted") or 0),
                 rows_changed=int(metrics.get("num_target_rows_updated") or 0),
             )
+        except (ValueError, TypeError, AttributeError) as error:
+            raise damaged(log_file(path, version), str(error)) from error
     return None
 
 
@@ -95,9 +122,10 @@ def head(path: str, table: Any) -> Entry:
 
     Raises:
         InputError: none does; this table is not a catalogue's.
+        DamagedError: the log was damaged.
     """
     for version in range(table.version(), -1, -1):  # nearly always the first
-        entry = _entry(path, version)
+        entry = _entry(path, version, read_log(path, version))
         if entry is not None:
             return entry
     raise InputError(

@@ -35,6 +35,7 @@ class Run:
         counts: what the run wanted to be remembered.
         undoes: for an undo, the run that it took back.
         undone_by: the undo that took this run back; None while it holds.
+        edges: parts of the neighbour graph that it has found, see Record; None: it was not noted.
     """
 
     run_id: str
@@ -47,6 +48,7 @@ class Run:
     counts: Mapping[str, int]
     undoes: str | None
     undone_by: str | None
+    edges: Mapping[str, tuple[int, str]] | None = None
 
 
 def history(catalogue: Catalogue) -> list[Run]:
@@ -75,6 +77,7 @@ def history(catalogue: Catalogue) -> list[Run]:
                 counts=record.counts,
                 undoes=record.undoes,
                 undone_by=undone.get(record.run_id),
+                edges=record.edges,
             )
         )
     return runs
@@ -137,7 +140,8 @@ def _undo_once(catalogue: Catalogue, run: Run, undo_id: str) -> Catalogue | None
     decisions = old.decisions
     if decisions != catalogue.record.decisions:
         # Written anew, so that who reads the table directly sees the decisions that hold.
-        decisions = reviewed.write_version(path, read_decisions_version(path, old.decisions))
+        held = read_decisions_version(path, old.decisions, old.decision_digest)
+        decisions = reviewed.write_version(path, held)
     written = pc.equal(catalogue.rows(["run_id"])["run_id"], run.run_id)
     changes = pa.Table.from_pylist(
         [
@@ -159,6 +163,8 @@ def _undo_once(catalogue: Catalogue, run: Run, undo_id: str) -> Catalogue | None
         events=events.stage(path, undo_id, changes),
         counts={},
         undoes=run.run_id,
+        edges=None,
+        event_digest=events.digest(changes),
     )
     try:
         return commit(

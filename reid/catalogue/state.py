@@ -14,13 +14,18 @@ import pyarrow.compute as pc
 from reid import schema, store
 from reid.catalogue import tables
 from reid.catalogue.records import Record, head
-from reid.errors import InputError
+from reid.catalogue.seals import Seal, check_latest, check_rows, read_seal, sealed_versions
+from reid.errors import DamagedError, InputError
+from reid.parquet import damaged
+from reid.value_digests import whole_digest
 
 EXPORT_COLUMNS = (
     "annotation_id",
     "image_path",
     "species",
     "identity_id",
+    "name",
+    "identity",
     "decision",
     "confidence",
 )
@@ -36,6 +41,7 @@ class Catalogue:
         record: what that version carries.
         settings: recipes, thresholds, calibration, …; empty until a run gives them.
         table: the DeltaTable of C/annotations at this version.
+        seal: what was sealed of this version; None: it is read unchecked.
     """
 
     path: str
@@ -43,6 +49,7 @@ class Catalogue:
     record: Record
     settings: Mapping[str, Any]
     table: Any
+    seal: Seal | None = None
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -59,16 +66,17 @@ class Catalogue:
             species: all by default. Only these are read from storage.
 
         Raises:
+            DamagedError: they are not the rows that were committed.
             StorageError: storage cannot be read.
         """
         names = list(columns or schema.CATALOGUE.names)
-        wanted = pa.schema(
-            [schema.CATALOGUE.field(name) for name in dict.fromkeys([*names, "annotation_id"])]
-        )
+        needed = dict.fromkeys([*names, "annotation_id", "species"])
+        wanted = pa.schema([schema.CATALOGUE.field(name) for name in needed])
         filters = None if species is None else [("species", "in", list(species))]
         if species is not None and not species:
             return wanted.empty_table().select(names)
         rows = tables.read(annotations_path(self.path), self.table, wanted, filters=filters)
+        check_rows(self.seal, annotations_path(self.path), rows, species)
         return rows.sort_by("annotation_id").select(names)
 
     def decisions(self) -> pa.Table:
@@ -77,13 +85,37 @@ class Catalogue:
         Raises:
             StorageError: storage cannot be read.
         """
-        return read_decisions_version(self.path, self.record.decisions)
+        return read_decisions_version(self.path, self.record.decisions, self.record.decision_digest)
 
     def identities(self) -> pa.Table:
-        """What `reid export` writes: annotation_id, image_path, species, identity_id, decision and
-        confidence, sorted by annotation_id.
+        """What `reid export` writes: EXPORT_COLUMNS, sorted by annotation_id.
+
+        `name` is what people call the individual, by any label of its images (null: by none);
+        `identity` is the label of this image.
         """
-        return self.rows(EXPORT_COLUMNS)
+        rows = self.rows([name for name in EXPORT_COLUMNS if name != "name"])
+        names = names_of_individuals(rows)
+        called = pa.array([names.get(one) for one in rows["identity_id"].to_pylist()], pa.string())
+        return rows.append_column("name", called).select(EXPORT_COLUMNS)
+
+
+def names_of_individuals(rows: pa.Table) -> dict[str, str]:
+    """identity_id → what people call this individual; several names, in order, with ` / ` between.
+
+    Args:
+        rows: columns identity_id and identity (the label of each image).
+    """
+    named = rows.select(["identity_id", "identity"]).filter(pc.is_valid(rows["identity"]))
+    found: dict[str, set[str]] = {}
+    for one, label in zip(*named.to_pydict().values(), strict=True):
+        found.setdefault(one, set()).add(label)
+    return {one: " / ".join(sorted(labels)) for one, labels in found.items()}
+
+
+def called(identity_id: str | None, names: Mapping[str, str] | None) -> str:
+    """`lynx-0042 (Luna)`, or the id alone where nobody gave a name; empty for nobody."""
+    name = (names or {}).get(identity_id or "")
+    return identity_id or "" if name is None else f"{identity_id} ({name})"
 
 
 def annotations_path(path: str) -> str:
@@ -106,11 +138,15 @@ def open_catalogue(path: str, *, create: bool = False, version: int | None = Non
 
     Raises:
         InputError: there is none, or the path cannot be one.
+        DamagedError: files of it are gone or damaged.
         StorageError: storage cannot be read, or written where one is made.
     """
     folder = annotations_path(path)
     tables.check_place(path)
+    sealed = sealed_versions(path)  # first: what is committed meanwhile is sealed later
     table = tables.open_table(folder, version)
+    if table is None:
+        check_latest(path, -1, sealed)
     if table is None and create:
         first = Record("create", "create", -1, now(), uuid.uuid4().hex)
         table = tables.create_table(
@@ -121,9 +157,12 @@ def open_catalogue(path: str, *, create: bool = False, version: int | None = Non
             f"{path}: there is no catalogue here; `reid identify --input … --catalogue {path}` "
             "makes one"
         )
+    if version is None:
+        check_latest(path, table.version(), sealed)
     record = head(folder, table).record
     settings = {} if record.settings is None else read_settings(path, record.settings)
-    return Catalogue(path, table.version(), record, settings, table)
+    seal = read_seal(path, folder, table, sealed)
+    return Catalogue(path, table.version(), record, settings, table, seal)
 
 
 def now() -> str:
@@ -132,33 +171,74 @@ def now() -> str:
 
 
 def read_settings(path: str, name: str) -> Mapping[str, Any]:
-    """Settings by their name."""
-    settings: dict[str, Any] = tables.guarded(
-        path, f"read settings {name}", lambda: store.read_json(_settings_file(path, name))
-    )
+    """Settings by their name.
+
+    Raises:
+        DamagedError: the file is gone, or does not say what its name stands for.
+    """
+    file = _settings_file(path, name)
+    try:
+        settings = tables.guarded(file, "read", lambda: store.read_json(file))
+    except FileNotFoundError as error:
+        raise DamagedError(
+            f"{file} is gone, by whose rules this catalogue tells individuals apart; restore it from a "
+            "copy of the catalogue"
+        ) from error
+    if not isinstance(settings, dict) or _settings_name(settings) != name:
+        raise damaged(file, "not the settings that its name stands for")
     return settings
 
 
 def write_settings(path: str, settings: Mapping[str, Any]) -> str:
     """Write settings; their name, 16 hex digits of what they say. Nothing points to them yet."""
-    text = json.dumps(settings, sort_keys=True, allow_nan=False)
-    name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-    store.write_json(_settings_file(path, name), json.loads(text))
+    name = _settings_name(settings)
+    store.write_json(_settings_file(path, name), json.loads(json.dumps(settings)))
     return name
+
+
+def _settings_name(settings: Mapping[str, Any]) -> str:
+    text = json.dumps(settings, sort_keys=True, allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def _settings_file(path: str, name: str) -> str:
     return store.join(path, "settings", f"{name}.json")
 
 
-def read_decisions_version(path: str, version: int | None) -> pa.Table:
-    """The decisions at a version of C/decisions, oldest first; none at None."""
+def read_decisions_version(path: str, version: int | None, digest: str | None = None) -> pa.Table:
+    """The decisions at a version of C/decisions, oldest first; none at None.
+
+    Args:
+        path: of the catalogue.
+        version: of C/decisions.
+        digest: of `decisions_digest`, where the catalogue's record has it.
+
+    Raises:
+        DamagedError: they are gone, or are not those that were committed.
+    """
     if version is None:
         return schema.DECISIONS.empty_table()
     folder = decisions_path(path)
     table = tables.open_table(folder, version)
     if table is None:
-        raise InputError(f"{folder}: the decisions of this catalogue are gone; restore the folder")
-    rows = tables.read(folder, table, schema.DECISIONS)
-    keys = ["timestamp", "a_id", "b_id", "reviewer", "decision"]
-    return rows.take(pc.sort_indices(rows, sort_keys=[(key, "ascending") for key in keys]))
+        raise DamagedError(
+            f"{folder}: the decisions of this catalogue are gone; restore the folder"
+        )
+    rows = _in_order(tables.read(folder, table, schema.DECISIONS))
+    if digest is not None and whole_digest(rows) != digest:
+        raise DamagedError(
+            f"{folder}: version {version} is not what was committed; restore the folder from a copy"
+        )
+    return rows
+
+
+def decisions_digest(decisions: pa.Table) -> str:
+    """A digest of decisions (schema.DECISIONS), whatever their order."""
+    return whole_digest(_in_order(decisions.cast(schema.DECISIONS)))
+
+
+def _in_order(decisions: pa.Table) -> pa.Table:
+    keys = ["timestamp", "a_id", "b_id", "reviewer", "decision", "note", "run_id"]
+    return decisions.take(
+        pc.sort_indices(decisions, sort_keys=[(key, "ascending") for key in keys])
+    )

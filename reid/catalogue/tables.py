@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from reid import optional, store
-from reid.errors import InputError, StorageError
+from reid.errors import DamagedError, InputError, PlaceError, ReidError, StorageError
+from reid.parquet import damaged
+from reid.schema import conform
 
 T = TypeVar("T")
 
@@ -23,6 +25,12 @@ KEEP_LOG = {
 
 _UNSAFE_REMOTE = re.compile(r"[^A-Za-z0-9._~:/@=+-]")
 _UNSAFE_LOCAL = re.compile("%")
+# What says that bytes were read and are not what was written, by Arrow, deltalake and its parts.
+_DAMAGE = re.compile(
+    r"parquet|thrift|corrupt|checksum|magic|deserializ|expected value|EOF while|invalid (type|utf-?8|log)"
+    r"|json|snappy|zstd|decod|missing field|unknown variant|Kernel error|trailing characters",
+    re.IGNORECASE,
+)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -64,12 +72,40 @@ def plain(error: BaseException) -> str:
 
 
 def guarded(path: str, action: str, run: Callable[[], T]) -> T:
-    """Turn what deltalake and Arrow throw into a StorageError that names the table."""
+    """Turn what deltalake and Arrow throw into an error that names the table.
+
+    Raises:
+        FileNotFoundError: as it comes.
+        DamagedError: what lies there cannot be understood, or a file of it is gone.
+        StorageError: storage failed.
+    """
     delta = optional.deltalake()
     try:
         return run()
-    except (delta.exceptions.DeltaError, OSError, pa.ArrowException) as error:
+    except FileNotFoundError as error:
+        if error.errno is not None:
+            raise
+        raise gone(path, error) from error
+    except (delta.exceptions.DeltaError, OSError, pa.ArrowException, ValueError) as error:
+        if isinstance(error, ReidError):
+            raise
+        if store.is_remote(path) and store.WRONG_PLACE.search(plain(error)):
+            raise PlaceError(f"{path}: cannot {action}: {plain(error)}") from error
+        if _DAMAGE.search(plain(error)) or isinstance(error, ValueError):
+            raise damaged(path, f"cannot {action}: {plain(error)}") from error
         raise StorageError(f"{path}: cannot {action}: {plain(error)}") from error
+    except BaseException as error:
+        # deltalake's Rust gives up on some damaged files by a panic, which is no Exception.
+        if type(error).__name__ == "PanicException":
+            raise damaged(path, f"cannot {action}: {plain(error)}") from error
+        raise
+
+
+def gone(path: str, error: BaseException) -> DamagedError:
+    """The error for a table of which a file is missing."""
+    return DamagedError(
+        f"{path}: a file of this table is gone ({plain(error)[:300]}); restore it from a copy"
+    )
 
 
 def open_table(path: str, version: int | None = None) -> Any | None:
@@ -139,18 +175,34 @@ def read(path: str, table: Any, schema: pa.Schema, **selection: Any) -> pa.Table
 
     Args:
         path: for messages.
-        table: a DeltaTable.
+        table: a DeltaTable; columns that came after it was made are null.
         schema: of the columns wanted, all or some of the table's.
         selection: `filters` of DeltaTable.to_pyarrow_table.
     """
+    has = column_names(table)
 
     def run() -> pa.Table:
         # Arrow's own file system: with deltalake's, which is Python, Arrow's threads may let go of a
         # file after Python has ended, and the process aborts (apache/arrow#34314, #45017).
         fs, inner = store.filesystem(path)
         rooted = pafs.SubTreeFileSystem(inner, fs)
-        return table.to_pyarrow_table(columns=schema.names, filesystem=rooted, **selection)
+        names = [name for name in schema.names if name in has]
+        return table.to_pyarrow_table(columns=names, filesystem=rooted, **selection)
 
-    rows = guarded(path, "read", lambda: store.guarded(path, "read", run))
-    # Delta has no lists of fixed length.
-    return rows.cast(schema)
+    try:
+        rows = guarded(path, "read", lambda: _asking_again(path, run))
+    except FileNotFoundError as error:
+        raise gone(path, error) from error
+    return conform(rows, schema)  # casts too: Delta has no lists of fixed length
+
+
+def _asking_again(path: str, run: Callable[[], T]) -> T:
+    """Object storage that is out of reach for a while is asked again; what is damaged is not."""
+    if not store.is_remote(path):
+        return run()
+    return store.guarded(path, "read", run)
+
+
+def column_names(table: Any) -> set[str]:
+    """The columns of a DeltaTable."""
+    return {field.name for field in table.schema().fields}

@@ -37,9 +37,14 @@ def tidy(catalogue: Catalogue, *, keep_days: int = 30) -> Catalogue:
         events=None,
         counts={},
         undoes=None,
+        edges=None,
+        event_digest=None,
     )
     newer = commit(
-        catalogue, record, lambda table, props: table.optimize.compact(commit_properties=props)
+        catalogue,
+        record,
+        lambda table, props: table.optimize.compact(commit_properties=props),
+        touched=(),
     )
     if newer is None:
         raise StorageError(

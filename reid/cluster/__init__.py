@@ -8,6 +8,7 @@ from reid.cluster.dbscan import check_eps, dbscan, noise_to_singletons
 from reid.cluster.duplicates import Collapsed, collapse, expand, expand_forest
 from reid.cluster.forest import Forest, labels_at, minimum_forest, spanning_forest
 from reid.cluster.linkage import linkage_forest, linkage_labels
+from reid.cluster.naming import species_words
 from reid.cluster.partition import cuml_dbscan, hdbscan, kmeans
 
 __all__ = [
@@ -29,5 +30,6 @@ __all__ = [
     "minimum_forest",
     "noise_to_singletons",
     "spanning_forest",
+    "species_words",
     "streamed_forest",
 ]

@@ -90,6 +90,13 @@ class Identify(Rules):
     estimate: bool = Field(
         False, description="No labels, no distances: estimate them from the first upload"
     )
+    same_box_iou: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="A box of a known image that overlaps a known box so far (intersection over union) is "
+        "that annotation, moved",
+    )
     attempts: Count = Field(5, description="Tries to commit when other runs are faster")
 
     @field_validator("constraints", mode="before")

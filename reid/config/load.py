@@ -1,7 +1,8 @@
 """One schema for every job, and how it is read: unknown keys are refused, the known ones listed."""
 
 import difflib
-from collections.abc import Mapping, Sequence
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, get_args
 
 import yaml
@@ -9,12 +10,23 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from reid import store
 from reid.config.catalogue import Identify
-from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section
+from reid.config.evidence import Pairs
+from reid.config.overrides import parse_override
+from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section, Seed, Sources
 from reid.config.training import Finetune
+from reid.config.yaml_text import YamlError, parse_yaml
 from reid.errors import InputError
 
 # Pydantic's own words in the path of a problem, and no keys of the user's file.
 UNION_BRANCHES = ("int", "constrained-int", "float", "bool", "literal['auto']")
+PROBLEMS_SHOWN = 5
+
+# What a stage that goes on takes from the config.yaml of the output folder. The folder may be another's:
+# where to compute, where to write and whether to run code is never decided there.
+DATA_SETTINGS = (
+    "input", "root", "species", "identity_from_parent", "max_failures", "seed", "images", "embed",
+    "cluster", "rerank", "pairs", "report",
+)  # fmt: skip
 
 
 class Config(Section):
@@ -31,14 +43,30 @@ class Config(Section):
     max_failures: float = Field(0.1, ge=0, le=1, description="Share of images that may fail")
     address: str | None = Field(None, description="Ray cluster to join; default: this machine")
     metrics: bool = Field(False, description="Counters at the cluster's Prometheus endpoint")
-    seed: int = Field(0, ge=0, description="Of everything random")
+    guard_formulas: bool = Field(
+        True, description="CSV: an apostrophe before text that a spreadsheet would run (= + - @)"
+    )
+    seed: Seed = Field(0, description="Of everything random")
+    sources: Sources = Field(default_factory=Sources)
     images: Images = Field(default_factory=Images)
     embed: Embed = Field(default_factory=Embed)
     cluster: Cluster = Field(default_factory=Cluster)
     rerank: Rerank = Field(default_factory=Rerank)
+    pairs: Pairs = Field(default_factory=Pairs)
     report: Report = Field(default_factory=Report)
     finetune: Finetune = Field(default_factory=Finetune)
     identify: Identify = Field(default_factory=Identify)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_text(cls, data: Any) -> Any:
+        for text in _strings(data):
+            if "\0" in text or (
+                not text.isascii() and text.encode("utf-8", "ignore").decode() != text
+            ):
+                raise ValueError(f"{text[:200]!r} holds bytes that are no UTF-8 text")
+            store.refuse_keys(text)
+        return data
 
     @field_validator("input", mode="before")
     @classmethod
@@ -63,6 +91,7 @@ def load_config(
     file: str | None = None,
     overrides: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> Config:
     """Resolve the configuration: defaults, then the YAML file, then flags, then `key=value` pairs.
 
@@ -70,20 +99,44 @@ def load_config(
         file: YAML file, or None.
         overrides: `section.key=value`; the value is read as YAML.
         flags: values of command-line flags; None means not given.
+        base: settings that go before those of the file, see `data_settings`.
 
     Raises:
         InputError: a key is unknown, a value does not fit, or the file cannot be read.
     """
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = dict(base or {})
     if file is not None:
-        data = _spell_out(_read_yaml(file))
+        data = _merge(data, _spell_out(_read_yaml(file)))
     data = _merge(data, {key: value for key, value in (flags or {}).items() if value is not None})
     for override in overrides:
-        data = _merge(data, _spell_out(_parse_override(override)))
+        data = _merge(data, _spell_out(parse_override(override, Config)))
     try:
         return Config.model_validate(data)
     except ValidationError as error:
         raise InputError(_explain(error)) from None
+
+
+def data_settings(file: str) -> tuple[dict[str, Any], list[str]]:
+    """What concerns the data in the config.yaml of an earlier stage.
+
+    Args:
+        file: path of a config.yaml that may be somebody else's.
+
+    Returns:
+        Settings for the `base` of `load_config`; and, as `key=value`, those that decide where to compute
+        or what may run there, which are not taken.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    found = _spell_out(_read_yaml(file))
+    data = {key: value for key, value in found.items() if key in DATA_SETTINGS}
+    left = {key: found[key] for key in ("address", "store") if found.get(key)}
+    if isinstance(data.get("embed"), dict):
+        data["embed"] = dict(data["embed"])
+        if data["embed"].pop("trust_remote_code", False):
+            left["embed.trust_remote_code"] = True
+    return data, [f"{key}={value}" for key, value in left.items()]
 
 
 def dump_config(config: Config) -> str:
@@ -93,11 +146,13 @@ def dump_config(config: Config) -> str:
 
 def _read_yaml(file: str) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(store.read_bytes(file).decode("utf-8"))
+        data = parse_yaml(store.read_bytes(file).decode("utf-8-sig"))
     except OSError as error:
         raise InputError(f"--config {file}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"--config {file}: not YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"--config {file}: not YAML: it is not UTF-8 ({error})") from error
+    except YamlError as error:
+        raise InputError(f"--config {file}: {error}") from error
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -107,32 +162,32 @@ def _read_yaml(file: str) -> dict[str, Any]:
     return data
 
 
-def _parse_override(text: str) -> dict[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise InputError(
-            f"{text!r} is not an override; write key=value, for example cluster.eps=0.3"
-        )
-    try:
-        node: Any = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"{text!r}: the value is not YAML: {error}") from error
-    for part in reversed(key.split(".")):
-        node = {part: node}
-    assert isinstance(node, dict)
-    return node
-
-
 def _spell_out(data: dict[str, Any]) -> dict[str, Any]:
     """`rerank: auto` reads better than `rerank: {mode: auto}`; YAML turns on and off into booleans."""
-    if "rerank" not in data:
-        return data
-    rerank = data["rerank"]
-    if isinstance(rerank, str | bool):
-        rerank = {"mode": rerank}
-    if isinstance(rerank, dict) and isinstance(rerank.get("mode"), bool):
-        rerank = {**rerank, "mode": "on" if rerank["mode"] else "off"}
-    return {**data, "rerank": rerank}
+    for name in ("rerank", "pairs"):
+        if name not in data:
+            continue
+        section = data[name]
+        if isinstance(section, str | bool):
+            section = {"mode": section}
+        if isinstance(section, dict):
+            words = {key: "on" if section[key] else "off" for key in ("mode", "encounters")
+                     if isinstance(section.get(key), bool)}  # fmt: skip
+            section = {**section, **words}
+        data = {**data, name: section}
+    return data
+
+
+def _strings(data: Any) -> Iterator[str]:
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, Mapping):
+        for key, value in data.items():
+            yield from _strings(key)
+            yield from _strings(value)
+    elif isinstance(data, Sequence) and not isinstance(data, bytes):
+        for value in data:
+            yield from _strings(value)
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +204,8 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _explain(error: ValidationError) -> str:
     lines = []
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems[:PROBLEMS_SHOWN]:
         where = [part for part in problem["loc"] if part not in UNION_BRANCHES]
         path = ".".join(str(part) for part in where)
         if problem["type"] == "extra_forbidden":
@@ -159,8 +215,11 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"{path}: unknown key{hint} Known keys here: {', '.join(known)}")
         else:
             message = problem["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(problem["input"], dict) else f" (given: {problem['input']!r})"
+            value = problem["input"]
+            given = "" if isinstance(value, dict) else f" (given: {reprlib.repr(value)})"
             lines.append(f"{path}: {message}{given}" if path else message)
+    if len(problems) > PROBLEMS_SHOWN:
+        lines.append(f"and {len(problems) - PROBLEMS_SHOWN:,} more problems of this kind")
     return "configuration: " + "\n  ".join(dict.fromkeys(lines))
 
 

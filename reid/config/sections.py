@@ -2,18 +2,77 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 Auto = Literal["auto"]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$")]
 ListOfStr = Annotated[list[str], Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]  # what NumPy and scikit-learn take
 
 
 class Section(BaseModel):
     """A part of the configuration. Frozen: a job never changes what it was asked to do."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Sources(Section):
+    """How tables are read."""
+
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="Column of the file for a field: image_path: filename"
+    )
+    date_order: Literal["dmy", "mdy", "ymd"] | None = Field(
+        None, description="Of dates such as 11/04/2021; default: as the column proves"
+    )
+    keep_words: list[str] = Field(
+        default_factory=list, description="Words that are names here, though they look empty: NA"
+    )
+
+    detections: str | None = Field(
+        None, description="A detector's results (JSON), for the images of the folders given"
+    )
+    detection_threshold: float | None = Field(
+        None, ge=0, le=1, description="Least confidence of a box; default: the detector's own"
+    )
+    animal_categories: ListOfStr = Field(
+        ["animal"], description="Categories of a detector that are animals"
+    )
+    trust_individual_ids: bool = Field(
+        False, description="individualID of Camtrap DP is an individual, whatever the package says"
+    )
+    location_level: Count | None = Field(
+        None,
+        description="Folder that is the place, 1 the first below the root; default: all of them",
+    )
+    location_pattern: str | None = Field(
+        None, description="Regular expression on paths; its one group is the place"
+    )
+    encounter_gap_seconds: float = Field(
+        60, ge=0, description="Longest pause within an encounter, where the source has none"
+    )
+    as_folder: bool = Field(
+        False, description="Read a package of another program as a folder of images"
+    )
+
+    @field_validator("keep_words", "animal_categories", mode="before")
+    @classmethod
+    def _one_word(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
+def _in_order(window: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = window
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError(
+            f"[{left:g}, {top:g}, {right:g}, {bottom:g}] is no window: left, top, right and bottom are "
+            "shares of the crop, from 0 to 1, left below right and top below bottom"
+        )
+    return window
+
+
+Window = Annotated[tuple[float, float, float, float], AfterValidator(_in_order)]
 
 
 class Images(Section):
@@ -22,10 +81,24 @@ class Images(Section):
     bbox_margin: float = Field(
         0.0, ge=0, le=1, description="Margin around the box, share of its sides"
     )
-    max_megapixels: float = Field(80, gt=0, description="A larger image is a failure, not decoded")
+    max_megapixels: float = Field(
+        80, gt=0, le=1000, description="A larger image is a failure, not decoded"
+    )
+    min_crop_pixels: int = Field(
+        16, ge=1, description="A box with a shorter side is a failure, not embedded"
+    )
     decode: Literal["scaled", "full", "nvjpeg"] = Field(
         "scaled", description="scaled: reduced-size JPEG decode of images far larger than the input"
     )
+    window: Window | None = Field(
+        None,
+        description="Part of the crop that is looked at: left, top, right, bottom as shares of its sides",
+    )
+    per_species_window: dict[str, Window] = Field(default_factory=dict)
+
+    def window_of(self, species: str) -> tuple[float, float, float, float] | None:
+        """The window of one species; None: the whole crop."""
+        return self.per_species_window.get(species, self.window)
 
 
 class Route(Section):
@@ -34,7 +107,7 @@ class Route(Section):
     model: ListOfStr | None = Field(
         None, description="A name or a list (ensemble); see `reid models`"
     )
-    model_weights: list[float] | None = Field(
+    model_weights: list[Annotated[float, Field(gt=0, le=1e6)]] | None = Field(
         None, description="One weight a model of the ensemble"
     )
     tta: ListOfStr | None = Field(None, description="Views: identity, hflip, …")
@@ -50,8 +123,10 @@ class Embed(Route):
 
     model: ListOfStr = Field(["efficientnet-lite0"], description="A name or a list (an ensemble)")
     tta: ListOfStr = Field(["identity", "hflip"], description="Views averaged for each image")
-    precision: Literal["fp32", "bf16"] = Field(
-        "fp32", description="bf16 is faster and moves distances"
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "fp32",
+        description="bf16 moves distances, and is faster where the processor has units for it; auto: bf16 "
+        "where it is measured to be faster",
     )
     trust_remote_code: bool = Field(False, description="Let a hub model run its own code")
     revision: str | None = Field(None, description="Pinned commit of a hub model")
@@ -89,20 +164,24 @@ class Cluster(Section):
     fallback_species: str | None = Field(
         None, description="Species whose tuned threshold serves the species without labels"
     )
-    min_samples: int = Field(2, ge=1, description="Images, itself included, that make a core point")
-    n_clusters: int | None = Field(None, ge=1, description="Number of individuals, for kmeans")
+    min_samples: Count = Field(2, description="Images, itself included, that make a core point")
+    n_clusters: Annotated[int, Field(ge=1, le=10**8)] | None = Field(
+        None, description="Number of individuals, for kmeans"
+    )
     criterion: Literal["ari", "ami", "pairwise_f1"] = "ari"
     max_eps: float | Auto = Field(
         "auto", description="End of the search for a threshold; auto: from the data"
     )
     images_per_individual: float | None = Field(
-        None, ge=1, description="Tune for data of this density, not for the images given"
+        None, gt=1, le=1e6, description="Tune for data of this density, not for the images given"
     )
     backend: Literal["auto", "numpy", "torch", "prefix", "triton", "cuml"] = Field(
         "auto", description="What finds the neighbours"
     )
     device: Device = Field("auto", description="auto, cpu, cuda")
-    memory_gb: float = Field(2.0, gt=0, description="Budget of the blocked neighbour search")
+    memory_gb: float = Field(
+        2.0, ge=0.01, le=100_000, description="Budget of the blocked neighbour search"
+    )
     distributed: bool | Auto = Field(
         "auto", description="Neighbour search by Ray tasks; auto: on a cluster that was joined"
     )
@@ -128,6 +207,7 @@ class Rerank(Section):
     k1: int | None = Field(
         None,
         ge=1,
+        le=10_000,
         description="Neighbours, with a given cluster.eps; tuning takes images per individual",
     )
     jaccard_weight: float = Field(0.7, ge=0, le=1, description="Share of the Jaccard distance")
@@ -137,5 +217,5 @@ class Report(Section):
     """The HTML page."""
 
     enabled: bool = True
-    max_megabytes: float = Field(30, gt=1)
+    max_megabytes: float = Field(30, gt=1, le=10_000)
     map: bool = Field(True, description="Draw the map of embeddings")

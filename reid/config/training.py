@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 from reid.config.sections import Auto, Count, Device, Section
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
+NotNegative = Annotated[float, Field(ge=0, le=1e6)]
+Side = Annotated[int, Field(ge=32, le=4096)]  # pixels of a network's input
 Range = tuple[NotNegative, NotNegative]
 
 
@@ -20,9 +21,10 @@ class Finetune(Section):
     """
 
     # What is held back, and what decides.
-    split: Literal["individuals", "closed", "time"] = Field(
+    split: Literal["individuals", "closed", "time", "column"] = Field(
         "individuals",
-        description="Held out: individuals, images of known ones, or what came later",
+        description="Held out: individuals, images of known ones, what came later, or the queries of the "
+        "column `split`",
     )
     hold_out: float = Field(
         0.2, gt=0, lt=1, description="Share held out: the proof, which nothing is chosen on"
@@ -33,7 +35,10 @@ class Finetune(Section):
         "most published figures are",
     )
     folds: int = Field(
-        0, ge=0, description="2 or more: train once for each fold of individuals; an ensemble"
+        0,
+        ge=0,
+        le=1000,
+        description="2 or more: train once for each fold of individuals; an ensemble",
     )
     validation_share: float = Field(
         0.1,
@@ -53,7 +58,9 @@ class Finetune(Section):
     workers: Count | Auto = Field("auto", description="Training workers; auto: every GPU, else 1")
     cpus_per_worker: Count | Auto = Field("auto", description="CPU cores of one training worker")
     device: Device = Field("auto", description="auto, cpu, cuda")
-    max_restarts: int = Field(3, ge=0, description="Times that workers which died are replaced")
+    max_restarts: int = Field(
+        3, ge=0, le=1000, description="Times that workers which died are replaced"
+    )
     keep: Count = Field(2, description="Epochs kept on disk: the best ones, and always the last")
     time_limit_minutes: Positive | None = Field(
         None,
@@ -71,11 +78,9 @@ class Finetune(Section):
     )
 
     # Network.
-    input_size: Annotated[int, Field(ge=32)] | None = Field(
-        None, description="Pixels; null: the model's own"
-    )
+    input_size: Side | None = Field(None, description="Pixels; null: the model's own")
     pooling: Literal["auto", "gem", "avg", "model"] = "auto"
-    embedding_dim: Count | None = Field(
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
         None, description="A linear layer of this width; null: none"
     )
 
@@ -108,16 +113,18 @@ class Finetune(Section):
     weight_decay: NotNegative = 0.01
     layer_decay: float = Field(1.0, gt=0, le=1, description="Of the learning rate, layer by layer")
     warmup_epochs: NotNegative = 2.0
-    head_only_epochs: int = Field(0, ge=0)
-    freeze_stages: int = Field(0, ge=0)
+    head_only_epochs: int = Field(0, ge=0, le=1_000_000)
+    freeze_stages: int = Field(0, ge=0, le=1000)
     clip_norm: Positive | None = 5.0
     ema_decay: float | None = Field(None, gt=0, lt=1)
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto", description="auto: bf16 where the machine is measured to be faster with it"
+    )
     compile: bool = False
 
     # Augmentation.
     crop_scale: float = Field(0.5, gt=0, le=1, description="Least share of the area kept")
-    crop_ratio: float = Field(1.33, ge=1)
+    crop_ratio: float = Field(1.33, ge=1, le=100)
     rotation_degrees: NotNegative = 15.0
     translation: float = Field(0.0, ge=0, lt=1)
     zoom: float = Field(0.0, ge=0, lt=1)

@@ -4,6 +4,7 @@ Threads read files and headers and say which files are plain; those are decoded,
 on the device. Every other file, and one that the device's decoder refuses, goes the CPU's way.
 """
 
+import datetime
 import io
 import warnings
 from collections.abc import Sequence
@@ -14,7 +15,10 @@ import numpy as np
 from PIL import Image
 
 from reid.errors import InputError
-from reid.images import Box, lay_out, open_image, resize_planes
+from reid.exif import time_taken
+from reid.image_files import check_size, is_jpeg, open_image
+from reid.images import Box, Window, lay_out, resize_planes
+from reid.picture_hash import picture_digest
 
 if TYPE_CHECKING:
     import torch
@@ -33,11 +37,15 @@ class PlainJpeg:
         data: the file.
         box: the annotation in it.
         pixels: of the whole image.
+        digest: 16 bytes over what it shows, see `reid.picture_hash`.
+        taken: when, and the camera's offset from UTC, see `reid.exif`.
     """
 
     data: bytes
     box: Box
     pixels: int
+    digest: bytes
+    taken: tuple[datetime.datetime | None, int | None]
 
 
 def check_device(device: str) -> None:
@@ -63,9 +71,22 @@ def check_device(device: str) -> None:
 
 
 def plain_jpeg(
-    data: bytes, bbox: Sequence[float] | None, *, bbox_margin: float, max_megapixels: float
+    data: bytes,
+    bbox: Sequence[float] | None,
+    *,
+    bbox_margin: float,
+    max_megapixels: float,
+    bbox_unit: str | None = None,
+    min_crop_pixels: int = 1,
+    window: Window | None = None,
+    other: PlainJpeg | None = None,
 ) -> PlainJpeg | None:
-    """The file, if the device may decode it; arguments as in `reid.images.decode_crop`.
+    """The file, if the device may decode it.
+
+    Args:
+        data: the file.
+        bbox, bbox_margin, max_megapixels, window: as in `reid.images.decode_crop`.
+        other: an annotation of the same file, so that it need not be hashed again.
 
     Returns:
         None for other formats, CMYK, RGB that was stored without a colour transform, an EXIF
@@ -75,16 +96,29 @@ def plain_jpeg(
         ImageError: there is no usable image in `data`; the message says why.
     """
     with open_image(data) as image:
-        layout = lay_out(image, bbox, bbox_margin=bbox_margin, max_megapixels=max_megapixels)
+        check_size(image, max_megapixels)
+        if image.format != "JPEG" or not is_jpeg(image):
+            return None
+        layout = lay_out(
+            image,
+            bbox,
+            bbox_unit=bbox_unit,
+            bbox_margin=bbox_margin,
+            max_megapixels=max_megapixels,
+            min_crop_pixels=min_crop_pixels,
+            window=window,
+        )
         plain = (
-            image.format == "JPEG"
-            and image.mode in ("RGB", "L")
-            and image.info.get("adobe_transform", 1) == 1
+            image.info.get("adobe_transform", 1) == 1
             and layout.orientation == 1
             # Decoders differ in what they do with half a file: some fill it up with grey.
             and END_OF_IMAGE in data[-PADDING_BYTES:]
         )
-    return PlainJpeg(data, layout.box, layout.width * layout.height) if plain else None
+        if not plain:
+            return None
+        digest = other.digest if other else picture_digest(data, image, layout.orientation)
+        taken = other.taken if other else time_taken(image)
+    return PlainJpeg(data, layout.box, layout.width * layout.height, digest, taken)
 
 
 def decode_on_device(
@@ -109,7 +143,10 @@ def decode_on_device(
             pixels += jpegs[end].pixels
             end += 1
         group = jpegs[start:end]
-        for jpeg, planes in zip(group, _decode_each([j.data for j in group], device), strict=True):
+        files = {id(jpeg.data): jpeg.data for jpeg in group}  # with several annotations: once
+        decoded = dict(zip(files, _decode_each(list(files.values()), device), strict=True))
+        for jpeg in group:
+            planes = decoded[id(jpeg.data)]
             if planes is None:
                 results.append(None)
                 continue

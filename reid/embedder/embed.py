@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from reid.embedder.runtime import Precision, RuntimeName, make_runner
+from reid.embedder.runtime import RuntimeName, make_runner
 from reid.embedder.views import check_views, make_views
 from reid.errors import InputError
-from reid.images import resize
+from reid.images import Window, resize
+from reid.precision import Precision
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,7 @@ class Recipe:
         precision: `fp32` or `bf16`.
         decode: how JPEGs are decoded, see `reid.images`.
         bbox_margin: share of the box's sides.
+        window: part of the crop, see `reid.images.Window`; None: all of it.
     """
 
     models: tuple[tuple[str, str], ...]
@@ -45,6 +47,7 @@ class Recipe:
     precision: str
     decode: str
     bbox_margin: float
+    window: Window | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -52,6 +55,8 @@ class Recipe:
         numbers = {**asdict(self), "models": [digest for _, digest in self.models], "version": 1}
         # The average does not depend on the order of the views.
         numbers["views"] = sorted(self.views)
+        if self.window is None:  # recipes from before there were windows keep their names
+            del numbers["window"]
         text = json.dumps(numbers, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 

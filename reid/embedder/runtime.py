@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from reid import optional
 from reid.errors import InputError, MissingPackageError
+from reid.precision import Precision
 
 if TYPE_CHECKING:
     import torch
 
     from reid.models import LoadedModel
 
-Precision = Literal["fp32", "bf16"]
 RuntimeName = Literal["auto", "torch", "compile", "openvino"]
 
 # (b, s, s, 3) uint8 on the device → (b, d) float32 features on the device, not normalised.

@@ -1,7 +1,8 @@
 """Annotations to embeddings: files are read and decoded in threads, ahead of the model."""
 
-import hashlib
+import datetime
 import itertools
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +16,9 @@ from reid import schema, store
 from reid.embedder.device_decode import PlainJpeg, decode_on_device, plain_jpeg
 from reid.embedder.embed import Embedder
 from reid.errors import ReidError, StorageDownError
-from reid.images import ImageError, decode_crop
+from reid.image_files import ImageError
+from reid.images import Decode, Frame, Window, open_frame
+from reid.picture_hash import hash_with_box
 
 if TYPE_CHECKING:
     import torch
@@ -28,12 +31,18 @@ BATCHES_AHEAD = 2
 FILES_AHEAD, FILES_AT_ONCE = 128, 32
 
 
+_log = logging.getLogger(__name__)
+
+_Row = Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    row: Mapping[str, Any]
+    row: _Row
     content_hash: str
     width: int
     height: int
+    taken: tuple[datetime.datetime | None, int | None]
     inputs: "list[np.ndarray] | list[torch.Tensor]"
 
 
@@ -41,26 +50,18 @@ class _Decoded:
 class _Waiting:
     """Read, and to be decoded on the device."""
 
-    row: Mapping[str, Any]
-    content_hash: str
+    row: _Row
     jpeg: PlainJpeg
 
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    row: Mapping[str, Any]
+    row: _Row
     stage: str
     error: str
 
 
 _Loaded = _Decoded | _Waiting | _Failed
-
-
-def content_hash(data: bytes, bbox: Sequence[float] | None) -> str:
-    """32 hex digits over a file's bytes and the box: equal for exact duplicates."""
-    digest = hashlib.blake2b(data, digest_size=16)
-    digest.update(repr(None if bbox is None else [float(value) for value in bbox]).encode())
-    return digest.hexdigest()
 
 
 def embed_annotations(
@@ -71,17 +72,19 @@ def embed_annotations(
     decode: Literal["scaled", "full", "nvjpeg"] = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
+    min_crop_pixels: int = 1,
+    window: Window | None = None,
     read: Callable[[str], bytes] = store.read_bytes,
 ) -> tuple[pa.Table, pa.Table]:
     """Embed every annotation that can be embedded, and say why for every other.
 
     Args:
         embedder: the loaded models.
-        annotations: columns annotation_id, root, image_path, bbox, species, source_key.
+        annotations: columns annotation_id, root, image_path, bbox, bbox_unit, species, source_key.
         threads: decoding threads.
         decode: `scaled` and `full` as in `reid.images.decode_crop`; `nvjpeg` decodes plain JPEGs on the
             embedder's device (see `device_decode.py`), and every other file in `full`.
-        bbox_margin, max_megapixels: see `reid.images.decode_crop`.
+        bbox_margin, max_megapixels, min_crop_pixels, window: see `reid.images.decode_crop`.
         read: gives a file's bytes.
 
     Returns:
@@ -92,50 +95,85 @@ def embed_annotations(
         StorageDownError: the images' storage has been out of reach for long; an image is not to blame.
     """
 
-    def load(row: Mapping[str, Any]) -> _Decoded | _Waiting | _Failed:
-        path = store.join(row["root"], row["image_path"])
+    how: Decode = "full" if decode == "nvjpeg" else decode
+
+    def load(rows: Sequence[_Row]) -> Sequence[_Loaded]:
+        """All annotations of one file."""
+        path = store.join(rows[0]["root"], rows[0]["image_path"])
         try:
             data = read(path)
         except FileNotFoundError:
-            return _Failed(row, "read", f"missing: {path}")
+            return [_Failed(row, "read", f"missing: {path}") for row in rows]
         except StorageDownError:
             raise  # every image would fail like this one, and none of them is bad
         except (OSError, ReidError) as error:  # the latter: no such kind of storage
-            return _Failed(row, "read", f"cannot be read: {error}")
-        if decode == "nvjpeg":
+            return [_Failed(row, "read", f"cannot be read: {error}") for row in rows]
+        return waiting(rows, data) if decode == "nvjpeg" else decode_here(rows, data)
+
+    def waiting(rows: Sequence[_Row], data: bytes) -> Sequence[_Loaded]:
+        found: list[_Loaded] = []
+        jpeg: PlainJpeg | None = None
+        for row in rows:
             try:
                 jpeg = plain_jpeg(
-                    data, row["bbox"], bbox_margin=bbox_margin, max_megapixels=max_megapixels
+                    data,
+                    row["bbox"],
+                    bbox_unit=row["bbox_unit"],
+                    bbox_margin=bbox_margin,
+                    max_megapixels=max_megapixels,
+                    min_crop_pixels=min_crop_pixels,
+                    window=window,
+                    other=jpeg,
                 )
             except ImageError as error:
-                return _Failed(row, "decode", str(error))
-            if jpeg is not None:
-                return _Waiting(row, content_hash(data, row["bbox"]), jpeg)
-        return decode_here(row, data)
+                found.append(_Failed(row, "decode", str(error)))
+                continue
+            if jpeg is None:  # then it is for no box of this file
+                return decode_here(rows, data)
+            found.append(_Waiting(row, jpeg))
+        return found
 
-    def decode_here(row: Mapping[str, Any], data: bytes) -> _Decoded | _Failed:
+    def decode_here(rows: Sequence[_Row], data: bytes) -> Sequence[_Decoded | _Failed]:
         try:
-            crop = decode_crop(
+            with open_frame(
                 data,
-                row["bbox"],
                 target=embedder.largest_input,
-                decode="full" if decode == "nvjpeg" else decode,
+                decode=how,
                 bbox_margin=bbox_margin,
                 max_megapixels=max_megapixels,
-            )
+                min_crop_pixels=min_crop_pixels,
+                window=window,
+            ) as frame:
+                return [one(row, frame) for row in rows]
+        except ImageError as error:
+            return [_Failed(row, "decode", str(error)) for row in rows]
+
+    def one(row: _Row, frame: Frame) -> _Decoded | _Failed:
+        try:
+            crop = frame.crop(row["bbox"], row["bbox_unit"])
             inputs = embedder.prepare(crop.pixels)
         except ImageError as error:
             return _Failed(row, "decode", str(error))
-        return _Decoded(row, content_hash(data, row["bbox"]), crop.width, crop.height, inputs)
+        # Whatever one image does to a decoder is that image's failure, and not the job's.
+        except Exception as error:  # noqa: BLE001
+            _log.debug("%s cannot be decoded", row["image_path"], exc_info=True)
+            reason = f"cannot be decoded: {type(error).__name__}: {error}"
+            return _Failed(row, "decode", reason)
+        hashed = hash_with_box(frame.digest, row["bbox"])
+        return _Decoded(row, hashed, crop.width, crop.height, frame.taken, inputs)
 
-    columns = ["annotation_id", "root", "image_path", "bbox", "species", "source_key"]
+    columns = ["annotation_id", "root", "image_path", "bbox", "bbox_unit", "species", "source_key"]
     rows = annotations.select(columns).to_pylist()
+    frames: dict[tuple[str, str], list[_Row]] = {}
+    for row in rows:
+        frames.setdefault((row["root"], row["image_path"]), []).append(row)
     done: list[tuple[_Decoded, np.ndarray]] = []
     failed: list[_Failed] = []
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         batch: list[_Decoded] = []
         ahead = BATCHES_AHEAD * embedder.batch_size
-        loaded = _ahead(pool, load, rows, FILES_AHEAD if decode == "nvjpeg" else ahead)
+        most = FILES_AHEAD if decode == "nvjpeg" else ahead
+        loaded = _ahead(pool, load, list(frames.values()), most)
         for item in _decoded_on_device(loaded, embedder, decode_here):
             if isinstance(item, _Failed):
                 failed.append(item)
@@ -146,33 +184,39 @@ def embed_annotations(
                 batch = []
         if batch:
             _embed_batch(embedder, batch, done, failed)
+    place = {row["annotation_id"]: number for number, row in enumerate(rows)}
+    done.sort(key=lambda item: place[item[0].row["annotation_id"]])
+    failed.sort(key=lambda item: place[item.row["annotation_id"]])
     return _embeddings_table(done, embedder.dimension), _failures_table(failed)
 
 
 def _ahead(
     pool: ThreadPoolExecutor,
-    load: Callable[[Mapping[str, Any]], _Loaded],
-    rows: Sequence[Mapping[str, Any]],
+    load: Callable[[Sequence[_Row]], Sequence[_Loaded]],
+    frames: Sequence[Sequence[_Row]],
     window: int,
 ) -> Iterator[_Loaded]:
-    """Results in order, with at most `window` of them decoded or under way."""
-    waiting: deque[Future[_Loaded]] = deque()
+    """Results in order; frames with at most `window` annotations (or one) are decoded or under way."""
+    waiting: deque[tuple[Future[Sequence[_Loaded]], int]] = deque()
+    under_way = 0
     try:
-        for row in rows:
-            if len(waiting) >= window:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(load, row))
+        for rows in frames:
+            while waiting and under_way + len(rows) > window:
+                yield from waiting[0][0].result()
+                under_way -= waiting.popleft()[1]
+            waiting.append((pool.submit(load, rows), len(rows)))
+            under_way += len(rows)
         while waiting:
-            yield waiting.popleft().result()
+            yield from waiting.popleft()[0].result()
     finally:
-        for future in waiting:  # after an error nobody wants the others
+        for future, _ in waiting:  # after an error nobody wants the others
             future.cancel()
 
 
 def _decoded_on_device(
     items: Iterator[_Loaded],
     embedder: Embedder,
-    decode_here: Callable[[Mapping[str, Any], bytes], _Decoded | _Failed],
+    decode_here: Callable[[Sequence[_Row], bytes], Sequence[_Decoded | _Failed]],
 ) -> Iterator[_Decoded | _Failed]:
     """Decode what waits for the device, in groups; the order stays."""
     while group := list(itertools.islice(items, FILES_AT_ONCE)):
@@ -183,10 +227,12 @@ def _decoded_on_device(
                 yield item
             elif (inputs := next(decoded)) is None:
                 # The device refuses the file; the CPU's decoders say why, or read it after all.
-                yield decode_here(item.row, item.jpeg.data)
+                yield from decode_here([item.row], item.jpeg.data)
             else:
-                left, top, right, bottom = item.jpeg.box
-                yield _Decoded(item.row, item.content_hash, right - left, bottom - top, inputs)
+                jpeg = item.jpeg
+                left, top, right, bottom = jpeg.box
+                hashed = hash_with_box(jpeg.digest, item.row["bbox"])
+                yield _Decoded(item.row, hashed, right - left, bottom - top, jpeg.taken, inputs)
 
 
 def _embed_batch(
@@ -217,6 +263,8 @@ def _embeddings_table(done: Sequence[tuple[_Decoded, np.ndarray]], dimension: in
         pa.array([item.row["source_key"] for item in items], pa.string()),
         pa.array([item.width for item in items], pa.int32()),
         pa.array([item.height for item in items], pa.int32()),
+        pa.array([item.taken[0] for item in items], pa.timestamp("us")),
+        pa.array([item.taken[1] for item in items], pa.int16()),
     ]
     return pa.Table.from_arrays(arrays, schema=schema.embeddings(dimension))
 

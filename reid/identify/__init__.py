@@ -4,9 +4,11 @@ Rows, edges, labels and decisions go in; nothing depends on the order in which t
 in the order the data meets them:
 
     constraints.py     labels, encounters, images and reviewers' words as must-links and cannot-links
+    boxes.py           boxes of one image: one animal boxed twice, or two animals
     encounters.py      what is compared: images, or all views of one side in an encounter as one
     distances.py       distances that are the same bits whenever they are measured
     extend.py          edges that new rows bring: new × all
+    empty_labels.py    words of an older catalogue that say nothing, and contradict
     species.py         rows, decisions and edges of one species as numbers
     contradictions.py  must-links that a cannot-link forbids, with their chains
     partition.py       edges, must-links and cannot-links → individuals
@@ -21,7 +23,9 @@ in the order the data meets them:
     review.py          the pairs most worth a person's look
 """
 
+from reid.identify.boxes import SAME_BOX_IOU
 from reid.identify.calibration import Calibration, calibrate, thresholds
+from reid.identify.empty_labels import without_contradicting_words
 from reid.identify.encounters import ENCOUNTERS, Nodes, make_nodes, pool
 from reid.identify.extend import (
     EDGES,
@@ -34,7 +38,7 @@ from reid.identify.extend import (
     sides,
 )
 from reid.identify.identify import Identified, identify_species, species_nodes
-from reid.identify.names import identity_name, identity_number
+from reid.identify.names import check_species, identity_name, identity_number
 from reid.identify.review import CANDIDATES, review_candidates
 from reid.identify.wording import ContradictionError
 
@@ -42,11 +46,13 @@ __all__ = [
     "CANDIDATES",
     "EDGES",
     "ENCOUNTERS",
+    "SAME_BOX_IOU",
     "Calibration",
     "ContradictionError",
     "Identified",
     "Nodes",
     "calibrate",
+    "check_species",
     "comparable",
     "edges_table",
     "extend_edges",
@@ -62,4 +68,5 @@ __all__ = [
     "sides",
     "species_nodes",
     "thresholds",
+    "without_contradicting_words",
 ]

@@ -1,13 +1,44 @@
 """Names follow the largest overlap, and a name that was given once never comes back."""
 
 import re
+import unicodedata
+from collections.abc import Iterable
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
+from reid.errors import InputError
+
 NONE = -1
+MOST_NAME_BYTES = (
+    200  # of a species in a folder's name, percent-encoded; file systems take 255 in all
+)
+
+
+def check_species(species: Iterable[str]) -> None:
+    """Refuse species names that no catalogue can keep: they are in the names of its folders.
+
+    Raises:
+        InputError: with the first such name.
+    """
+    for name in species:
+        controls = [character for character in name if unicodedata.category(character)[0] == "C"]
+        if controls or not name.strip():
+            what = (
+                f"holds the character {controls[0]!r}, which cannot be seen"
+                if controls
+                else "is empty"
+            )
+            raise InputError(f"species: {name[:60]!r} {what}; correct the name")
+        length = len(quote(name, safe=""))
+        if length > MOST_NAME_BYTES:
+            raise InputError(
+                f"species: {name[:60]!r}… takes {length} bytes as the name of a folder, and a catalogue "
+                f"takes up to {MOST_NAME_BYTES}; give a shorter name"
+            )
 
 
 def identity_name(species: str, number: int) -> str:

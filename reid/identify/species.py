@@ -8,6 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid.errors import InputError
+from reid.identify.boxes import told_apart
 from reid.identify.constraints import Constraints, latest_decisions
 from reid.identify.encounters import Nodes, make_nodes
 from reid.identify.extend import read_edges
@@ -66,6 +67,8 @@ def read_species(rows: pa.Table, decisions: pa.Table, *, encounters: str) -> Spe
     labels, words = _numbers(frame["identity"])
     images = frame["root"].astype(object) + "\n" + frame["image_path"]
     image, _ = _numbers(images)
+    boxes = [None if box is None else box.tolist() for box in frame["bbox"]]
+    image = told_apart(image, boxes)
     nomatch = decided_pairs(latest, "nomatch")
     nodes = make_nodes(
         ids.tolist(),

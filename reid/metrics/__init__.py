@@ -16,7 +16,14 @@ from reid.metrics.intervals import (
     assignment_intervals,
     retrieval_intervals,
 )
-from reid.metrics.retrieval import QueryScores, Retrieval, query_scores, retrieval, summarise
+from reid.metrics.retrieval import (
+    QueryScores,
+    Retrieval,
+    query_scores,
+    retrieval,
+    summarise,
+    without_copies,
+)
 
 __all__ = [
     "NAMES",
@@ -40,4 +47,5 @@ __all__ = [
     "retrieval",
     "retrieval_intervals",
     "summarise",
+    "without_copies",
 ]

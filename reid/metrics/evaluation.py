@@ -15,7 +15,7 @@ from reid.metrics.intervals import (
     assignment_intervals,
     retrieval_intervals,
 )
-from reid.metrics.retrieval import Mask, QueryScores, query_scores, summarise
+from reid.metrics.retrieval import Mask, QueryScores, query_scores, summarise, without_copies
 from reid.splits import checked_codes, closed_set, time_aware
 
 MAX_QUERIES = 10_000  # each is compared with all rows
@@ -105,6 +105,9 @@ def evaluate(
     *,
     encounters: NDArray[Any] | None = None,
     timestamps: NDArray[np.datetime64] | None = None,
+    split: tuple[Mask, Mask] | None = None,
+    photographs: NDArray[Any] | None = None,
+    copies: NDArray[Any] | None = None,
     clusters: NDArray[np.int64] | None = None,
     clusters_from: str = "",
     resamples: int = 1000,
@@ -117,6 +120,10 @@ def evaluate(
         identities: (n,) strings, objects or integers; None, NaN or -1 is unlabelled.
         encounters: (n,) in the same forms; None: no image has one.
         timestamps: (n,) datetime64, NaT where unknown; None: none is known.
+        split: two (n,) bool, rows that ask and rows that are searched in a split of the data set's own.
+        photographs: (n,) file of each row, for that split: boxes in one image are never compared.
+        copies: (n,) equal for rows that hold the same picture; None: it is not known. Of such rows
+            one asks and is searched, as a picture that finds itself proves nothing.
         clusters: (n,) cluster of each row, -1 is noise.
         clusters_from: a sentence on where the clusters come from.
         resamples: bootstrap samples of the intervals.
@@ -129,21 +136,38 @@ def evaluate(
         InputError: no individual with two images, rows that are not unit, or numbers that differ.
     """
     n = len(embeddings)
-    identity = checked_codes(identities, n, "identities")
+    everyone = identity = checked_codes(identities, n, "identities")
+    labelled, individuals = int((identity >= 0).sum()), int(identity.max(initial=-1)) + 1
+    kept = without_copies(copies, identity)
+    if not kept.all():
+        embeddings, identity = embeddings[kept], identity[kept]
+        encounters = None if encounters is None else encounters[kept]
+        timestamps = None if timestamps is None else timestamps[kept]
+        again = int(n - kept.sum())
+        n -= again
+    else:
+        again = 0
     if not (np.bincount(identity[identity >= 0]) > 1).any():
         raise InputError(
-            f"{int((identity >= 0).sum())} of {n} images have an identity, and no individual has two "
-            "images: there is nothing to find; give labels (column `identity`, or --labels)"
+            f"{labelled} of {len(kept)} images have an identity, and no individual has two "
+            f"{'different ' if again else ''}images: there is nothing to find; give labels (column "
+            "`identity`, or --labels)"
         )
     if encounters is not None and (checked_codes(encounters, n, "encounters") < 0).all():
         encounters = None
-    result = Evaluation(n, int((identity >= 0).sum()), int(identity.max()) + 1)
+    result = Evaluation(len(kept), labelled, individuals)
+    if again:
+        result.notes.append(
+            f"{again:,} images are copies of others here, to the last pixel; a copy asks nothing and answers "
+            "nothing, as a picture that finds itself proves nothing"
+        )
     apart = "" if encounters is None else "; images of one encounter are never compared"
     options: dict[str, Any] = {"resamples": resamples, "seed": seed}
 
     asking = _some(identity >= 0, MAX_QUERIES, seed)
     scores = query_scores(embeddings, identity, encounters=encounters, queries=asking)
-    drawn = "" if asking.sum() == result.labelled else f", drawn from {result.labelled:,},"
+    could = int((identity >= 0).sum())
+    drawn = "" if asking.sum() == could else f", drawn from {could:,},"
     lonely = f"; {scores.skipped:,} have no other image to find" if scores.skipped else ""
     result.parts["retrieval"] = Part(
         "Does an image find its individual?",
@@ -155,6 +179,10 @@ def evaluate(
             "with images of the same encounter as answers the scores would read "
             f"{_flattered(embeddings, identity, asking, seed)}: compare these with figures that were "
             "taken so, and do not trust them"
+        )
+    if split is not None:
+        result.parts["split"] = _split_part(
+            embeddings, identity, encounters, photographs, split, options
         )
     try:
         query = closed_set(identity, encounters=encounters, seed=seed)
@@ -178,13 +206,13 @@ def evaluate(
     except InputError as error:
         result.notes.append(f"no open-set score: {error}")
     if clusters is not None:
-        values = asdict(agreement(clusters, identity))
+        values = asdict(agreement(clusters, everyone))
         del values["n_scored"]
         found = len(np.unique(clusters[clusters >= 0])) + int((clusters < 0).sum())
         result.parts["clusters"] = Part(
             "Do the clusters repeat the identities?",
             f"{found:,} clusters and images on their own; {clusters_from}".rstrip("; "),
-            _figures(values, agreement_intervals(clusters, identity, **options)),
+            _figures(values, agreement_intervals(clusters, everyone, **options)),
         )
     return result
 
@@ -194,15 +222,16 @@ def _flattered(
 ) -> str:
     """The leading scores where encounters are not kept apart."""
     every = summarise(query_scores(embeddings, identity, queries=asking))
-    query = closed_set(identity, seed=seed)
+    told = f"mAP {every.mean_average_precision:.3f}, top-1 {every.top_1:.3f}"
+    try:
+        query = closed_set(identity, seed=seed)
+    except InputError:  # too few individuals
+        return told
     gallery = (identity >= 0) & ~query
     closed = summarise(
         query_scores(embeddings, identity, queries=_some(query, MAX_QUERIES, seed), gallery=gallery)
     )
-    return (
-        f"mAP {every.mean_average_precision:.3f}, top-1 {every.top_1:.3f}, closed-set top-1 "
-        f"{closed.top_1:.3f}"
-    )
+    return f"{told}, closed-set top-1 {closed.top_1:.3f}"
 
 
 def _sides(
@@ -226,6 +255,40 @@ def _sides(
     )
     figures = _retrieval_figures(scores, options)
     return how, {name: figures[name] for name in ("top_1", "top_5", "top_10") if name in figures}
+
+
+def _split_part(
+    embeddings: NDArray[np.float32],
+    identity: NDArray[np.int64],
+    encounters: NDArray[Any] | None,
+    photographs: NDArray[Any] | None,
+    split: tuple[Mask, Mask],
+    options: dict[str, Any],
+) -> Part:
+    """The data set's own queries and gallery; a query's own encounter and photograph are left out."""
+    n = len(identity)
+    apart = np.full(n, -1) if encounters is None else checked_codes(encounters, n, "encounters")
+    if photographs is not None:
+        files = checked_codes(photographs, n, "photographs")
+        apart = np.where(apart >= 0, apart, apart.max(initial=-1) + 1 + files)
+    query, gallery = split
+    asking = _some(query & (identity >= 0), MAX_QUERIES, options["seed"])
+    scores = query_scores(
+        embeddings, identity, encounters=apart, queries=asking, gallery=gallery & (identity >= 0)
+    )
+    every = len(scores.rows) + scores.skipped
+    figures = _retrieval_figures(scores, options)
+    return Part(
+        "The data set's own split: is the nearest image of the gallery the right one?",
+        f"{len(scores.rows):,} of {every:,} queries have an image of their individual among the "
+        f"{int((gallery & (identity >= 0)).sum()):,} of the gallery that is not of their own encounter or photograph; "
+        "those alone are counted",
+        {
+            name: figures[name]
+            for name in ("mean_average_precision", "top_1", "top_5", "top_10")
+            if name in figures
+        },
+    )
 
 
 def _open_set_part(

@@ -159,6 +159,26 @@ def query_scores(
     )
 
 
+def without_copies(copies: NDArray[Any] | None, identities: NDArray[Any]) -> Mask:
+    """(n,) bool: True but for the second and later rows of one content.
+
+    A picture that lies there twice finds itself, which proves nothing.
+
+    Args:
+        copies: (n,) content hash of each row, None where unknown; None: no row has one.
+        identities: (n,) strings, objects or integers; of several copies one with an identity stays.
+    """
+    kept = np.ones(len(identities), dtype=bool)
+    if copies is None:
+        return kept
+    code = checked_codes(copies, len(identities), "content hashes")
+    unnamed = checked_codes(identities, len(identities), "identities") < 0
+    rows = np.flatnonzero(code >= 0)
+    order = rows[np.lexsort((rows, unnamed[rows], code[rows]))]
+    kept[order[1:][code[order[1:]] == code[order[:-1]]]] = False
+    return kept
+
+
 def summarise(scores: QueryScores) -> Retrieval:
     """Means over queries, and over individuals; NaN where no row asked."""
     n = len(scores.rows)

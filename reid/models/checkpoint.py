@@ -5,11 +5,12 @@ storage (`s3://…`), as everything that `reid.store` writes.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from reid import store
-from reid.errors import InputError
+from reid.errors import InputError, ReidError
+from reid.models.limits import LARGEST_DIMENSION, check_memory, check_object, input_side, triple
 from reid.models.networks import FeatureNetwork, build_network
 from reid.models.spec import Triple
 
@@ -104,37 +105,75 @@ def load_checkpoint(folder: str) -> tuple[FeatureNetwork, CheckpointSettings]:
     Raises:
         InputError: the settings or the weights are not those of a checkpoint.
     """
-    from safetensors import SafetensorError
+    import torch
     from safetensors.torch import load
 
     settings = _read_settings(store.join(folder, SETTINGS_FILE))
-    network = build_network(
-        settings.architecture,
-        input_size=settings.input_size,
-        pooling=settings.pooling,
-        neck=settings.neck,
-        embedding_dim=settings.embedding_dim,
-    )
+
+    def build() -> FeatureNetwork:
+        return build_network(
+            settings.architecture,
+            input_size=settings.input_size,
+            pooling=settings.pooling,
+            neck=settings.neck,
+            embedding_dim=settings.embedding_dim,
+        )
+
     try:
-        network.load_state_dict(load(store.read_bytes(store.join(folder, WEIGHTS_FILE))))
-    except (SafetensorError, RuntimeError, FileNotFoundError) as error:
+        data = store.read_bytes(store.join(folder, WEIGHTS_FILE))
+        with torch.device("meta"):
+            check_memory(build(), len(data), folder)
+        network = build()
+        network.load_state_dict(load(data))
+    except (ReidError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise InputError(f"{folder} has no {WEIGHTS_FILE}: it was not copied whole") from error
+        raise
+    # Networks are built from names and numbers of a file, and may raise anything.
+    except Exception as error:
         raise InputError(
             f"{folder}/{WEIGHTS_FILE} does not fit {SETTINGS_FILE}: {error}"
         ) from error
+    if network.dimension != settings.dimension:
+        raise InputError(
+            f"{folder}/{SETTINGS_FILE}: dimension {settings.dimension}, and the network gives {network.dimension}"
+        )
     return network, settings
 
 
 def _read_settings(path: str) -> CheckpointSettings:
     try:
         content: Any = store.read_json(path)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not JSON: {error}") from error
     found = content.get("format") if isinstance(content, dict) else type(content).__name__
-    if found != FORMAT:
+    if found != FORMAT or isinstance(found, bool):
         raise InputError(f"{path}: format {found!r}; this version reads {FORMAT}")
-    # JSON has lists where the settings have tuples.
-    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    training = content.pop("training", {})  # for people: nothing is rebuilt from it
     try:
-        return CheckpointSettings(**values)
+        settings = CheckpointSettings(**check_object(content, path))
     except TypeError as error:
         raise InputError(f"{path}: {error}") from error
+    for name in ("architecture", "interpolation", "pooling", "neck", "licence"):
+        if not isinstance(getattr(settings, name), str):
+            raise InputError(f"{path}: {name}: {getattr(settings, name)!r} is no text")
+    for name in ("dimension", "embedding_dim"):
+        number = getattr(settings, name)
+        if number is None and name == "embedding_dim":
+            continue
+        if (
+            isinstance(number, bool)
+            or not isinstance(number, int)
+            or not 1 <= number <= LARGEST_DIMENSION
+        ):
+            raise InputError(
+                f"{path}: {name}: {number!r}; a whole number from 1 to {LARGEST_DIMENSION} is needed"
+            )
+    return replace(
+        settings,
+        input_size=input_side(settings.input_size, f"{path}: input_size"),
+        # JSON has lists where the settings have tuples.
+        mean=triple(settings.mean, f"{path}: mean"),
+        std=triple(settings.std, f"{path}: std", positive=True),
+        training=training if isinstance(training, dict) else {},
+    )

@@ -5,15 +5,17 @@ model from a disk go through the same code. A cached copy is used as it is, with
 """
 
 import importlib
-import json
+import re
 from pathlib import Path
 from typing import Any
 
 from reid.errors import InputError, StorageError
+from reid.models.limits import file_name, read_object
 from reid.models.spec import known_models
 
 # The client itself would try six times, for 23 s; a hub that is there answers within this time.
 CONNECT_SECONDS = 8.0
+_CLASS = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 
 
 def cached_repository(repository: str, revision: str | None = None) -> Path | None:
@@ -96,11 +98,17 @@ def fetch_repository(repository: str, revision: str | None = None) -> Path:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The weights of a repository folder, safetensors before pickles; [] where a file is missing."""
+    """The weights of a repository folder, safetensors before pickles; [] where a file is missing.
+
+    Raises:
+        InputError: the index of its shards cannot be read, or names files elsewhere.
+    """
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        files = [folder / name for name in shards]
+        shards = read_object(index).get("weight_map")
+        if not isinstance(shards, dict) or not shards:
+            raise InputError(f"{index}: no 'weight_map' from weights to files")
+        files = [folder / name for name in sorted({file_name(s, index) for s in shards.values()})]
     else:
         names = ("model.safetensors", "pytorch_model.bin")
         files = [folder / name for name in names if (folder / name).is_file()][:1]
@@ -111,19 +119,28 @@ def code_files(folder: Path) -> list[str]:
     """The Python files that `config.json` of a transformers repository says will be run.
 
     Raises:
-        InputError: it points at code in another repository, which no revision pins.
+        InputError: it points at code in another repository, which no revision pins, or is no name of
+            a class.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    targets = config.get("auto_map", {})
+    config = read_object(folder / "config.json")
+    targets = config.get("auto_map") or {}
+    if not isinstance(targets, dict):
+        raise InputError(f"{folder}/config.json: auto_map is no object")
     names = set()
     for key in ("AutoConfig", "AutoModel"):
         target = targets.get(key)
-        if isinstance(target, str):
+        if target is not None:
+            if not isinstance(target, str):
+                raise InputError(f"{folder}/config.json: auto_map.{key} is no name of a class")
             if "--" in target:
                 raise InputError(
                     f"{folder}: config.json takes its code from another repository "
                     f"({target}), which the revision does not pin; copy that code beside the "
                     "weights and give the folder's path"
+                )
+            if not _CLASS.fullmatch(target):
+                raise InputError(
+                    f"{folder}/config.json: auto_map.{key}: {target!r} is no <file>.<class> of this folder"
                 )
             names.add(target.partition(".")[0] + ".py")
     return sorted(names)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reid import optional
-from reid.errors import InputError
+from reid.errors import InputError, ReidError
 from reid.models.hub import cached_repository, fetch_repository
+from reid.models.limits import input_side
 from reid.models.packaged import is_weight, load_packaged
 from reid.models.repository import Source, check_custom_code, load_repository
 from reid.models.spec import ModelSpec, Triple, find_spec
@@ -84,11 +85,15 @@ def load_model(
         )
     if interpolation not in ("bilinear", "bicubic"):
         raise InputError(f"model {name!r}: interpolation {interpolation!r}; bilinear or bicubic")
+    input_side(input_size, f"model {name!r}: input size")
     module = source.module.eval().requires_grad_(False)
     try:
         with torch.inference_mode():
             shape = tuple(module(torch.zeros(1, 3, input_size, input_size)).shape)
-    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
+    except ReidError:
+        raise
+    # A network of somebody's making may raise anything on the first image that it sees.
+    except Exception as error:
         raise InputError(
             f"model {name!r} gives no features for one image of {input_size} x {input_size}: {error}"
         ) from error
@@ -122,7 +127,12 @@ def availability(spec: ModelSpec) -> str:
         from reid import store
 
         return "cached" if store.is_folder(spec.source) else "missing"
-    return "cached" if cached_repository(_repository(spec), spec.revision) else "needs download"
+    repository = _repository(spec)
+    try:
+        found = cached_repository(repository, spec.revision)
+    except InputError:  # a damaged copy: loading it says what is wrong with it
+        found = None
+    return "cached" if found else "needs download"
 
 
 def _load_source(spec: ModelSpec, trust_remote_code: bool) -> Source:

@@ -1,14 +1,14 @@
 """Networks from folders in timm's and transformers' repository formats."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reid import optional
-from reid.errors import InputError
+from reid.errors import InputError, ReidError
 from reid.models.hub import code_files, weight_files
+from reid.models.limits import check_memory, input_side, read_object, triple
 from reid.models.spec import Triple
 
 if TYPE_CHECKING:
@@ -49,7 +49,12 @@ def load_repository(
     Raises:
         InputError: the folder is in neither format, or its code may not be run.
     """
-    config = _read_json(folder / "config.json")
+    config = read_object(folder / "config.json")
+    if (folder / "adapter_config.json").exists():
+        raise InputError(
+            f"{folder} holds an adapter (adapter_config.json), which would be put on a network that lies "
+            "elsewhere; give a folder with the whole network"
+        )
     if not weight_files(folder):
         raise InputError(
             f"{folder} has no weights: model.safetensors (all its shards) or pytorch_model.bin"
@@ -65,19 +70,47 @@ def load_repository(
 
 
 def _load_timm(folder: Path, config: dict[str, Any], input_size: int | None) -> Source:
+    import torch
+
     timm = optional.timm()
+    architecture = config["architecture"]
+    if not isinstance(architecture, str) or not timm.is_model(architecture):
+        raise InputError(
+            f"{folder}: timm {timm.__version__} has no architecture {str(architecture)[:100]!r}"
+        )
     # Older repositories have the settings of `pretrained_cfg` beside the architecture.
-    fixed = config.get("pretrained_cfg", config).get("fixed_input_size")
+    said, arguments = config.get("pretrained_cfg", config), config.get("model_args") or {}
+    if not isinstance(said, dict) or not isinstance(arguments, dict):
+        raise InputError(f"{folder}/config.json: pretrained_cfg and model_args must be objects")
+    if said.get("custom_load"):
+        raise InputError(
+            f"{folder}/config.json: custom_load reads files in ways of their own; not read here"
+        )
+    fixed = said.get("fixed_input_size")
     options = {"img_size": input_size} if fixed and input_size is not None else {}
     try:
+        with torch.device("meta"):
+            classes = {"num_classes": config.get("num_classes", said.get("num_classes"))}
+            trial = timm.create_model(
+                architecture, **{**{k: v for k, v in classes.items() if v is not None}, **arguments}
+            )
+        check_memory(trial, _stored_bytes(folder), str(folder))
+        del trial
         # With the classifier, timm loads strictly; without it, it would leave weights that the
         # file lacks at random values and only write to its log.
         network = timm.create_model(f"local-dir:{folder}", pretrained=True, **options)
         network.reset_classifier(0)
-    except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+    except ReidError:
+        raise
+    # timm trusts its files, and raises whatever their contents lead to.
+    except Exception as error:
         raise InputError(f"{folder}: timm cannot load it: {_first_line(error)}") from error
     settings = network.pretrained_cfg
-    channels, height, width = settings["input_size"]
+    said_size = settings.get("input_size")
+    if not isinstance(said_size, list | tuple) or len(said_size) != 3:
+        raise InputError(f"{folder}: input_size {said_size!r}; [3, height, width] is needed")
+    channels, height, width = said_size
+    input_side(height, f"{folder}: input_size")
     if channels != 3 or (input_size is None and height != width):
         raise InputError(
             f"{folder} wants {channels} x {height} x {width} input; "
@@ -88,9 +121,9 @@ def _load_timm(folder: Path, config: dict[str, Any], input_size: int | None) -> 
         architecture=config["architecture"],
         origin=config["architecture"],
         input_size=height,
-        mean=tuple(settings["mean"]),
-        std=tuple(settings["std"]),
-        interpolation=settings["interpolation"],
+        mean=triple(settings.get("mean"), f"{folder}: mean"),
+        std=triple(settings.get("std"), f"{folder}: std", positive=True),
+        interpolation=settings.get("interpolation"),
     )
 
 
@@ -100,14 +133,24 @@ def _load_transformers(
     from reid.models.networks import OneOutput
 
     transformers = optional.transformers()
-    code = code_files(folder)
-    own_code = bool(code) and config.get("model_type") not in transformers.CONFIG_MAPPING
+    code_files(folder)
+    if config.get("use_pretrained_backbone"):
+        raise InputError(
+            f"{folder}/config.json: use_pretrained_backbone would fetch another network; give a folder with "
+            "all of its own weights"
+        )
+    own_code = _has_own_code(transformers, config)
     if own_code:
         check_custom_code(str(folder), trust_remote_code=trust_remote_code, pinned=pinned)
+    # Otherwise it would ask whether to run code, and take whatever lies on stdin for an answer.
+    transformers.dynamic_module_utils.TIME_OUT_REMOTE_CODE = 0
     try:
         load = _load_custom if own_code else _load_builtin
         network = load(transformers, folder)
-    except (RuntimeError, ValueError, KeyError, TypeError, OSError, ImportError) as error:
+    except ReidError:
+        raise
+    # transformers trusts its files, and raises whatever their contents lead to.
+    except Exception as error:
         raise InputError(f"{folder}: transformers cannot load it: {_first_line(error)}") from error
     origin = type(network).__name__
     if own_code:
@@ -126,6 +169,39 @@ def _load_transformers(
     )
 
 
+def _has_own_code(transformers: Any, config: dict[str, Any]) -> bool:
+    """Whether code of the folder would be needed, or could run, to load it.
+
+    Some repositories keep an `auto_map` though transformers has their network by now; that is not
+    looked at. But the families of joined networks (encoder–decoder, …) have settings inside of
+    settings, each of which may point at code; and types that `AutoModel` does not know fall back to it.
+    """
+    kind = config.get("model_type")
+    known = (
+        isinstance(kind, str) and kind in transformers.models.auto.modeling_auto.MODEL_MAPPING_NAMES
+    )
+    inside = [value for key, value in config.items() if key != "auto_map"]
+    return (bool(config.get("auto_map")) and not known) or _mentions(inside, "auto_map")
+
+
+def _mentions(value: Any, key: str) -> bool:
+    """Whether an object somewhere in a JSON value has a key."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            if key in one:
+                return True
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+    return False
+
+
+def _stored_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in weight_files(folder))
+
+
 def check_custom_code(name: str, *, trust_remote_code: bool, pinned: bool) -> None:
     """Refuse to run a repository's own Python code unless it is allowed and cannot change.
 
@@ -140,7 +216,7 @@ def check_custom_code(name: str, *, trust_remote_code: bool, pinned: bool) -> No
     if missing:
         raise InputError(
             f"{name} runs Python code from its own repository, with your rights. Read that code, "
-            f"then set {' and '.join(missing)}. A branch or a tag is not enough: its owner could "
+            f"then set {' and '.join(missing)} (embed.trust_remote_code, embed.revision). A branch or a tag is not enough: its owner could "
             "change the code under you"
         )
 
@@ -168,9 +244,27 @@ def _load_custom(transformers: Any, folder: Path) -> "torch.nn.Module":
 def _load_builtin(transformers: Any, folder: Path) -> "torch.nn.Module":
     import torch
 
-    network, result = transformers.AutoModel.from_pretrained(
-        str(folder), dtype=torch.float32, local_files_only=True, output_loading_info=True
+    config = transformers.AutoConfig.from_pretrained(
+        str(folder), trust_remote_code=False, local_files_only=True
     )
+    with torch.device("meta"):
+        trial = transformers.AutoModel.from_config(config, trust_remote_code=False)
+    check_memory(trial, _stored_bytes(folder), str(folder))
+    del trial
+    network, result = transformers.AutoModel.from_pretrained(
+        str(folder),
+        dtype=torch.float32,
+        local_files_only=True,
+        output_loading_info=True,
+        trust_remote_code=False,
+    )
+    if result["mismatched_keys"]:
+        wrong = [
+            str(key[0] if isinstance(key, tuple) else key) for key in result["mismatched_keys"]
+        ]
+        raise InputError(
+            f"{folder} has weights of other shapes than its settings say: {_some(wrong)}"
+        )
     # A checkpoint trained with another head has no weights for the pooler, which would then be
     # random: without it the class token is taken.
     missing = [key for key in result["missing_keys"] if not key.startswith("pooler.")]
@@ -199,39 +293,33 @@ def _image_processor(folder: Path) -> tuple[int | None, Triple | None, Triple | 
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         return None, None, None, None
-    settings = _read_json(path)
+    settings = read_object(path)
     size = settings.get("size")
     if settings.get("do_center_crop") and settings.get("crop_size"):
         size = settings["crop_size"]
     if isinstance(size, dict):
-        sides = {size[key] for key in ("height", "width", "shortest_edge") if size.get(key)}
+        sides = {
+            str(size[key]): size[key]
+            for key in ("height", "width", "shortest_edge")
+            if size.get(key)
+        }
         if len(sides) > 1:
             raise InputError(f"{path}: size {size} is not square; only square input is made here")
-        size = sides.pop() if sides else None
+        size = next(iter(sides.values()), None)
+    if size is not None:
+        size = input_side(size, f"{path}: size")
     mean, std = settings.get("image_mean"), settings.get("image_std")
     if settings.get("do_normalize") is False:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     resample = settings.get("resample")
-    if resample is not None and resample not in _RESAMPLE:
+    if resample is not None and (not isinstance(resample, int) or resample not in _RESAMPLE):
         raise InputError(f"{path}: resample {resample}; known: 2 (bilinear), 3 (bicubic)")
     return (
         size,
-        tuple(mean) if mean else None,
-        tuple(std) if std else None,
+        triple(mean, f"{path}: image_mean") if mean else None,
+        triple(std, f"{path}: image_std", positive=True) if std else None,
         _RESAMPLE[resample] if resample is not None else None,
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path.parent} is no model: it has no {path.name}") from error
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: an object was expected, not {type(content).__name__}")
-    return content
 
 
 def _first_line(error: Exception) -> str:

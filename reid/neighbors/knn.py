@@ -1,5 +1,7 @@
 """The k nearest rows, exactly: screened in low precision, decided on float32 distances."""
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 
@@ -11,6 +13,10 @@ from reid.neighbors.rows import check_unit_rows
 from reid.neighbors.screen import budget_bytes, choose_backend, prepare, score_error, scores
 
 FAISS_GPU_MAX_K = 2048
+HALF_UNIT = 2.0**-8  # half a unit in the last place of bfloat16, of a number between 1 and 2
+FLOAT_ERROR = 2.0**-22  # of the float32 operations of `lower_limit`
+
+Scores = TypeVar("Scores", torch.Tensor, np.ndarray)
 
 
 def knn(
@@ -123,7 +129,8 @@ def _candidates(screened: torch.Tensor, k: int, error: float) -> tuple[torch.Ten
 
     With the columns dealt into groups, the k-th largest of the group maxima is reached by k
     different cells: a lower bound of the k-th best score. A true neighbour can be screened lower
-    than that by the error of its own score and that of the cell it beats.
+    than that by the error of its own score and that of the cell it beats; and where scores are
+    stored in bfloat16, by the rounding of both, which `lower_limit` allows for.
     """
     groups = max(k, min(screened.shape[1], 8 * k))  # 8 a neighbour: the bound is nearly tight
     on_cpu = screened.device.type == "cpu"
@@ -135,7 +142,8 @@ def candidates_torch(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """`_candidates` in torch operations."""
     dealt = screened[:, : screened.shape[1] // groups * groups].reshape(len(screened), -1, groups)
-    limit = dealt.amax(1).topk(k, dim=1).values[:, -1:].float() - 2 * error
+    kth = dealt.amax(1).topk(k, dim=1).values[:, -1:]
+    limit = lower_limit(kth.float(), error, screened.dtype == torch.bfloat16)
     row, column = (screened >= limit).nonzero(as_tuple=True)
     return row, column
 
@@ -155,7 +163,30 @@ def candidates_cpu(
 def _key_limits(keys: np.ndarray, k: int, groups: int, error: float) -> np.ndarray:
     dealt = keys[:, : keys.shape[1] // groups * groups].reshape(len(keys), -1, groups)
     kth = np.partition(dealt.max(axis=1), groups - k, axis=1)[:, groups - k, None]
-    return threshold_keys(keys_as_scores(kth) - np.float32(2 * error), keys.dtype)
+    limits: np.ndarray = lower_limit(keys_as_scores(kth), error, keys.dtype == np.int16)
+    return threshold_keys(limits, keys.dtype)
+
+
+def lower_limit(kth: Scores, error: float, rounded: bool) -> Scores:
+    """A score that no true neighbour's stored score is below.
+
+    Stored scores r(p) are rounded to nearest: |r(p) − p| ≤ |p| · 2⁻⁸. The k cells that reach `kth`
+    have p ≥ kth − |kth| · 2⁻⁸, so the k-th best true score is at least that less `error`, a true
+    neighbour's p at least l = kth − |kth| · 2⁻⁸ − 2 · error, and its stored score, as p − |p| · 2⁻⁸
+    grows with p, at least l − |l| · 2⁻⁸. Without both steps, scores that tie in bfloat16 were lost.
+
+    Args:
+        kth: float32, a score that k cells of the row reach.
+        error: of a score before it was rounded.
+        rounded: whether the scores are stored in bfloat16.
+    """
+    limit: Scores
+    if not rounded:
+        limit = kth - 2 * error
+        return limit
+    low = kth - abs(kth) * HALF_UNIT - (2 * error + FLOAT_ERROR)
+    limit = low - abs(low) * HALF_UNIT - FLOAT_ERROR
+    return limit
 
 
 def _faiss_search(

@@ -144,4 +144,7 @@ def scores(a: Rows, b_columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
         # NumPy's OpenBLAS ran at twice the speed of torch's float32 matmul where it was measured.
         np.matmul(a.low.numpy(), b_columns.numpy(), out=out.numpy())
         return out
+    if a.low.device.type == "cuda":
+        # By default cuBLAS may add parts of a product up in bfloat16, which the bound does not cover.
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
     return torch.mm(a.low, b_columns, out=out)

@@ -31,8 +31,8 @@ def line_chart(
     values = [v for line in lines.values() for v in line if v is not None and np.isfinite(v)]
     if not len(x) or not values:
         return Markup("")
-    ticks = _ticks(min(values), max(values))
-    low, high = ticks[0], ticks[-1]
+    marks = ticks(min(values), max(values))
+    low, high = marks[0], marks[-1]
     first, last = float(x[0]), float(x[-1])
 
     def across(value: float) -> float:
@@ -45,7 +45,7 @@ def line_chart(
     parts = [
         f'<svg class="lines" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(label)}">'
     ]
-    for tick in ticks:
+    for tick in marks:
         y = up(tick)
         parts.append(
             f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -81,7 +81,7 @@ def line_chart(
     return Markup("".join([*parts, "</svg>"]))  # noqa: S704 numbers, and names escaped above
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """About TICKS round numbers from below the least value to above the largest."""
     spread = high - low or abs(high) or 1.0
     rough = spread / TICKS

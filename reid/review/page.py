@@ -11,6 +11,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from reid.catalogue import called
 from reid.catalogue.decisions import COLUMNS
 from reid.errors import InputError
 from reid.report.data import Thumbnail
@@ -74,6 +75,8 @@ def write_review(
     version: int,
     key: str,
     command: str,
+    names: Mapping[str, str] | None = None,
+    guard: bool = True,
     budget_bytes: int = BUDGET_BYTES,
 ) -> Written:
     """Write the page. All text is untrusted and escaped.
@@ -93,6 +96,8 @@ def write_review(
         version: of the catalogue.
         key: equal for pages whose decisions belong together; the browser keeps them under it.
         command: what to run with the CSV.
+        names: identity_id → what people call the individual.
+        guard: no cell of the CSV shall be a formula to a spreadsheet (`reid.spreadsheet`).
         budget_bytes: hard limit on the size of the page.
 
     Raises:
@@ -100,8 +105,14 @@ def write_review(
     """
     if not asked:
         raise InputError("review: there is nothing to ask, so there is no page to write")
-    about = {"catalogue": catalogue, "version": version, "key": key, "command": command}
-    bare = len(encoded(_render(asked, _content(asked, rows, about), []))) + SLACK_BYTES
+    about = {
+        "catalogue": catalogue,
+        "version": version,
+        "key": key,
+        "command": command,
+        "guard": guard,
+    }
+    bare = len(encoded(_render(asked, _content(asked, rows, about, names), []))) + SLACK_BYTES
     room = budget_bytes - bare
     large_ids = list(dict.fromkeys(s.annotation_id for one in asked for s in (one.a, one.b)))
     large = _encode(picture, large_ids, max(0, int(room * LARGE_SHARE)), LARGE_PX)
@@ -120,7 +131,7 @@ def write_review(
     unreadable = {large_ids[k]: why for k, why in large.unreadable.items()}
     unreadable |= {small_ids[k]: why for k, why in small.unreadable.items()}
     left_out = _left_out(len(asked) - len(kept), small.no_room, unreadable, rows)
-    content = _content(kept, rows, about, pictures)
+    content = _content(kept, rows, about, names, pictures)
     head, tail = _render(kept, content, left_out).split(PICTURES_GO_HERE)
     packed = json.dumps(list(pictures.values()), separators=(",", ":"))
     page = encoded(head + packed + tail)
@@ -148,6 +159,7 @@ def _content(
     asked: Sequence[Question],
     rows: pd.DataFrame,
     about: Mapping[str, Any],
+    names: Mapping[str, str] | None,
     pictures: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What the script reads. Without `pictures`, with the widest numbers that they could have."""
@@ -180,7 +192,7 @@ def _content(
                 **{
                     name: {
                         "row": places[side.annotation_id],
-                        "identity": side.identity_id,
+                        "identity": called(side.identity_id, names),
                         "images": side.images,
                         "others": [places[other] for other in side.others],
                     }

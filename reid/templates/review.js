@@ -156,13 +156,15 @@
   }
 
   // ---- the file -------------------------------------------------------------------------------
+  // As reid/spreadsheet.py guards its cells: no spreadsheet shall run what somebody called an animal.
+  const guard = (text) => (content.guard && /^'*[=+\-@\t\r\n]/.test(text) ? `'${text}` : text);
   const cell = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
   function csv() {
     const lines = decidedPlaces().map((place) => {
       const { a, b } = questions[place];
       const { decision, reviewer: who, timestamp } = decisionOf(place);
       const line = { a_id: rows.id[a.row], b_id: rows.id[b.row], decision, reviewer: who || reviewer(), timestamp, note: state.notes[keys[place]] || "" };
-      return content.columns.map((column) => cell(line[column])).join(",");
+      return content.columns.map((column) => cell(guard(line[column]))).join(",");
     });
     return [content.columns.join(","), ...lines, ""].join("\n");
   }

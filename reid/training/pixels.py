@@ -18,10 +18,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid import schema, store
-from reid.errors import ReidError, StorageError
-from reid.images import Decode, ImageError, decode_crop, resize
+from reid.errors import ReidError, StorageDownError, StorageError
+from reid.images import Decode, ImageError, Window, decode_crop, resize
 
-COLUMNS = ["annotation_id", "root", "image_path", "bbox", "source_key"]
+COLUMNS = ["annotation_id", "root", "image_path", "bbox", "bbox_unit", "source_key"]
 ROWS_AT_ONCE = 256  # decoded between two reports of progress
 GREY = 128
 
@@ -112,6 +112,8 @@ def open_pixels(
     decode: Decode = "scaled",
     bbox_margin: float = 0.0,
     max_megapixels: float = 80,
+    window_of: Callable[[str], Window | None] | None = None,
+    min_crop_pixels: int = 1,
     read: Callable[[str], bytes] = store.read_bytes,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Pixels:
@@ -120,18 +122,21 @@ def open_pixels(
     Processes that ask for the same at the same time wait for one of them to decode.
 
     Args:
-        annotations: columns annotation_id, root, image_path, bbox, source_key.
+        annotations: columns annotation_id, root, image_path, bbox, bbox_unit, source_key; species for
+            windows.
         size: side in pixels that is kept; see `Trainer.stored_size`.
         folder: on a local disk; may be shared by runs: the file's name says what is in it.
         cache_gb: most that this one file may hold, 10⁹ bytes; the rows beyond it are decoded whenever
             they are needed.
         threads: decoding threads.
-        interpolation, decode, bbox_margin, max_megapixels: see `reid.images`.
+        interpolation, decode, bbox_margin, max_megapixels, min_crop_pixels: see `reid.images`.
+        window_of: the part of the crop that is looked at, by species; None: all of it.
         read: gives a file's bytes.
         on_progress: called with (rows done, rows to do) while decoding.
 
     Raises:
         StorageError: the folder cannot be written.
+        StorageDownError: the images' storage has been out of reach for long; an image is not to blame.
     """
 
     def load(row: Mapping[str, Any]) -> NDArray[np.uint8] | tuple[str, str]:
@@ -140,6 +145,8 @@ def open_pixels(
             data = read(path)
         except FileNotFoundError:
             return "read", f"missing: {path}"
+        except StorageDownError:
+            raise  # every image would fail like this one, and none of them is bad
         except (OSError, ReidError) as error:  # the latter: no such kind of storage
             return "read", f"cannot be read: {error}"
         try:
@@ -147,18 +154,25 @@ def open_pixels(
                 data,
                 row["bbox"],
                 target=size,
+                bbox_unit=row["bbox_unit"],
                 decode=decode,
                 bbox_margin=bbox_margin,
                 max_megapixels=max_megapixels,
+                window=window_of and window_of(row["species"]),
+                min_crop_pixels=min_crop_pixels,
             )
+            return resize(crop.pixels, size, interpolation)
         except ImageError as error:
             return "decode", str(error)
-        return resize(crop.pixels, size, interpolation)
+        # Whatever one image does to a decoder is that image's failure, and not the job's.
+        except Exception as error:  # noqa: BLE001
+            return "decode", f"cannot be decoded: {type(error).__name__}: {error}"
 
-    rows = annotations.select(COLUMNS).to_pylist()
+    rows = annotations.select([*COLUMNS, "species"] if window_of else COLUMNS).to_pylist()
     kept = rows[: int(cache_gb * 1e9) // (size * size * 3)]
-    what = [size, interpolation, decode, bbox_margin, max_megapixels]
+    what = [size, interpolation, decode, bbox_margin, max_megapixels, min_crop_pixels]
     what += [[row["annotation_id"], row["source_key"], row["bbox"]] for row in kept]
+    what += [window_of(row["species"]) for row in kept] if window_of else []
     key = hashlib.blake2b(json.dumps(what).encode(), digest_size=8).hexdigest()
     array_file = Path(folder) / f"pixels-{key}.npy"
     failed_file = Path(folder) / f"pixels-{key}.json"  # written last: all is there when this is
@@ -217,7 +231,7 @@ def _decode_all(
                     handle.write(missing if isinstance(found, tuple) else found.tobytes())
                 if on_progress:
                     on_progress(start + len(part), len(rows))
-    except OSError:
+    except (OSError, StorageError):
         aside.unlink(missing_ok=True)  # half of it would keep the disk full
         raise
     aside.replace(file)

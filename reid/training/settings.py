@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reid.errors import InputError
+from reid.precision import AskedPrecision
 
 Pooling = Literal["auto", "gem", "avg", "model"]
 Loss = Literal["arcface", "subcentre_arcface", "cosface", "cross_entropy", "triplet"]
 Sampling = Literal["identities", "shuffled"]
-TrainPrecision = Literal["bf16", "fp32"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class TrainSettings:
         clip_norm: longest gradient; None: any.
         ema_decay: of the averaged weights that are validated and saved; None: no average.
         precision: `bf16` computes the backbone in bfloat16; weights, loss and results stay float32.
+            `auto`: where the device is faster with it.
         compile: through `torch.compile`.
         crop_scale: least share of the area kept by the random crop; 1 keeps all of it.
         crop_ratio: most that the crop's sides may differ, as a factor.
@@ -97,7 +98,7 @@ class TrainSettings:
     freeze_stages: int = 0
     clip_norm: float | None = 5.0
     ema_decay: float | None = None
-    precision: TrainPrecision = "bf16"
+    precision: AskedPrecision = "auto"
     compile: bool = False
     crop_scale: float = 0.5
     crop_ratio: float = 1.33

@@ -16,6 +16,7 @@ from torch import nn
 
 from reid.errors import InputError, TrainingDivergedError
 from reid.models.checkpoint import save_checkpoint
+from reid.precision import Precision, choose_precision
 from reid.training.augment import apply_changes, draw_changes, prepare
 from reid.training.classes import ClassTable
 from reid.training.gradients import Gradients, Objective
@@ -79,10 +80,11 @@ class Trainer:
         )
         # Convolutions want their channels last; other layers do not mind.
         self.network.to(device).to(memory_format=torch.channels_last)
+        self.precision, self.precision_note = self._choose_precision()
         self.objective = Objective(
             self.network,
             loss.to(device),
-            bf16=settings.precision == "bf16",
+            bf16=self.precision == "bf16",
             compiled=settings.compile,
         )
         head = [
@@ -107,6 +109,16 @@ class Trainer:
         self._mirror = np.repeat(
             [kind not in settings.no_flip_species for kind in classes.species], classes.sizes
         )
+
+    def _choose_precision(self) -> tuple[Precision, str]:
+        """One for all ranks: on unlike machines they must not compute unlike gradients."""
+        if self.rank:
+            chosen: list[tuple[Precision, str]] = [("fp32", "")]
+        else:
+            chosen = [choose_precision(self.settings.precision, self.device)]
+        if self.world > 1:
+            dist.broadcast_object_list(chosen, src=0)
+        return chosen[0]
 
     @property
     def input_size(self) -> int:

@@ -9,9 +9,11 @@ unlabelled.py an estimate of the threshold where there are no labels
 guards.py     warnings about clusterings that look wrong
 threshold.py  given, tuned, lent by another species, or estimated
 clusters.py   the individuals of one species: one comparison of all pairs, threshold, clusters
+by_pairs.py   the same by the probabilities of pairs, where these do better
 """
 
 from reid.cluster import labels_at, spanning_forest
+from reid.tune.by_pairs import individuals_by_pairs
 from reid.tune.clusters import Individuals, find_individuals
 from reid.tune.guards import warnings
 from reid.tune.heldout import Tuning, mean_curve, tune, tuning_ceiling
@@ -35,6 +37,7 @@ __all__ = [
     "estimate_threshold",
     "find_individuals",
     "held_out_folds",
+    "individuals_by_pairs",
     "labels_at",
     "mean_curve",
     "score_at",

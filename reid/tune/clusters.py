@@ -93,15 +93,16 @@ def find_individuals(
     rows = vectors if collapsed is None else vectors[collapsed.representatives]
     weights = None if collapsed is None else collapsed.weights
     threshold = settled(len(rows), identities, asked, fallback)
-    ceiling = search_range(vectors, identities, asked, threshold)
-    compared = None
-    if ceiling is not None:
-        keep = None
-        if threshold is None and can_tune(identities) and collapsed is None:
-            keep = np.asarray(encode_labels(identities) >= 0)
-        compared = cluster.compare_all(
+    tunes = threshold is None and can_tune(identities)
+    keep = np.asarray(encode_labels(identities) >= 0) if tunes and collapsed is None else None
+
+    def compared_to(ceiling: float) -> Compared:
+        return cluster.compare_all(
             rows, ceiling, search, min_samples=asked.min_samples, weights=weights, labelled=keep
         )
+
+    ceiling = search_range(vectors, identities, asked, threshold)
+    compared = None if ceiling is None else compared_to(ceiling)
 
     @cache
     def reranked(k1: int) -> Graph:
@@ -109,12 +110,17 @@ def find_individuals(
 
     if threshold is None:
         assert compared is not None, "a threshold that is to be found has a range"
-        if can_tune(identities):
+        if tunes:
             threshold = tuned_threshold(
                 vectors, identities, asked, compared, reranked, search, collapsed
             )
         else:
-            threshold = estimated_threshold(asked, compared)
+            threshold, is_settled = estimated_threshold(asked, compared)
+            if not is_settled:
+                farther = search_range(vectors, identities, asked, None, farther=True)
+                if farther is not None and farther > compared.ceiling:
+                    compared = compared_to(farther)
+                    threshold, _ = estimated_threshold(asked, compared)
     labels = _labels(rows, threshold, asked, compared, reranked, weights, on_cuml=on_cuml)
     notes = list(threshold.notes)
     if compared is not None and collapsed is None:

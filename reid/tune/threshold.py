@@ -19,7 +19,9 @@ from reid.tune.unlabelled import estimate_from_forest
 Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "auto"]
 Rerank = Literal["off", "on", "auto"]
 CURVE_POINTS = 400
-UNLABELLED_NEIGHBOURS = 200  # within the largest threshold that an estimate looks at, on average
+# Neighbours that a row has on average within the largest threshold that an estimate looks at. The first
+# ceiling nearly always says enough, at half of the edges; where it does not, the second is looked at.
+UNLABELLED_NEIGHBOURS = (100, 200)
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Threshold:
 
     eps: float | None
     source: Literal["given", "tuned", "fallback", "estimated", "none"]
-    method: Method
+    method: Method | Literal["mutex"]
     note: str
     k1: int | None = None
     criterion: str | None = None
@@ -145,6 +147,8 @@ def search_range(
     identities: NDArray[Any],
     asked: Clustering,
     threshold: Threshold | None,
+    *,
+    farther: bool = False,
 ) -> float | None:
     """How far apart two rows may be for their distance to matter; None: no distance does.
 
@@ -153,6 +157,7 @@ def search_range(
         identities: (n,) known identities, None where unknown.
         asked: what was asked for.
         threshold: of `settled`.
+        farther: without labels, as far as an estimate may look at most.
     """
     if threshold is not None:
         return threshold.eps if threshold.k1 is None else None
@@ -162,7 +167,7 @@ def search_range(
         known = encode_labels(identities) >= 0
         every = bool(known.all())
         return tuning_ceiling(vectors if every else vectors[known], identities[known])
-    return search_ceiling(vectors, UNLABELLED_NEIGHBOURS, seed=asked.seed)
+    return search_ceiling(vectors, UNLABELLED_NEIGHBOURS[farther], seed=asked.seed)
 
 
 def tuned_threshold(
@@ -286,12 +291,15 @@ def _from_curve(tuned: Tuning, curve: Sweep, criterion: Criterion) -> Threshold:
     )
 
 
-def estimated_threshold(asked: Clustering, compared: Compared) -> Threshold:
+def estimated_threshold(asked: Clustering, compared: Compared) -> tuple[Threshold, bool]:
     """A threshold from the rows alone, and how sure it is.
 
     Args:
         asked: what was asked for.
         compared: the rows that will be clustered.
+
+    Returns:
+        The threshold, and whether a higher ceiling could not change it.
     """
     chosen: Method = "dbscan" if asked.method == "auto" else asked.method
     forest, ceiling = compared.forest, compared.ceiling
@@ -301,15 +309,16 @@ def estimated_threshold(asked: Clustering, compared: Compared) -> Threshold:
         forest = replace(forest, core=core)
     if not len(forest.merges):
         note = f"no labels, and no two images within {ceiling:.4g}: each stands alone"
-        return Threshold(ceiling, "estimated", chosen, note)
+        return Threshold(ceiling, "estimated", chosen, note), False
     guess = estimate_from_forest(forest, ceiling)
-    return Threshold(
+    found = Threshold(
         eps=guess.eps,
         source="estimated",
         method=chosen,
         note=guess.statement,
         interval=(guess.low, guess.high),
     )
+    return found, guess.settled
 
 
 def _thinned(curve: Sweep, scores: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -10,6 +10,7 @@ from reid.errors import InputError
 from reid.neighbors import Graph
 
 NEAR_THE_PEAK = 0.9
+SETTLED = 0.5
 FEW_ROWS = 100  # below this the peak rests on a handful of clusters
 
 
@@ -24,6 +25,8 @@ class Estimate:
             the choice changes nothing. Rows without any individuals reach 0.5 to 0.8.
         sure: "fairly", "roughly" or "hardly".
         statement: the same in a sentence, for the report.
+        settled: the number of clusters has fallen below half of its peak before the ceiling, so that
+            looking further would not change the answer.
     """
 
     eps: float
@@ -32,6 +35,7 @@ class Estimate:
     stability: float
     sure: Literal["fairly", "roughly", "hardly"]
     statement: str
+    settled: bool
 
 
 def estimate_threshold(
@@ -95,7 +99,8 @@ def estimate_from_forest(forest: Forest, ceiling: float) -> Estimate:
         f"{high:.4g} the number of clusters stays within 10 % of its peak, {peak:,}. "
         f"{_SENTENCES[sure]}"
     )
-    return Estimate(eps, low, high, stability, sure, statement)
+    settled = bool(clusters[-1] <= SETTLED * peak)
+    return Estimate(eps, low, high, stability, sure, statement, settled)
 
 
 _SENTENCES = {

@@ -17,12 +17,16 @@ NAMES = (
     "sweep",
     "rerank",
     "embed",
+    "frames",
     "herd_difficulty",
     "unlabelled",
     "finetune",
     "catalogue",
     "kills",
     "screens",
+    "one_pass",
+    "sources",
+    "pairs",
 )
 
 

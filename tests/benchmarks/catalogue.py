@@ -67,9 +67,9 @@ def store_vectors(catalogue: Path, ids: list[str], rows: npt.NDArray[np.float32]
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), dimension)
     sizes = pa.array(np.ones(len(ids), np.int32))
     names, species = pa.array(ids), pa.array(["lynx"] * len(ids))
-    table = pa.table(
-        [names, species, vectors, names, names, sizes, sizes], schema=schema.embeddings(dimension)
-    )
+    kinds = schema.embeddings(dimension)
+    times = [pa.nulls(len(ids), kinds.field(name).type) for name in kinds.names[7:]]
+    table = pa.table([names, species, vectors, names, names, sizes, sizes, *times], schema=kinds)
     path = catalogue / "embeddings" / RECIPE / f"part-{embeddings.part_digest(ids)}.parquet"
     store.write_table(str(path), table)
 

@@ -27,7 +27,7 @@ import jobs.run
 from jobs.common.embedded import EmbedSummary
 from reid import embeddings, manifest, schema, store
 from reid.catalogue import commits
-from reid.embedder.stream import content_hash
+from reid.picture_hash import file_hash
 
 RECIPE = "made-up-0001"
 ROWS_A_PART = 3
@@ -66,7 +66,7 @@ def embed(
                 {
                     **row,
                     "embedding": np.frombuffer(data, np.float32),
-                    "content_hash": content_hash(data, row["bbox"]),
+                    "content_hash": file_hash(data, row["bbox"]),
                     "width": 1,
                     "height": 1,
                 }

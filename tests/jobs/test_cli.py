@@ -17,7 +17,7 @@ Reid = Callable[..., int]
 
 COMMANDS = (
     *("run", "embed", "cluster", "report", "demo", "models", "doctor"),
-    *("identify", "calibrate", "history", "undo", "export", "tidy"),
+    *("identify", "calibrate", "history", "undo", "export", "population", "tidy"),
 )
 # What makes a start slow; none of it is needed to read a help page.
 HEAVY = ("torch", "ray", "numpy", "pandas", "pyarrow", "sklearn", "timm", "plotly")

@@ -18,7 +18,7 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from jobs.cli import app
 from reid import __version__
-from reid.errors import InputError, StorageError, TooManyFailuresError
+from reid.errors import InputError, InternalError, StorageError, TooManyFailuresError
 
 CONFIGS = Path(__file__).parents[2] / "cluster_configs"
 PROJECT = CONFIGS.parent
@@ -235,7 +235,7 @@ def test_nights_do_not_overlap_and_only_trouble_is_tried_again() -> None:
     assert rule["action"] == "FailJob"
     assert rule["onExitCodes"]["containerName"] == container["name"]
     assert set(rule["onExitCodes"]["values"]) == {
-        InputError.exit_code, TooManyFailuresError.exit_code
+        InputError.exit_code, TooManyFailuresError.exit_code, InternalError.exit_code
     }  # fmt: skip
     assert StorageError.exit_code not in rule["onExitCodes"]["values"]
     address = f"--address=http://{read(CONFIGS / 'kuberay/raycluster.yaml')['metadata']['name']}-head-svc:8265"

@@ -272,13 +272,152 @@ def test_export(survey: Survey, tmp_path: Path) -> None:
     assert survey.reid("export", "-C", survey.place) == 0
     folder = Path(survey.place) / "export"
     frame = pd.read_csv(folder / "identities.csv", dtype={"annotation_id": str})
-    assert frame.columns.tolist() == [
-        "annotation_id", "image_path", "species", "identity_id", "decision", "confidence",
+    assert frame.columns.tolist()[:8] == [
+        "annotation_id", "image_path", "species", "identity_id", "name", "identity", "decision",
+        "confidence",
     ]  # fmt: skip
     assert frame["image_path"].tolist() == [f"{name}.jpg" for name in survey.names]
     assert frame["identity_id"].tolist() == list(survey.names.values())
     assert pl.read_parquet(folder / "identities.parquet")["identity_id"].n_unique() == 2
     assert survey.reid("export", "-C", survey.place, "-o", tmp_path / "who.txt") == 1
+
+
+def test_names_that_people_gave_come_back(survey: Survey, said: Say, tmp_path: Path) -> None:
+    survey.photograph({"a": at(0), "b": at(5), "c": at(90)})
+    table = survey.home / "uploads" / "names.csv"
+    table.write_text("path,identity\na.jpg,Luna\nb.jpg,\nc.jpg,=Leo\n")
+    arguments = ("-i", table, *survey.arguments[2:])
+    assert survey.reid("identify", *arguments) == 0
+    said()
+    for asked, name in (("Luna", "Luna"), ("luna ", "Luna"), ("=Leo", "=Leo")):
+        assert survey.reid("history", "-C", survey.place, "--identity", asked) == 0
+        assert f"({name}) is new" in said()
+    assert survey.reid("history", "-C", survey.place, "--identity", "Lune") == 1
+    assert "nobody was ever called Lune; did you mean Luna" in said()
+    for raw, leo in (((), "'=Leo"), (("--raw",), "=Leo")):
+        assert survey.reid("export", "-C", survey.place, "-o", tmp_path / "who.csv", *raw) == 0
+        assert ("got an apostrophe" in said()) == (not raw)
+        frame = pd.read_csv(tmp_path / "who.csv", keep_default_na=False).set_index("image_path")
+        assert frame["name"].to_dict() == {"a.jpg": "Luna", "b.jpg": "Luna", "c.jpg": leo}
+        assert frame["identity"].to_dict() == {"a.jpg": "Luna", "b.jpg": "", "c.jpg": leo}
+
+
+def test_a_corrected_table_takes_a_wrong_label_away(survey: Survey, said: Say) -> None:
+    survey.photograph({"a": at(0), "b": at(90)})
+    table = survey.home / "uploads" / "names.csv"
+    arguments = ("-i", table, *survey.arguments[2:])
+    table.write_text("path,identity\na.jpg,Luna\nb.jpg,Luna\n")
+    assert survey.reid("identify", *arguments) == 0
+    assert survey.herd == {frozenset("ab")}
+    table.write_text("path\na.jpg\nb.jpg\n")  # says nothing of names
+    assert survey.reid("identify", *arguments) == 0
+    assert survey.column("identity") == {"a": "Luna", "b": "Luna"}
+    table.write_text("path,identity\na.jpg,Luna\nb.jpg,\n")
+    said()
+    assert survey.reid("identify", *arguments) == 0
+    assert "1 images had a label in `identity` that the upload says is none" in said()
+    assert survey.column("identity") == {"a": "Luna", "b": None}
+    assert survey.herd == {frozenset("a"), frozenset("b")}
+
+
+def test_a_reviewer_wins_over_a_label_that_says_nothing(survey: Survey, said: Say) -> None:
+    survey.photograph({"a": at(0), "b": at(90)})
+    table = survey.home / "uploads" / "names.csv"
+    table.write_text("path,identity\na.jpg,NA\nb.jpg,NA\n")
+    arguments = ("-i", table, *survey.arguments[2:])
+    # As a catalogue from before has it.
+    assert survey.reid("identify", *arguments, "sources.keep_words=NA") == 0
+    assert survey.herd == {frozenset("ab")}
+    file = survey.constraints("c.csv", ("a", "b", "nomatch"))
+    said()
+    assert survey.reid("identify", "-C", survey.place, "--constraints", file) == 0
+    assert "2 images have 'NA' as identity, which says nothing" in said()
+    assert survey.herd == {frozenset("a"), frozenset("b")}
+
+
+def test_boxes_that_moved_are_the_animals_that_are_known(survey: Survey, said: Say) -> None:
+    survey.photograph({"a": at(0), "b": at(90)})
+    table = survey.home / "uploads" / "boxes.csv"
+    arguments = ("-i", table, *survey.arguments[2:])
+
+    def boxes(*rows: str) -> str:
+        table.write_text("annotation_id,path,bbox\n" + "\n".join(rows) + "\n")
+        assert survey.reid("identify", *arguments) == 0
+        return said()
+
+    said()
+    boxes('x1,a.jpg,"[10,10,100,100]"', 'x2,a.jpg,"[300,10,100,100]"', 'x3,b.jpg,"[0,0,50,50]"')
+    before = survey.catalogue.rows(["annotation_id", "identity_id", "bbox"])
+    told = boxes(
+        'y1,a.jpg,"[303,12,100,100]"', 'y2,a.jpg,"[12,10,100,99]"', 'x3,b.jpg,"[1,0,50,50]"'
+    )
+    assert "3 boxes moved by up to 3 px since they came into the catalogue" in told
+    assert survey.catalogue.rows(before.column_names).equals(before)
+    # Another animal in the same image is another animal.
+    boxes('y3,a.jpg,"[150,10,100,100]"')
+    assert len(survey.catalogue.rows(["annotation_id"])) == 4
+    # Decisions may name an annotation as the second detector did.
+    day = "2026-02-01T10:00:00"
+    file = survey.home / "new.csv"
+    file.write_text(f"a_id,b_id,decision,reviewer,timestamp\ny1,x3,nomatch,eva,{day}\n")
+    assert survey.reid("identify", "-C", survey.place, "--constraints", file) == 0
+    assert "1 decisions name annotations by an id that they had in an upload" in said()
+    assert survey.catalogue.decisions().select(["a_id", "b_id"]).to_pylist() == [
+        {"a_id": "x2", "b_id": "x3"}
+    ]
+
+
+def test_a_species_of_one_image_does_not_stop_the_others(survey: Survey, said: Say) -> None:
+    survey.photograph({f"a{k}": at(7 * k % 90) for k in range(12)} | {"alone": at(0)})
+    table = survey.home / "uploads" / "all.csv"
+    rows = [f"{name}.jpg,{'fox' if name == 'alone' else 'lynx'}" for name in survey.ids]
+    table.write_text("path,species\n" + "\n".join(rows) + "\n")
+    arguments = ("-i", table, "-C", survey.place, "identify.estimate=true", "--max-failures", "0.5")
+    assert survey.reid("identify", *arguments) == 0
+    assert "fox: the catalogue has no rules for it yet, and they cannot be guessed" in said()
+    assert len(survey.names) == 12
+    assert list(read_rules(survey.catalogue)) == ["lynx"]
+
+
+def test_a_whole_image_under_another_id_is_known(survey: Survey, said: Say) -> None:
+    assert survey.night({"a": 0, "b": 90}) == 0
+    before = survey.names, survey.catalogue.version
+    table = survey.home / "uploads" / "ids.csv"
+    table.write_text("annotation_id,path\nA1,a.jpg\nA2,b.jpg\n")
+    said()
+    assert survey.reid("identify", "-i", table, *survey.arguments[2:]) == 0
+    assert "2 whole images come under another annotation_id than before" in said()
+    assert (survey.names, survey.catalogue.version) == before
+
+
+@pytest.mark.parametrize(
+    "species", ["Lynx lynx", "a/b", "..", "=cmd", "é" * 30, "x" * 190, "'q\"", "lynx.", "a%b"]
+)
+def test_a_species_may_be_called_anything(survey: Survey, species: str) -> None:
+    survey.photograph({"a": at(0), "b": at(5)})
+    arguments = [
+        "-i",
+        str(survey.home / "uploads"),
+        "-C",
+        survey.place,
+        "--species",
+        species,
+        *RULES,
+    ]
+    assert survey.reid("identify", *arguments) == 0
+    assert survey.night({"c": 90}, "--species", species) == 0
+    assert set(survey.names.values()) == {f"{species}-0001", f"{species}-0002"}
+    assert len(read_graph(survey.catalogue, species).edges) == 1
+
+
+@pytest.mark.parametrize("species", ["x" * 300, "ly\x1bnx", "é" * 60])
+def test_a_species_that_no_folder_can_be_called_is_refused(
+    survey: Survey, said: Say, species: str
+) -> None:
+    survey.photograph({"a": at(0)})
+    assert survey.identify("--species", species) == 1
+    assert "species: " in said()
+    assert not Path(survey.place).exists()
 
 
 # ── Order ─────────────────────────────────────────────────────────────────────────────────────────

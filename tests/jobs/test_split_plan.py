@@ -151,6 +151,17 @@ def test_the_past_is_trained_on_and_the_future_asks(tmp_path: Path) -> None:
     assert when[plan.where(VALIDATION)].max() < when[plan.where(HELD_OUT)].min()
 
 
+def test_the_column_split_says_which_images_are_held_out(tmp_path: Path) -> None:
+    split = [("query", "gallery", "gallery", "other")[n % 4] for n in range(40)]
+    ((plan,), _) = make_plans(config("finetune.split=column"), herd(tmp_path, split=split))
+    held = plan.rows.take(pa.array(plan.where(HELD_OUT)))
+    assert held["split"].to_pylist() == ["query"] * 10
+    assert plan.closed
+    assert set(plan.parts) == {TRAIN, VALIDATION, HELD_OUT}
+    with pytest.raises(InputError, match=r"finetune\.split=column: no labelled image is a query"):
+        make_plans(config("finetune.split=column"), herd(tmp_path))
+
+
 def test_species_are_split_one_by_one_and_a_small_one_is_told_of(tmp_path: Path) -> None:
     species = ["lynx"] * 32 + ["genet"] * 8
     rows = herd(tmp_path, species=species)

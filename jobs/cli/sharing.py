@@ -1,0 +1,217 @@
+"""Commands that hand results on: to other programs, and to a number."""
+
+from typing import Annotated
+
+import typer
+
+from jobs.cli.app import app
+from jobs.cli.options import Catalogue, DateOrder, Debug
+
+PANEL = "From individuals to a number"
+
+Results = Annotated[
+    str | None,
+    typer.Option("--results", "-r", metavar="FOLDER", help="Output folder of `reid run`, instead."),
+]
+OneSpecies = Annotated[
+    str | None,
+    typer.Option("--species", metavar="NAME", help="Which, where there are several."),
+]
+Deployments = Annotated[
+    str | None,
+    typer.Option(
+        "--deployments",
+        "-d",
+        metavar="FILE",
+        help="When and where cameras stood: deployments.csv of Camtrap DP, camtrapR's camera table (with "
+        "Problem columns), or a table `detector, start, end` with `lat, lon` or `x, y` (metres).",
+    ),
+]
+OccasionDays = Annotated[
+    float, typer.Option("--occasion-days", metavar="DAYS", help="Length of an occasion.")
+]
+Start = Annotated[
+    str | None,
+    typer.Option("--start", metavar="DAY", help="First day, 2026-05-01. [default: first camera]"),
+]
+End = Annotated[
+    str | None,
+    typer.Option("--end", metavar="DAY", help="Last day. [default: that of the last camera]"),
+]
+DayStarts = Annotated[
+    str,
+    typer.Option("--day-starts", metavar="HH:MM", help="12:00 keeps a night in one day."),
+]
+Flank = Annotated[
+    str | None,
+    typer.Option(
+        "--flank",
+        metavar="SIDE",
+        help="left, right, best (the side with more individuals) or both-sessions. Sides are never thrown "
+        "together unless an individual is known from both.",
+    ),
+]
+Unsure = Annotated[
+    str,
+    typer.Option(
+        "--unsure",
+        metavar="RULE",
+        help="Images nobody is sure of: drop; own (as the catalogue has them) or as-best (as the nearest); "
+        "drop-singles or join-singles: only those of individuals met once, as `reid population` does.",
+    ),
+]
+Individuals = Annotated[
+    str | None,
+    typer.Option("--individuals", metavar="FILE", help="Table `identity_id` (or `name`), `sex`."),
+]
+
+
+@app.command(rich_help_panel=PANEL)
+def export(
+    catalogue: Catalogue = None,
+    results: Results = None,
+    format: Annotated[  # noqa: A002
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="csv, parquet; camtrap-dp; secr, oscr, mark, rmark, camtrapr, spacecap, multimark, matrix; "
+            "wildbook, wildlife-insights; folders. [default: by the ending of --out, or csv and parquet]",
+        ),
+    ] = None,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="PLACE",
+            help="File (.csv, .parquet) or folder. [default: CATALOGUE/export/…]",
+        ),
+    ] = None,
+    species: OneSpecies = None,
+    deployments: Deployments = None,
+    date_order: DateOrder = None,
+    occasion_days: OccasionDays = 7,
+    start: Start = None,
+    end: End = None,
+    day_starts: DayStarts = "00:00",
+    flank: Flank = None,
+    unsure: Unsure = "drop",
+    individuals: Individuals = None,
+    detector: Annotated[
+        str,
+        typer.Option(
+            "--detector",
+            metavar="TYPE",
+            help="secr: proximity (seen or not) or count (a line an encounter).",
+        ),
+    ] = "proximity",
+    package: Annotated[
+        str | None,
+        typer.Option(
+            "--package",
+            metavar="FOLDER",
+            help="camtrap-dp: the package that the images came from; it comes back with individuals in it.",
+        ),
+    ] = None,
+    timezone: Annotated[
+        str | None,
+        typer.Option(
+            "--timezone",
+            metavar="ZONE",
+            help="camtrap-dp without --package: of the cameras' clocks, +02:00 or Europe/Brussels.",
+        ),
+    ] = None,
+    title: Annotated[
+        str | None, typer.Option("--title", metavar="TEXT", help="Of a new camtrap-dp package.")
+    ] = None,
+    contributor: Annotated[
+        str | None,
+        typer.Option("--contributor", metavar="NAME", help="Of a new camtrap-dp package."),
+    ] = None,
+    scientific_name: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scientific-name",
+            metavar="NAME=GENUS SPECIES",
+            help="For wildbook and camtrap-dp, of species that go by another name here.",
+        ),
+    ] = None,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            "--images", metavar="HOW", help="folders, wildbook: link or copy the pictures."
+        ),
+    ] = None,
+    raw: Annotated[
+        bool,
+        typer.Option(
+            "--raw", help="csv: no apostrophe before text that a spreadsheet takes for a formula."
+        ),
+    ] = False,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """Who is who, for other programs: tables, Camtrap DP, capture histories, Wildbook, folders.
+
+    `reid export -C lynx -o who.csv` is the plain table: who, where, when, how sure, confirmed by whom.
+
+    `reid export -C lynx -f secr -d cameras.csv --occasion-days 7` writes captures and traps for secr, with
+    a README that has the call for R, the names it uses, and left_out.csv.
+
+    `reid export -C lynx -f camtrap-dp --package survey/` gives the package back with individualID.
+
+    Images that nobody is sure of count for nobody, unless `--unsure` says so.
+    """
+    from jobs.exports.exporting import export as run_export
+    from jobs.exports.wishes import Survey, Wish
+
+    wish = Wish(
+        format=format, out=out, raw=raw, detector=detector, scientific_name=scientific_name or (),
+        images=images, package=package, timezone=timezone, title=title, contributor=contributor,
+    )  # fmt: skip
+    survey = Survey(
+        species=species, unsure=unsure, deployments=deployments, date_order=date_order,
+        occasion_days=occasion_days, start=start, end=end, day_starts=day_starts, flank=flank,
+        individuals=individuals,
+    )  # fmt: skip
+    run_export(catalogue, results, wish, survey)
+
+
+@app.command(rich_help_panel=PANEL)
+def population(
+    catalogue: Catalogue = None,
+    results: Results = None,
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="FOLDER", help="[default: CATALOGUE/population]"),
+    ] = None,
+    species: OneSpecies = None,
+    deployments: Deployments = None,
+    date_order: DateOrder = None,
+    occasion_days: OccasionDays = 7,
+    start: Start = None,
+    end: End = None,
+    day_starts: DayStarts = "00:00",
+    flank: Flank = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """How many are there? Chapman, M0, Mt and Chao's Mh, with intervals and a picture.
+
+    For one species, one flank, one period, and a population that is closed meanwhile. Without
+    --deployments occasions run from the first image to the last.
+
+    Two numbers say what identification alone does: single sightings that nobody is sure of left out,
+    and each joined to the individual nearest to it. Review those before you believe either.
+
+    Written: population.html, population.json, and the capture history behind them. No density: the area
+    is not known; `reid export --format secr` writes the files for that.
+    """
+    from jobs.exports.estimating import population as run_population
+    from jobs.exports.wishes import Survey
+
+    survey = Survey(
+        species=species, deployments=deployments, date_order=date_order, occasion_days=occasion_days,
+        start=start, end=end, day_starts=day_starts, flank=flank,
+    )  # fmt: skip
+    run_population(catalogue, results, out, survey)

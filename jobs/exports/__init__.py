@@ -1,0 +1,1 @@
+"""Results for other programs, and estimates from them: no Ray is needed."""

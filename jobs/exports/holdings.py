@@ -1,0 +1,91 @@
+"""What is known of who is where: a catalogue, or a run's output folder, as one table of sightings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.common import outputs
+from reid import schema, store
+from reid.catalogue import open_catalogue, read_rules
+from reid.errors import InputError
+from reid.exports.sightings import sightings
+from reid.sources.places import absolute
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """Sightings and where they come from.
+
+    Attributes:
+        frame: of `reid.exports.sightings.sightings`.
+        place: folder or URI of the catalogue or the run.
+        told: what it is, for messages.
+        recipes: species → recipe of the embeddings behind it.
+        is_catalogue: whether people's decisions and unsure images are known.
+        embedding_failures: images that have no vector, and so are nobody's.
+    """
+
+    frame: pd.DataFrame
+    place: str
+    told: str
+    recipes: Mapping[str, str]
+    is_catalogue: bool
+    embedding_failures: int = 0
+
+
+def read_holdings(catalogue: str | None, results: str | None) -> Holdings:
+    """Read one of the two.
+
+    Args:
+        catalogue: of `reid identify`.
+        results: output folder of `reid run`.
+
+    Raises:
+        InputError: both or none are given, or there is nothing in it.
+    """
+    if (catalogue is None) == (results is None):
+        raise InputError(
+            "give either --catalogue (of `reid identify`) or --results (output folder of `reid run`)"
+        )
+    return _catalogue(absolute(catalogue)) if catalogue else _results(absolute(str(results)))
+
+
+def _catalogue(path: str) -> Holdings:
+    found = open_catalogue(path)
+    frame = sightings(found.rows(), found.decisions())
+    recipes = {name: rules.recipe for name, rules in read_rules(found).items()}
+    return Holdings(frame, path, f"version {found.version} of {path}", recipes, True)
+
+
+def _results(out: str) -> Holdings:
+    annotations = schema.conform(
+        outputs.read_stage(out, outputs.ANNOTATIONS, "embed"), schema.ANNOTATIONS
+    )
+    clusters = outputs.read_stage(out, outputs.CLUSTERS, "cluster")
+    place = pc.index_in(annotations["annotation_id"], value_set=clusters["annotation_id"])
+    rows = annotations.filter(pc.is_valid(place))
+    if not len(rows):
+        raise InputError(f"{out}: no image was clustered; see {outputs.FAILURES} there")
+    clusters = clusters.take(place.drop_null())
+    labels = {
+        "identity_id": clusters["cluster_label"],
+        # An image that stands alone is an individual of its own, met once.
+        "decision": pc.if_else(pc.greater_equal(clusters["cluster"], 0), "known", "new"),
+        "confidence": pa.nulls(len(rows), schema.CATALOGUE.field("confidence").type),
+        "nearest_id": clusters["nearest_id"],
+        "nearest_distance": clusters["nearest_distance"],
+    }
+    for name, column in labels.items():
+        rows = rows.append_column(name, column)
+    embed = outputs.read_summary(out).get("embed", {})
+    return Holdings(
+        sightings(rows.sort_by("annotation_id")),
+        out,
+        store.join(out, outputs.CLUSTERS),
+        dict(embed.get("recipes", {})),
+        False,
+        len(annotations) - len(rows),
+    )

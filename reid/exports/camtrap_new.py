@@ -1,0 +1,369 @@
+"""A new Camtrap DP of sightings and deployments."""
+
+import hashlib
+import mimetypes
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reid import store
+from reid.errors import InputError
+from reid.exports.camtrap_back import INDIVIDUALS, sighting_tags, store_json
+from reid.exports.camtrap_words import (
+    DEPLOYMENTS,
+    MEDIA,
+    OBSERVATIONS,
+    SCHEMAS,
+    SEXES,
+    SOFTWARE,
+    Teller,
+    box_words,
+    relative_box,
+    stamp,
+    with_tags,
+)
+from reid.exports.deployments import Stations
+from reid.exports.effort import place_rows
+from reid.exports.identifiers import cleaned
+from reid.exports.meetings import encounter_keys
+from reid.exports.sheets import program_sheet, records
+from reid.exports.sightings import left_out
+
+Row = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class NewPackage:
+    """What is written.
+
+    Attributes:
+        files: name → text.
+        rows: deployments, media, observations, for checks.
+        pictures: where each picture lies → its filePath in the package.
+        individuals: how many.
+        left_out: sightings without time or deployment (`sightings.LEFT_OUT`).
+        notes: what a reader should know.
+    """
+
+    files: dict[str, str]
+    rows: tuple[list[Row], list[Row], list[Row]]
+    pictures: dict[str, str]
+    individuals: int
+    left_out: pd.DataFrame
+    notes: list[str] = field(default_factory=list)
+
+
+def new_package(
+    frame: pd.DataFrame,
+    stations: Stations,
+    zone: tzinfo,
+    teller: Teller,
+    *,
+    title: str | None = None,
+    contributor: str | None = None,
+) -> NewPackage:
+    """deployments.csv, media.csv, observations.csv (media and event) and datapackage.json.
+
+    Args:
+        frame: sightings, with a column `individual`: str, or None where nobody is sure.
+        stations: with latitude and longitude.
+        zone: of the cameras' clocks, where a time or a deployment does not say its own offset.
+        teller: what is written beside.
+        title, contributor: of the package; None: made up, with a note.
+
+    Raises:
+        InputError: deployments without latitude and longitude, or no sighting is in one.
+    """
+    if any(np.isnan(one.latitude) or np.isnan(one.longitude) for one in stations.deployments):
+        raise InputError(
+            "--format camtrap-dp: every deployment needs latitude and longitude; x and y do not do"
+        )
+    untimed = frame["timestamp"].isna().to_numpy()
+    outs = [left_out(frame[untimed], "has no time")]
+    rows, out = place_rows(frame[~untimed].reset_index(drop=True), stations)
+    outs.append(out)
+    paths = [store.join(a, b) for a, b in zip(rows["root"], rows["image_path"], strict=True)]
+    boxes = [
+        None if box is None else relative_box(box, unit, teller.sizes.get(path))
+        for box, unit, path in zip(rows["bbox"], _column(rows, "bbox_unit"), paths, strict=True)
+    ]
+    blind = np.array(
+        [box is None and given is not None for box, given in zip(boxes, rows["bbox"], strict=True)],
+        np.bool_,
+    )
+    outs.append(left_out(rows[blind], "has a box in pixels, and its picture cannot be opened"))
+    rows = rows.assign(path=paths, box=pd.Series(boxes, dtype=object))[~blind].reset_index(
+        drop=True
+    )
+    if not len(rows):
+        raise InputError("--format camtrap-dp: no sighting has a time, a place and a deployment")
+    ids = _deployment_ids(stations)
+    rows["deployment_id"] = [ids[one] for one in rows["deployment"]]
+    deployments = [_deployment(stations, number, ids, zone) for number in range(len(ids))]
+    media, pictures, media_ids = _media(rows, stations, zone)
+    stamps = {row["mediaID"]: row["timestamp"] for row in media}
+    observations = _observations(rows, media_ids, stamps, teller)
+    people = _people(rows, teller)
+    notes = []
+    if title is None or contributor is None:
+        notes.append(
+            "title, contributor, samplingDesign (opportunistic) and captureMethod (activityDetection) are "
+            "made up where they were not given: correct them in datapackage.json before you publish"
+        )
+    species = sorted({teller.species(str(one)) for one in rows["species"].unique()})
+    descriptor = _descriptor(deployments, species, people, title, contributor, teller)
+    tables = (
+        ("deployments", DEPLOYMENTS, deployments),
+        ("media", MEDIA, media),
+        ("observations", OBSERVATIONS, observations),
+    )
+    files = {
+        f"{name}.csv": program_sheet(header, [[row[column] for column in header] for row in table])
+        for name, header, table in tables
+    }
+    files["datapackage.json"] = store_json(descriptor)
+    return NewPackage(
+        files, (deployments, media, observations), pictures, len(people),
+        pd.concat(outs, ignore_index=True), notes,
+    )  # fmt: skip
+
+
+def _column(rows: pd.DataFrame, name: str) -> Sequence[Any]:
+    return rows[name].tolist() if name in rows else [None] * len(rows)
+
+
+def _deployment_ids(stations: Stations) -> list[str]:
+    """As the table calls them, where it does; else the place and a number."""
+    given = [one.names[0] if one.names else "" for one in stations.deployments]
+    if all(given) and len(set(given)) == len(given):
+        return given
+    names = cleaned(one.location_id for one in stations.deployments)
+    count: dict[str, int] = {}
+    ids = []
+    for one in stations.deployments:
+        count[one.location_id] = count.get(one.location_id, 0) + 1
+        ids.append(f"{names[one.location_id]}_{count[one.location_id]}")
+    return ids
+
+
+def _deployment(stations: Stations, number: int, ids: Sequence[str], zone: tzinfo) -> Row:
+    one = stations.deployments[number]
+    return dict.fromkeys(DEPLOYMENTS, "") | {
+        "deploymentID": ids[number],
+        "locationID": one.location_id,
+        "latitude": f"{one.latitude:.7g}",
+        "longitude": f"{one.longitude:.7g}",
+        "deploymentStart": stamp(one.start, zone, one.offset_minutes),
+        "deploymentEnd": stamp(one.end, zone, one.offset_minutes),
+    }
+
+
+def _media(
+    rows: pd.DataFrame, stations: Stations, zone: tzinfo
+) -> tuple[list[Row], dict[str, str], dict[str, str]]:
+    """Rows of media; path → filePath; path → mediaID."""
+    first = rows.drop_duplicates("path").sort_values(
+        ["deployment_id", "clock", "path"], kind="stable"
+    )
+    given = first["image_id"].tolist()
+    own_ids = all(isinstance(one, str) for one in given) and len(set(given)) == len(given)
+    media, pictures, ids = [], {}, {}
+    taken: set[str] = set()
+    offsets = _column(first, "utc_offset_minutes")
+    for row, offset in zip(records(first), offsets, strict=True):
+        path = row["path"]
+        digest = hashlib.blake2b(path.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+        ids[path] = row["image_id"] if own_ids else digest
+        place = _file_path(row["image_path"])
+        if place in taken:  # of another root
+            place = _file_path(f"{digest}/{row['image_path']}")
+        taken.add(place)
+        pictures[path] = place
+        deployment = stations.deployments[row["deployment"]]
+        minutes = offset if offset == offset and offset is not None else None
+        # The clock is the deployment's where both offsets are known, else the camera's own.
+        if deployment.offset_minutes is not None:
+            minutes = deployment.offset_minutes
+        media.append(
+            dict.fromkeys(MEDIA, "")
+            | {
+                "mediaID": ids[path],
+                "deploymentID": row["deployment_id"],
+                "captureMethod": "activityDetection",
+                "timestamp": stamp(
+                    row["clock"].to_pydatetime(), zone, None if minutes is None else int(minutes)
+                ),
+                "filePath": place,
+                "filePublic": "false",
+                "fileName": posixpath.basename(row["image_path"]),
+                "fileMediatype": mimetypes.guess_type(row["image_path"])[0] or "image/jpeg",
+            }
+        )
+    return media, pictures, ids
+
+
+def _file_path(path: str) -> str:
+    """media/…, without what the standard forbids: a way up, a drive, a backslash."""
+    parts = [part for part in re.split(r"[\\/]+", path) if part not in ("", ".", "..")]
+    return posixpath.join("media", *(part.replace("..", "_").replace(":", "_") for part in parts))
+
+
+def _observations(
+    rows: pd.DataFrame,
+    media_ids: Mapping[str, str],
+    stamps: Mapping[str, str],
+    teller: Teller,
+) -> list[Row]:
+    """A row a sighting, and a row for each animal of an event."""
+    rows = rows.assign(
+        animal=rows["identity_id"],
+        media_id=[media_ids[path] for path in rows["path"]],
+        met=encounter_keys(rows, ["identity_id", "deployment_id"], "clock"),
+    )
+    rows["event"] = _event_ids(rows)
+    rows = rows.sort_values(["deployment_id", "clock", "annotation_id"], kind="stable")
+    found = [
+        _said(row, teller)
+        | {
+            "observationID": row["annotation_id"],
+            "mediaID": row["media_id"],
+            "eventStart": stamps[row["media_id"]],
+            "eventEnd": stamps[row["media_id"]],
+            "observationLevel": "media",
+            **box_words(row["box"]),
+            "observationTags": with_tags("", sighting_tags(row)),
+        }
+        for row in records(rows)
+    ]
+    for number, (_, group) in enumerate(rows.groupby(["event", "species", "animal"], sort=False)):
+        row = group.iloc[[0]].pipe(records)[0]
+        times = [stamps[one] for one in group["media_id"]]
+        found.append(
+            _said(row, teller)
+            | {
+                "observationID": f"{row['event']}_{number + 1}",
+                "eventStart": times[0],
+                "eventEnd": times[-1],
+                "observationLevel": "event",
+            }
+        )
+    return found
+
+
+def _said(row: Mapping[str, Any], teller: Teller) -> Row:
+    who, by = row["individual"], row["confirmed_by"]
+    confirmed = isinstance(by, str)
+    return dict.fromkeys(OBSERVATIONS, "") | {
+        "deploymentID": row["deployment_id"],
+        "eventID": row["event"],
+        "observationType": "animal",
+        "scientificName": teller.species(row["species"]),
+        "count": "1",
+        "sex": SEXES.get(teller.sexes.get(row["identity_id"], "").lower(), ""),
+        "individualID": who if isinstance(who, str) else "",
+        "classificationMethod": "human" if confirmed else "machine",
+        "classifiedBy": by if confirmed else teller.classified_by(row["species"]),
+        "classificationTimestamp": row["confirmed_at"].strftime("%Y-%m-%dT%H:%M:%SZ")
+        if confirmed
+        else teller.now,
+    }
+
+
+def _event_ids(rows: pd.DataFrame) -> list[str]:
+    """An id for each encounter of a deployment: as given where that is one deployment's alone."""
+    homes = rows[rows["encounter_id"].notna()].groupby("encounter_id")["deployment_id"].nunique()
+    ids: list[str] = []
+    made: dict[tuple[str, str], str] = {}
+    for row in rows[["encounter_id", "deployment_id", "met"]].itertuples(index=False):
+        if isinstance(row.encounter_id, str):
+            alone = homes[row.encounter_id] == 1
+            ids.append(row.encounter_id if alone else f"{row.encounter_id}_{row.deployment_id}")
+        else:
+            key = (str(row.deployment_id), str(row.met))
+            ids.append(made.setdefault(key, f"{row.deployment_id}_e{len(made) + 1}"))
+    return ids
+
+
+def _people(rows: pd.DataFrame, teller: Teller) -> list[dict[str, str]]:
+    known = rows[[isinstance(one, str) for one in rows["individual"]]]
+    found = known.sort_values("individual").drop_duplicates("individual")
+    return [
+        {
+            "individualID": row["individual"],
+            "scientificName": teller.species(row["species"]),
+            "sex": SEXES.get(teller.sexes.get(row["identity_id"], "").lower(), ""),
+            "lifeStage": "",
+        }
+        for row in records(found)
+    ]
+
+
+def _descriptor(
+    deployments: list[Row],
+    species: list[str],
+    people: list[dict[str, str]],
+    title: str | None,
+    contributor: str | None,
+    teller: Teller,
+) -> dict[str, Any]:
+    called = title or f"Individuals of {', '.join(species)}"
+    name = re.sub(r"[^a-z0-9]+", "-", called.lower()).strip("-") or "individuals"
+    resources: list[dict[str, Any]] = [
+        {
+            "name": one,
+            "path": f"{one}.csv",
+            "profile": "tabular-data-resource",
+            "format": "csv",
+            "mediatype": "text/csv",
+            "encoding": "utf-8",
+            "schema": f"{SCHEMAS}/{one}-table-schema.json",
+        }
+        for one in ("deployments", "media", "observations")
+    ]
+    resources.append(
+        {
+            "name": INDIVIDUALS,
+            "description": "Individuals of the observations, by individualID.",
+            "data": people,
+        }
+    )
+    return {
+        "resources": resources,
+        "profile": f"{SCHEMAS}/camtrap-dp-profile.json",
+        "name": name,
+        "created": teller.now,
+        "title": called,
+        "contributors": [{"title": contributor or "not named", "role": "contact"}],
+        "version": "1.0",
+        "sources": [{"title": SOFTWARE, "version": teller.version}],
+        "project": {
+            "title": called,
+            "samplingDesign": "opportunistic",
+            "captureMethod": ["activityDetection"],
+            "individualAnimals": True,
+            "observationLevel": ["media", "event"],
+        },
+        "spatial": _spatial(deployments),
+        "temporal": {
+            "start": min(row["deploymentStart"] for row in deployments)[:10],
+            "end": max(row["deploymentEnd"] for row in deployments)[:10],
+        },
+        "taxonomic": [{"scientificName": one} for one in species],
+    }
+
+
+def _spatial(deployments: list[Row]) -> dict[str, Any]:
+    """The box around all places, as GeoJSON; a point where there is one place."""
+    x = [float(row["longitude"]) for row in deployments]
+    y = [float(row["latitude"]) for row in deployments]
+    low, high = (min(x), min(y)), (max(x), max(y))
+    if low == high:
+        return {"type": "Point", "coordinates": list(low)}
+    corners = [low, (high[0], low[1]), high, (low[0], high[1]), low]
+    return {"type": "Polygon", "coordinates": [[list(corner) for corner in corners]]}

@@ -1,0 +1,73 @@
+"""Local evidence: a second look at the pairs of the neighbour graph, and one probability for each.
+
+Takes embeddings and keypoints, gives a graph with distance 1 − P(same individual), and the signed
+log-odds of each pair. In the order of the data:
+
+    candidates.py   which pairs are looked at, and how many animals that list can find at all
+    votes.py        a cheap first look at many: descriptors that are clearly each other's nearest
+    matchers.py     names → which points two pictures share (`lightglue.py`: the network)
+    affine.py       do they agree on one movement of the coat?
+    evidence.py     a pair's row of numbers (schema.PAIR_EVIDENCE)
+    spacetime.py    pairs that are too far apart for the time between, or steps of one track
+    features.py     rows of numbers → what the classifier is given
+    classifier.py   features → calibrated log-odds, by individuals that were not trained on
+    graphs.py       log-odds → a neighbour graph
+    mutex.py        log-odds → groups, people's word first
+"""
+
+from reid.pairs.candidates import (
+    Candidates,
+    comparable,
+    find_candidates,
+    has_mate,
+    nearest_comparable,
+    ranked_lists,
+    shortlist_recall,
+)
+from reid.pairs.classifier import (
+    PairModel,
+    area_under_curve,
+    calibration_error,
+    fit_pairs,
+    probability,
+    stated_curve,
+)
+from reid.pairs.evidence import match_pairs, vote_pairs
+from reid.pairs.features import FEATURES, pair_features
+from reid.pairs.graphs import pairs_graph
+from reid.pairs.matchers import MATCHERS, Matches, extractor_of, load_matcher
+from reid.pairs.mutex import Decided, mutex_watershed
+from reid.pairs.spacetime import impossible, kilometres, linked
+from reid.pairs.votes import best_voted, votes
+
+__all__ = [
+    "FEATURES",
+    "MATCHERS",
+    "Candidates",
+    "Decided",
+    "Matches",
+    "PairModel",
+    "area_under_curve",
+    "best_voted",
+    "calibration_error",
+    "comparable",
+    "extractor_of",
+    "find_candidates",
+    "fit_pairs",
+    "has_mate",
+    "impossible",
+    "kilometres",
+    "linked",
+    "load_matcher",
+    "match_pairs",
+    "mutex_watershed",
+    "nearest_comparable",
+    "pair_features",
+    "pairs_graph",
+    "probability",
+    "ranked_lists",
+    "shortlist_recall",
+    "stated_curve",
+    "vote_pairs",
+    "votes",
+]

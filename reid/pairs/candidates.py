@@ -1,0 +1,291 @@
+"""Which pairs are looked at: the k nearest of each row, both ways, and every edge below a distance.
+
+The shortlist caps all that comes behind it: an animal that is not in it cannot be found. Hence
+`shortlist_recall`, a figure of the first rank.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid.errors import InputError
+from reid.neighbors import check_unit_rows, knn, radius_graph
+
+LENGTHS = (1, 5, 10, 20, 50, 100, 250)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Pairs of rows, each once.
+
+    Attributes:
+        n: rows.
+        pairs: (m, 2) int32, i < j, in lexicographic order.
+        distances: (m,) float32, cosine distance.
+        ranks: (m, 2) int32: place of j among the rows that i may be compared with, nearest first from
+            1, and of i among j's; k + 1 where it is not among the k nearest.
+        shared: (m,) float32: Jaccard index of the two rows' k nearest, each with itself.
+    """
+
+    n: int
+    pairs: NDArray[np.int32]
+    distances: NDArray[np.float32]
+    ranks: NDArray[np.int32]
+    shared: NDArray[np.float32]
+
+
+def comparable(
+    pairs: NDArray[np.signedinteger],
+    sides: NDArray[np.signedinteger] | None,
+    apart: Sequence[NDArray[np.signedinteger]] = (),
+) -> NDArray[np.bool_]:
+    """(m,) bool: pairs that may be compared; arguments as in `find_candidates`."""
+    fine = np.ones(len(pairs), np.bool_)
+    first, second = pairs[:, 0], pairs[:, 1]
+    if sides is not None:
+        fine &= (sides[first] == sides[second]) | (sides[first] < 0) | (sides[second] < 0)
+    for group in apart:
+        fine &= (group[first] != group[second]) | (group[first] < 0)
+    return fine
+
+
+def nearest_comparable(
+    vectors: NDArray[np.float32],
+    k: int,
+    *,
+    sides: NDArray[np.signedinteger] | None = None,
+    apart: Sequence[NDArray[np.signedinteger]] = (),
+    answering: NDArray[np.bool_] | None = None,
+    device: str = "cpu",
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The k nearest rows that each row may be compared with.
+
+    Args:
+        vectors, k, sides, apart, device: as in `find_candidates`.
+        answering: (n,) rows that may be found; all if not given.
+
+    Returns:
+        indices (n, k) int32 and distances (n, k) float32, nearest first; −1 and NaN where there are
+        fewer.
+    """
+    n = len(vectors)
+    found = np.full((n, k), -1, np.int32)
+    lengths = np.full((n, k), np.nan, np.float32)
+    # As many more are asked for as can be dropped again.
+    crowd = sum(int(np.bincount(g[g >= 0]).max(initial=1)) - 1 for g in apart)
+    kinds = np.zeros(n, np.int64) if sides is None else np.asarray(sides)
+    for kind in np.unique(kinds):
+        asking = np.flatnonzero(kinds == kind)
+        searched = np.ones(n, np.bool_) if kind < 0 else (kinds == kind) | (kinds < 0)
+        gallery = np.flatnonzero(searched if answering is None else searched & answering)
+        if not len(gallery):
+            continue
+        # A row is in its own gallery, and found among the nearest.
+        many = min(len(gallery), k + crowd + 1)
+        near, distance = knn(
+            np.ascontiguousarray(vectors[gallery]),
+            many,
+            queries=np.ascontiguousarray(vectors[asking]),
+            device=device,
+        )
+        near = np.where(near >= 0, gallery[near], -1)
+        own = np.repeat(asking, many)
+        flat = near.ravel()
+        fine = (flat >= 0) & (flat != own)
+        pairs = np.stack([own, np.maximum(flat, 0)], axis=1)
+        fine &= comparable(pairs, None, apart)
+        fine = fine.reshape(near.shape)
+        # Kept ones move to the front, in order.
+        order = np.argsort(~fine, axis=1, kind="stable")[:, :k]
+        kept = np.take_along_axis(fine, order, axis=1)
+        wide = order.shape[1]
+        found[asking, :wide] = np.where(kept, np.take_along_axis(near, order, axis=1), -1)
+        lengths[asking, :wide] = np.where(kept, np.take_along_axis(distance, order, axis=1), np.nan)
+    return found, lengths
+
+
+def find_candidates(
+    vectors: NDArray[np.float32],
+    k: int,
+    *,
+    sides: NDArray[np.signedinteger] | None = None,
+    apart: Sequence[NDArray[np.signedinteger]] = (),
+    radius: float | None = None,
+    more: NDArray[np.signedinteger] | None = None,
+    device: str = "cpu",
+) -> Candidates:
+    """The pairs that are worth a closer look.
+
+    Args:
+        vectors: (n, d) float32, unit rows.
+        k: nearest rows of each row that become candidates, at least 1.
+        sides: (n,) side seen, −1 = unknown: two different known sides are never compared.
+        apart: groupings (n,), −1 = none: two rows of one group are no candidates. Photographs always
+            (two boxes in one image are two animals), encounters where a result is judged.
+        radius: every pair within this cosine distance is a candidate too; 0 < radius < 2.
+        more: (p, 2) further pairs, say of another embedding or of local votes; those that may not be
+            compared are left out.
+        device: of the search.
+
+    Raises:
+        InputError: k below 1, rows that are not unit, a radius out of range.
+    """
+    if k < 1:
+        raise InputError(f"pairs.k: {k}, at least 1 is needed")
+    check_unit_rows(vectors)
+    n = len(vectors)
+    k = min(k, max(1, n - 1))
+    near, _ = nearest_comparable(vectors, k, sides=sides, apart=apart, device=device)
+    rows = np.repeat(np.arange(n), near.shape[1])
+    listed = np.stack([rows, near.ravel()], axis=1)[near.ravel() >= 0]
+    parts = [listed]
+    if radius is not None:
+        edges = radius_graph(vectors, radius, device=device).edges.astype(np.int64)
+        parts.append(edges[comparable(edges, sides, apart)])
+    if more is not None and len(more):
+        given = np.asarray(more, np.int64)
+        given = given[given[:, 0] != given[:, 1]]
+        parts.append(given[comparable(given, sides, apart)])
+    every = np.concatenate(parts)
+    keys = np.unique(every.min(axis=1).astype(np.int64) * n + every.max(axis=1))
+    pairs = np.stack([keys // n, keys % n], axis=1).astype(np.int32)
+    first, second = pairs[:, 0], pairs[:, 1]
+    distances = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), 65_536):
+        part = slice(start, start + 65_536)
+        distances[part] = 1 - np.einsum("ij,ij->i", vectors[first[part]], vectors[second[part]])
+    ranks = np.stack([_rank(near, first, second), _rank(near, second, first)], axis=1)
+    shared = _shared(near, pairs)
+    return Candidates(n, pairs, np.maximum(distances, 0), ranks, shared)
+
+
+def _rank(
+    near: NDArray[np.int32], rows: NDArray[np.int32], of: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Place of `of` in the list of each of `rows`, from 1; one more than its length: not in it."""
+    k = near.shape[1]
+    place = np.full(len(rows), k + 1, np.int32)
+    for start in range(0, len(rows), 65_536):
+        part = slice(start, start + 65_536)
+        hit = near[rows[part]] == of[part, None]
+        place[part] = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, k + 1)
+    return place
+
+
+def _shared(near: NDArray[np.int32], pairs: NDArray[np.int32]) -> NDArray[np.float32]:
+    from scipy.sparse import csr_array, eye_array
+
+    n, k = near.shape
+    kept = near.ravel() >= 0
+    rows = np.repeat(np.arange(n), k)[kept]
+    ones = np.ones(int(kept.sum()), np.float32)
+    lists = csr_array((ones, (rows, near.ravel()[kept])), shape=(n, n))
+    lists = csr_array(lists + eye_array(n, dtype=np.float32, format="csr"))
+    sizes = np.diff(lists.indptr)
+    result = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), 65_536):
+        first, second = pairs[start : start + 65_536].T
+        common = np.asarray(lists[first].multiply(lists[second]).sum(axis=1)).ravel()
+        result[start : start + 65_536] = common / (sizes[first] + sizes[second] - common)
+    return result
+
+
+def shortlist_recall(
+    ranked: NDArray[np.signedinteger],
+    identities: NDArray[np.signedinteger],
+    can_be_found: NDArray[np.bool_] | None = None,
+    lengths: Sequence[int] = LENGTHS,
+) -> dict[int, float]:
+    """Share of rows whose shortlist holds another picture of the same animal, by its length.
+
+    Args:
+        ranked: (q, k) rows of the gallery, nearest first, −1 = none; for all rows, or those that
+            `identities` has first.
+        identities: (n,) of every row, −1 = unknown; row i of `ranked` belongs to row i.
+        can_be_found: (q,) rows that have a mate they may be compared with; those alone count. Without
+            it every row that has one in the whole list counts.
+        lengths: of the shortlist; those above k are left out.
+
+    Returns:
+        Length → share in [0, 1]; empty where no row can be found.
+    """
+    q, k = ranked.shape
+    own = identities[:q]
+    hit = (ranked >= 0) & (identities[np.maximum(ranked, 0)] == own[:, None]) & (own[:, None] >= 0)
+    counted = hit.any(axis=1) if can_be_found is None else np.asarray(can_be_found, bool)
+    if not counted.any():
+        return {}
+    return {
+        length: float(hit[counted, :length].any(axis=1).mean()) for length in lengths if length <= k
+    }
+
+
+def ranked_lists(
+    n: int,
+    pairs: NDArray[np.signedinteger],
+    scores: NDArray[np.floating],
+    k: int,
+    *,
+    names: Sequence[str] | None = None,
+    asking: NDArray[np.bool_] | None = None,
+    answering: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
+    """The k best partners of each row by a score of its pairs.
+
+    Args:
+        n: rows.
+        pairs: (m, 2) rows, each pair once.
+        scores: (m,) more is better.
+        k: longest list.
+        names: (n,) of the rows, which decide ties; by row number if not given.
+        asking, answering: (n,) rows that get a list, and rows that may be in one; all if not given.
+
+    Returns:
+        (n, k) int64, best first, −1 where there are fewer.
+    """
+    place = np.arange(n)
+    if names is not None:
+        place[np.argsort(np.asarray(names, dtype=str), kind="stable")] = np.arange(n)
+    own, other = np.concatenate([pairs, pairs[:, ::-1]]).astype(np.int64).T.reshape(2, -1)
+    score = np.concatenate([scores, scores])
+    if asking is not None:
+        kept = asking[own]
+        own, other, score = own[kept], other[kept], score[kept]
+    if answering is not None:
+        kept = answering[other]
+        own, other, score = own[kept], other[kept], score[kept]
+    order = np.lexsort((place[other], -score, own))
+    own, other = own[order], other[order]
+    rank = np.arange(len(own)) - np.searchsorted(own, np.arange(n))[own]
+    lists = np.full((n, k), -1, np.int64)
+    kept = rank < k
+    lists[own[kept], rank[kept]] = other[kept]
+    return lists
+
+
+def has_mate(
+    identities: NDArray[np.signedinteger],
+    sides: NDArray[np.signedinteger] | None,
+    apart: Sequence[NDArray[np.signedinteger]] = (),
+    answering: NDArray[np.bool_] | None = None,
+) -> NDArray[np.bool_]:
+    """(n,) bool: rows of which another picture exists that they may be compared with.
+
+    Args:
+        identities: (n,) −1 = unknown.
+        sides, apart: as in `find_candidates`.
+        answering: (n,) rows that count as another picture; all if not given.
+    """
+    found = np.zeros(len(identities), np.bool_)
+    order = np.argsort(identities, kind="stable")
+    order = order[identities[order] >= 0]
+    starts = np.flatnonzero(np.diff(identities[order], prepend=-1))
+    for rows in np.split(order, starts[1:]) if len(order) else []:
+        a, b = np.repeat(rows, len(rows)), np.tile(rows, len(rows))
+        fine = (a != b) & comparable(np.stack([a, b], axis=1), sides, apart)
+        if answering is not None:
+            fine &= answering[b]
+        found[a[fine]] = True
+    return found

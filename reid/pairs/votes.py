@@ -1,0 +1,80 @@
+"""A cheap first look at many pairs: descriptors that are clearly each other's nearest vote for the pair.
+
+A point whose nearest descriptor in the other picture is hardly nearer than its second nearest says
+nothing, and most points of a coat, grass or sky are such. What is left, weighted by how clear it is,
+finds animals over a whole collection for a thousandth of LightGlue's work: on the nyala (window on the
+trunk, all pictures of a flank) better than LightGlue does behind a shortlist of a general model.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid.pairs.candidates import ranked_lists
+
+
+def mutual_clear(
+    a: NDArray[np.float32], b: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Descriptors that are each other's nearest, and how clearly.
+
+    Args:
+        a, b: (n, d) and (m, d) float32, unit rows.
+
+    Returns:
+        Rows of a, rows of b, and their clearness in [0, 1]: 1 − distance / distance to the second
+        nearest, which is the nearer of the two that the two sides see.
+    """
+    import torch
+
+    if min(len(a), len(b)) < 2:
+        none = np.zeros(0, np.int64)
+        return none, none, np.zeros(0, np.float32)
+    with torch.inference_mode():
+        alike = torch.from_numpy(a) @ torch.from_numpy(b).T
+        best, partner = alike.max(dim=1)
+        back = alike.argmax(dim=0)
+        rows = torch.nonzero(back[partner] == torch.arange(len(a))).squeeze(1)
+        columns = partner[rows]
+        # The second nearest is the nearest once every mutual pair is taken away: a row and a column
+        # hold one such pair at most, so one pass over each side finds it.
+        best = best[rows]
+        alike[rows, columns] = -2.0
+        second = torch.maximum(alike[rows].amax(dim=1), alike[:, columns].amax(dim=0))
+        ratio = ((2 - 2 * best).clamp(min=0) / (2 - 2 * second).clamp(min=1e-6)).sqrt()
+        clear = (1 - ratio).clamp(min=0)
+    return rows.numpy(), columns.numpy(), clear.numpy()
+
+
+def votes(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """The sum of squared clearness over `mutual_clear`; the same for both orders but for rounding."""
+    _, _, clear = mutual_clear(a, b)
+    return float((clear.astype(np.float64) ** 2).sum())
+
+
+def best_voted(
+    pairs: NDArray[np.signedinteger],
+    scores: NDArray[np.floating],
+    n: int,
+    k: int,
+    names: Sequence[str] | None = None,
+) -> NDArray[np.bool_]:
+    """(m,) bool: pairs that are among the k best of one of their two rows.
+
+    Args:
+        pairs: (m, 2) rows, each pair once.
+        scores: (m,) more is better.
+        n: rows.
+        k: kept of each row.
+        names: (n,) of the rows, which decide ties; by row number if not given.
+    """
+    if not len(pairs):
+        return np.zeros(0, np.bool_)
+    lists = ranked_lists(n, pairs, scores, k, names=names)
+    rows = np.repeat(np.arange(n), lists.shape[1])
+    kept = rows * n + lists.ravel()
+    kept = kept[lists.ravel() >= 0]
+    forth, back = (pairs[:, i].astype(np.int64) * n + pairs[:, 1 - i] for i in (0, 1))
+    best: NDArray[np.bool_] = np.isin(forth, kept) | np.isin(back, kept)
+    return best

@@ -1,0 +1,172 @@
+"""Tables as Parquet bytes that carry what is needed to notice damage.
+
+Pages have checksums, and the file's own metadata has digests of the values of each column, the
+number of rows, and what the file says it is about. A reader of some columns checks these. Files
+without digests (of other tools, or of earlier versions) are read as they are.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from reid.errors import DamagedError
+from reid.value_digests import differing, table_digests
+
+KEY = b"reid.contents"
+_FROM_STORAGE = re.compile(r"AWS Error|google::cloud|HTTP|curl", re.IGNORECASE)
+
+
+def encode(
+    table: pa.Table, *, row_group_rows: int | None = None, about: Mapping[str, str] | None = None
+) -> pa.Buffer:
+    """A table as the bytes of a Parquet file.
+
+    Args:
+        table: what to write.
+        row_group_rows: rows of each row group; the library's choice by default.
+        about: what the table belongs to (its recipe, its species); `decode` compares it.
+    """
+    contents = {
+        "rows": len(table),
+        "columns": table_digests(table),
+        "types": {field.name: _type_name(field.type) for field in table.schema},
+        "about": dict(about or {}),
+    }
+    marked = table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), KEY: json.dumps(contents).encode()}
+    )
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        marked,
+        sink,
+        compression="zstd",
+        row_group_size=row_group_rows,
+        write_page_checksum=True,
+    )
+    return sink.getvalue()
+
+
+def decode(
+    source: Any,
+    path: str,
+    columns: Sequence[str] | None = None,
+    *,
+    about: Mapping[str, str] | None = None,
+    group: int | None = None,
+) -> pa.Table:
+    """The table in a Parquet file, if it is what was written.
+
+    Args:
+        source: an open file or a buffer.
+        path: for messages.
+        columns: all by default.
+        about: what it must belong to, where it says so at all.
+        group: only this row group, of which the values cannot be checked beyond its pages.
+
+    Raises:
+        DamagedError: it is no Parquet file, was damaged, is another's, or lacks a column.
+        OSError: storage failed.
+    """
+    try:
+        # ParquetFile, not read_table: the latter guesses partition columns from folder names.
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+            missing = [name for name in columns or () if name not in file.schema_arrow.names]
+            if missing:
+                raise DamagedError(
+                    f"{path}: no column {', '.join(missing)}; it has "
+                    f"{', '.join(file.schema_arrow.names) or 'none'}. It is another table, or was "
+                    "damaged: restore it, or remove it and run the stage that made it again"
+                )
+            chosen = list(columns) if columns is not None else None
+            table = (
+                file.read(columns=chosen)
+                if group is None
+                else file.read_row_group(group, columns=chosen)
+            )
+            rows = file.metadata.num_rows
+            noted = (file.metadata.metadata or {}).get(KEY)
+    except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError, OverflowError) as error:
+        if isinstance(error, OSError) and _is_storage(error):
+            raise
+        raise damaged(path, str(error)) from error
+    metadata = dict(table.schema.metadata or {})
+    # The file has it twice, of its own and with the schema; either may be what was damaged.
+    written = _contents(metadata.pop(KEY, noted), path)
+    table = _plain(table.replace_schema_metadata(metadata or None))
+    if written:
+        wrong = [] if group is not None else differing(written["columns"], table)
+        wrong += [
+            field.name
+            for field in table.schema
+            if written["types"].get(field.name, "") not in ("", _type_name(field.type))
+        ]
+        if group is None and columns is None:
+            wrong += sorted({*written["columns"]} - {*table.column_names})
+        if rows != written["rows"] or wrong:
+            raise damaged(path, f"{', '.join(wrong) or 'rows'}: not the values that were written")
+        for name, value in (about or {}).items():
+            if written["about"].get(name, value) != value:
+                raise DamagedError(
+                    f"{path}: this file belongs to {name} {written['about'][name]!r}, here is the "
+                    f"place of {value!r}; put the right file back"
+                )
+    return table
+
+
+def schema_of(source: Any, path: str) -> pa.Schema:
+    """The columns of a Parquet file.
+
+    Raises:
+        DamagedError: it is none, or was damaged.
+        OSError: storage failed.
+    """
+    try:
+        return pq.read_schema(source)
+    except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError, OverflowError) as error:
+        if isinstance(error, OSError) and _is_storage(error):
+            raise
+        raise damaged(path, str(error)) from error
+
+
+def damaged(path: str, why: str) -> DamagedError:
+    """The error for a file that is not what was written."""
+    return DamagedError(
+        f"{path}: damaged ({' '.join(why.split())[:300]}); restore it from a copy, or remove it and "
+        "run the stage that made it again"
+    )
+
+
+def _is_storage(error: OSError) -> bool:
+    """Did the disk or the object storage fail, rather than what it holds?"""
+    return error.errno is not None or bool(_FROM_STORAGE.search(str(error)))
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Without Arrow's views, which other writers ask for and many functions do not know."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            column = table[field.name].cast(pa.string())
+            table = table.set_column(place, field.with_type(pa.string()), column)
+    return table
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """A type in words, whatever the values of its lists are called."""
+    return re.sub(r"<(item|element|values?): ", "<", str(kind))
+
+
+def _contents(raw: bytes | None, path: str) -> dict[str, Any] | None:
+    if raw is None:
+        return None
+    try:
+        found = json.loads(raw)
+        parts = {name: found[name] for name in ("columns", "types", "about")}
+        if not all(isinstance(part, dict) for part in parts.values()):
+            raise TypeError("not the digests of a table")
+        return {"rows": int(found["rows"]), **parts}
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged(path, f"its digests cannot be read: {error}") from error

@@ -1,0 +1,339 @@
+"""Tables with one row an animal: CSV of any kind, and Parquet."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from reid import store
+from reid.errors import InputError, StorageError
+from reid.sources import columns as names
+from reid.sources import dates, detectors, places, words
+from reid.sources.boxes import read_boxes
+from reid.sources.columns import Matched
+from reid.sources.delimited import read_delimited
+from reid.sources.finding import find_images
+from reid.sources.reading import LABELS
+from reid.sources.rows import TEXTS, Failed, How, Rows
+from reid.sources.workbooks import SUFFIXES as WORKBOOKS
+from reid.sources.workbooks import read_workbook
+from reid.spreadsheet import unguard_column
+
+_PROBED = 64  # paths that are looked for before a table's paths are believed
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", *WORKBOOKS)
+
+
+class Table:
+    """A table as in its file: `header`, `columns` (Arrow, one chunk each), `lines`, broken rows, notes."""
+
+    def __init__(
+        self,
+        header: Sequence[str],
+        columns: Sequence[pa.Array],
+        lines: np.ndarray,
+        broken: Sequence[tuple[int, str, list[str]]] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.header, self.columns = list(header), list(columns)
+        self.lines, self.broken, self.notes = lines, list(broken), list(notes)
+
+    def texts(self, at: int) -> pa.Array:
+        """A column as strings."""
+        return as_text(self.columns[at], self.header[at])
+
+
+def open_table(path: str, *, flag: str = "--input") -> Table:
+    """Read a CSV or Parquet file.
+
+    Args:
+        path: file or URI.
+        flag: what the user gave it with, for messages.
+
+    Raises:
+        InputError: there is none, or it cannot be understood.
+        StorageError: storage cannot be reached.
+    """
+    try:
+        data = store.read_bytes(path)
+    except FileNotFoundError:
+        raise InputError(f"{flag} {path}: there is no such file") from None
+    except StorageError:
+        raise
+    except OSError as error:
+        raise InputError(f"{flag} {path}: cannot be read: {error.strerror or error}") from error
+    try:
+        if path.lower().endswith(".parquet") or data[:4] == b"PAR1":
+            return _parquet(data)
+        if path.lower().endswith(WORKBOOKS):
+            header, rows, lines, notes = read_workbook(data, known=names.PATH_KEYS)
+            cells = [[row[at] for row in rows] for at in range(len(header))]
+            texts = [pa.array(column, pa.string()) for column in cells]
+            return Table(header, texts, np.asarray(lines, np.int64), (), notes)
+        found = read_delimited(data, known=tuple(names.PATH_KEYS))
+        columns = [unguard_column(column.combine_chunks()) for column in found.columns]
+        return Table(found.header, columns, found.lines, found.broken, found.notes)
+    except InputError as error:
+        raise InputError(f"{flag} {path}: cannot be read as a table: {error}") from error
+
+
+def _parquet(data: bytes) -> Table:
+    try:
+        table = pq.ParquetFile(io.BytesIO(data)).read()
+        table.validate(full=True)
+    # Damaged files end in every one of these.
+    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
+        raise InputError(f"it is no Parquet file, or a damaged one: {error}") from error
+    header = table.column_names
+    repeated = [name for name in header if header.count(name) > 1]
+    if repeated:
+        raise InputError(f"two columns are called {repeated[0]!r}; rename or remove one")
+    columns = []
+    for column in table.columns:
+        kind = column.type
+        if pa.types.is_dictionary(kind):
+            column = column.cast(kind.value_type)
+        columns.append(column.combine_chunks())
+    return Table(header, columns, np.arange(1, len(table) + 1, dtype=np.int64))
+
+
+def as_text(column: pa.Array, name: str) -> pa.Array:
+    """Strings; whole numbers in their plain form, also where a missing one has made them floats.
+
+    Raises:
+        InputError: it is of a type that has no plain text.
+    """
+    kind = column.type
+    if pa.types.is_string(kind):
+        return column
+    if pa.types.is_floating(kind):
+        column = pc.if_else(pc.is_nan(column.cast(pa.float64())), None, column.cast(pa.float64()))
+        known = column.drop_null()
+        if len(known) and pc.all(pc.equal(pc.floor(known), known)).as_py():
+            whole = pc.all(pc.less(pc.abs(known), 2.0**53)).as_py()
+            column = column.cast(pa.int64()) if whole else column
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException:
+        raise InputError(f"the column {name!r} is of type {kind}; expected text") from None
+
+
+def read_table(source: str, how: How, *, used: set[str] | None = None) -> Rows:
+    """The annotations of a table.
+
+    Args:
+        source: path or URI of a CSV or Parquet file.
+        how: what the user said about it.
+        used: is told which of the user's column names this table has.
+
+    Raises:
+        InputError: it cannot be understood as a whole; single rows that cannot are in `failed`.
+    """
+    table = open_table(source)
+    if not len(table.lines) and not table.broken:
+        raise InputError(f"--input {source}: the table has no rows")
+    try:
+        return _rows(source, table, how, used if used is not None else set())
+    except InputError as error:
+        if str(error).startswith("--"):
+            raise
+        raise InputError(f"--input {source}: {error}") from error
+
+
+def _rows(source: str, table: Table, how: How, used: set[str]) -> Rows:
+    matched = names.match_columns(
+        table.header, mapping=how.columns, agree=lambda at: agreeing(table, at)
+    )
+    used |= {name for name, column in how.columns.items() if name in matched.fields and column}
+    if "image_path" not in matched.fields:
+        raise InputError(
+            f"--input {source}: no column with the image's path; expected image_path or path (or say which "
+            f"it is: --column image_path=NAME), found: {', '.join(table.header) or 'none'}"
+        )
+    root = places.absolute(how.root or places.parent(source))
+    notes = [f"{source}: {note}" for note in table.notes]
+    broken = [
+        Failed(line, _path_of(cells, matched), f"{source}, line {line}: {problem}")
+        for line, problem, cells in table.broken
+    ]
+    paths = places.one_spelling(joined_paths(table, matched.fields["image_path"]), root)
+    paths = _where_they_are(source, paths, root, notes)
+    rows = Rows(source, root, paths, lines=table.lines, failed=list(broken))
+    _read_labels(rows, table, matched, how, notes)
+    bad = _read_boxes(rows, table, matched, notes)
+    no_animal = detectors.rows_without_animal(table.header, matched, table.texts, notes, source)
+    missing = np.asarray(
+        pc.or_kleene(pc.is_null(paths), pc.equal(paths, "")).to_numpy(zero_copy_only=False)
+    )
+    for row in np.flatnonzero(missing):
+        bad[int(row)] = "it has no image path"
+    rows.notes = notes
+    _drop(rows, {row: why for row, why in bad.items() if row not in no_animal}, no_animal)
+    rows.notes.insert(
+        0,
+        f"{source}: {len(table.lines) + len(broken):,} rows; {names.in_words(table.header, matched)}",
+    )
+    rows.counts |= {"rows": len(table.lines) + len(broken), "unreadable": len(rows.failed)}
+    return rows
+
+
+def _where_they_are(source: str, paths: pa.Array, root: str, notes: list[str]) -> pa.Array:
+    """Without leading folders that are not below the root, where the files are there without them."""
+    known = paths.drop_null()
+    rows = np.linspace(0, len(known) - 1, min(_PROBED, len(known))).astype(int)
+    probe = known.take(pa.array(rows)).to_pylist()
+    if all(_is_there(root, path) for path in probe):
+        return paths
+    if not find_images(source, probe, root, strict=False).places:
+        return paths  # none of them is here at all: embedding says so of each
+    found = find_images(source, known.to_pylist(), root, strict=False)
+    notes += found.notes
+    moved = pa.array([found.places.get(path, path) for path in known.to_pylist()], pa.string())
+    return pc.replace_with_mask(paths, paths.is_valid(), moved)
+
+
+def _is_there(root: str, path: str) -> bool:
+    """On object storage, which would have to be asked for each, it is believed."""
+    whole = store.join(root, path)
+    return store.is_remote(whole) or places.look(whole) != "absent"
+
+
+def agreeing(table: Table, places_of: Sequence[int]) -> int | None:
+    """Of columns for one thing the only one that says something, or the first of equal ones."""
+    told = []
+    for at in places_of:
+        cells = words.plain_column(table.texts(at))
+        cells = pc.if_else(words.empty_cells(cells), None, cells)
+        if cells.null_count < len(cells):
+            told.append((at, cells))
+    if not told:
+        return places_of[0]
+    return told[0][0] if all(cells.equals(told[0][1]) for _, cells in told) else None
+
+
+def joined_paths(table: Table, at: tuple[int, ...]) -> pa.Array:
+    """Image paths: of one column, or of a folder and a file."""
+    parts = [pc.utf8_trim_whitespace(table.texts(one)) for one in at]
+    if len(parts) == 1:
+        return parts[0]
+    folder, name = (pc.replace_substring(part, pattern="\\", replacement="/") for part in parts)
+    folder = pc.utf8_rtrim(pc.fill_null(folder, ""), characters="/")
+    joined = pc.binary_join_element_wise(folder, name, "/")
+    return pc.if_else(pc.equal(folder, ""), name, joined)
+
+
+def _path_of(cells: Sequence[str], matched: Matched) -> str:
+    at = matched.fields["image_path"][-1]
+    return cells[at] if at < len(cells) else ""
+
+
+def _read_labels(rows: Rows, table: Table, matched: Matched, how: How, notes: list[str]) -> None:
+    found = words.Words()
+    spelled: dict[str, pa.Array] = {}
+    for name in (*TEXTS, "dataset", "bbox_unit"):
+        if name in matched.fields:
+            at = matched.fields[name][0]
+            spelled[name] = words.clean_labels(
+                table.header[at], table.texts(at), found, keep_words=how.keep_words
+            )
+    if "dataset" in spelled:  # AnimalCLEF names the collection where it does not name the species
+        other = spelled.pop("dataset")
+        spelled["species"] = (
+            pc.coalesce(spelled["species"], other) if "species" in spelled else other
+        )
+    if "viewpoint" in spelled:
+        spelled["viewpoint"] = pc.utf8_lower(spelled["viewpoint"])
+    if "location_id" in spelled and _are_addresses(spelled["location_id"]):
+        at = matched.fields["location_id"][0]
+        notes.append(
+            f"{rows.source}: {table.header[at]} holds web addresses and is not read as a place"
+        )
+        del spelled["location_id"]
+    if "encounter_id" in spelled and "0" not in how.keep_words:
+        spelled["encounter_id"], found.zeros = words.drop_filler_zeros(
+            spelled["encounter_id"], spelled.get("location_id")
+        )
+    rows.columns |= spelled
+    for name in ("timestamp", "utc_offset_minutes"):
+        if name in matched.fields:
+            _read_time(name, rows, table, matched, how, notes)
+    rows.given = frozenset(name for name in LABELS if name in rows.columns)
+    notes += words.word_notes(rows.source, found)
+
+
+def _are_addresses(column: pa.Array) -> bool:
+    known = column.drop_null()
+    return bool(len(known)) and bool(pc.all(pc.match_substring(known, pattern="://")).as_py())
+
+
+def _read_time(
+    name: str, rows: Rows, table: Table, matched: Matched, how: How, notes: list[str]
+) -> None:
+    at = matched.fields[name]
+    what = " + ".join(table.header[one] for one in at)
+    column = table.columns[at[0]]
+    if name == "utc_offset_minutes":
+        read = dates.read_offsets(as_text(column, what))
+        before = rows.columns.get(name)
+        rows.columns[name] = read if before is None else pc.coalesce(before, read)
+        return
+    times, told = read_times(table, at, how.date_order)
+    rows.columns["timestamp"] = times.timestamp
+    rows.columns["utc_offset_minutes"] = times.offset
+    notes += [f"{rows.source}: {note}" for note in told]
+
+
+def read_times(
+    table: Table, at: tuple[int, ...], order: str | None
+) -> tuple[dates.Times, list[str]]:
+    """The timestamps of one column, or of date and time in two; and notes.
+
+    Raises:
+        InputError: it cannot be told which part of a date is the day.
+    """
+    what = "column " + " + ".join(table.header[one] for one in at)
+    column = table.columns[at[0]]
+    if pa.types.is_temporal(column.type) and not pa.types.is_time(column.type):
+        times = dates.read_moments(column)
+    else:
+        text = table.texts(at[0])
+        if len(at) > 1:
+            clock = pc.utf8_trim_whitespace(table.texts(at[1]))
+            has_none = pc.invert(pc.match_substring(text, pattern=":"))
+            joined = pc.binary_join_element_wise(pc.utf8_trim_whitespace(text), clock, " ")
+            text = pc.if_else(pc.and_(has_none, pc.not_equal(clock, "")), joined, text)
+        times = dates.read_dates(text, order=order, what=what)  # type: ignore[arg-type]
+    return times, dates.date_notes(times, what)
+
+
+def _read_boxes(rows: Rows, table: Table, matched: Matched, notes: list[str]) -> dict[int, str]:
+    unit = rows.columns.pop("bbox_unit", None)
+    if "bbox" not in matched.fields:
+        return {}
+    at = matched.fields["bbox"]
+    columns = [table.columns[at[0]]] if len(at) == 1 else [table.texts(one) for one in at]
+    boxes = read_boxes(columns, corners=matched.corners, unit=unit)
+    rows.boxes, rows.relative = boxes.values, boxes.relative
+    notes += [f"{rows.source}: {note}" for note in boxes.notes]
+    return dict(boxes.bad)
+
+
+def _drop(rows: Rows, bad: dict[int, str], no_animal: set[int]) -> None:
+    """Move rows that cannot be used to the failures, and leave out those that show no animal."""
+    if not bad and not no_animal:
+        return
+    assert rows.lines is not None
+    for row in sorted(bad):
+        path = rows.image_path[row].as_py() or ""
+        line = int(rows.lines[row])
+        rows.failed.append(Failed(line, path, f"{rows.source}, line {line}: {bad[row]}"))
+    keep = np.ones(len(rows), bool)
+    keep[[*bad, *no_animal]] = False
+    mask = pa.array(keep)
+    rows.image_path = rows.image_path.filter(mask)
+    rows.columns = {name: column.filter(mask) for name, column in rows.columns.items()}
+    rows.lines = rows.lines[keep]
+    if rows.boxes is not None and rows.relative is not None:
+        rows.boxes, rows.relative = rows.boxes[keep], rows.relative[keep]

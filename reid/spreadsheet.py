@@ -1,0 +1,96 @@
+"""CSV that spreadsheets may open: text that looks like a formula is written so that it stays text.
+
+Excel and its kin run a cell that begins with `=`, `+`, `-` or `@`, also behind a tab or a line end:
+an animal called `=HYPERLINK(…)` would be a link that sends the table somewhere. Such text gets an
+apostrophe before it, by which spreadsheets know text; readers of ours take it off again.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+# An apostrophe that stands before such text already gets another, so that nothing is lost.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_SPECIAL = re.compile(r'[",\r\n]')
+_GUARDED = re.compile(r"'+[=+\-@\t\r\n]")
+
+
+def guard(text: str) -> str:
+    """The text as a cell that no spreadsheet takes for a formula; most texts stay as they are."""
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def unguard(text: str) -> str:
+    """What `guard` was given; a text that it would never give stays as it is."""
+    return text[1:] if _GUARDED.match(text) else text
+
+
+def unguard_column(column: pa.Array) -> pa.Array:
+    """`unguard` for a column of strings."""
+    guarded = pc.match_substring_regex(column, f"^(?:{_GUARDED.pattern})")
+    if not pc.any(guarded).as_py():
+        return column
+    return pc.if_else(guarded, pc.utf8_slice_codeunits(column, 1), column)
+
+
+def write_rows(
+    header: Sequence[str], rows: Iterable[Sequence[object]], *, raw: bool = False
+) -> tuple[str, int]:
+    """A CSV, and how many of its cells were guarded.
+
+    Args:
+        header: names of the columns.
+        rows: a value a column; None is an empty cell. Only text is guarded: numbers are numbers.
+        raw: leave every text as it is.
+    """
+    lines = [",".join(map(_cell, header))]
+    guarded = 0
+    for row in rows:
+        cells = [guard(cell) if isinstance(cell, str) and not raw else cell for cell in row]
+        guarded += sum(cell != was for cell, was in zip(cells, row, strict=True))
+        lines.append(",".join(map(_cell, cells)))
+    return "\n".join([*lines, ""]), guarded
+
+
+def _cell(value: object) -> str:
+    """Quoted where it must be; Python's csv before 3.13 forgets a lone carriage return."""
+    text = "" if value is None else str(value)
+    if _SPECIAL.search(text):
+        doubled = text.replace('"', '""')
+        return f'"{doubled}"'
+    return text
+
+
+def guard_table(table: pa.Table) -> tuple[pa.Table, int]:
+    """The table with every text guarded, and how many were."""
+    guarded = 0
+    for place, field in enumerate(table.schema):
+        if not pa.types.is_string(field.type):
+            continue
+        column = table[field.name]
+        looks = pc.match_substring_regex(column, f"^(?:{_FORMULA.pattern})")
+        looks = pc.fill_null(looks, False)
+        count = pc.sum(looks).as_py() or 0
+        if count:
+            marked = pc.binary_join_element_wise(pa.scalar("'"), column, pa.scalar(""))
+            table = table.set_column(place, field, pc.if_else(looks, marked, column))
+            guarded += count
+    return table, guarded
+
+
+def guard_note(guarded: int, how_raw: str) -> str:
+    """A sentence for the person who reads the table; empty where nothing was guarded.
+
+    Args:
+        guarded: cells.
+        how_raw: what to say to have them as they are.
+    """
+    if not guarded:
+        return ""
+    cells = "1 cell begins" if guarded == 1 else f"{guarded:,} cells begin"
+    return (
+        f"{cells} like a spreadsheet formula (= + - @ or a tab) and got an apostrophe before it, which "
+        f"readers of ours take off again; as they are: {how_raw}"
+    )

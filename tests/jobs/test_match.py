@@ -1,0 +1,223 @@
+"""`reid match` on a real Ray, with keypoints that need no weights."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import ray
+from PIL import Image
+
+from jobs.common import outputs
+from jobs.pairs.fit_window import fit_window
+from jobs.pairs.match import match
+from jobs.pairs.shards import open_workers
+from reid import schema, store
+from reid.config import load_config
+from reid.errors import InputError, StorageError
+from reid.manifest import read_annotations
+from reid.synthetic import make_herd
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+SETTINGS = ("pairs.matcher=patches", "pairs.wide=12", "pairs.k=4", "pairs.nearest=2")
+
+
+@dataclass(frozen=True)
+class Group:
+    species: str
+    rows: pa.Table
+    vectors: np.ndarray
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Group:
+    """A small herd with embeddings that know a little of who is who."""
+    folder = tmp_path_factory.mktemp("herd")
+    herd = make_herd(folder, individuals=5, images_per_individual=5, species=1, seed=1)
+    rows, _ = read_annotations([str(herd.annotations)])
+    rng = np.random.default_rng(0)
+    names = rows["image_path"].to_pylist()
+    vectors = rng.normal(size=(len(names), 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return Group(rows["species"][0].as_py(), rows, vectors)
+
+
+def run(group: Group, out: Path, *more: str) -> tuple[pa.Table, dict[str, Any]]:
+    config = load_config(None, [*SETTINGS, f"out={out}", *more])
+    summary = match(config, [group])
+    return store.read_table(str(out / outputs.PAIRS)), summary.species[group.species]
+
+
+def same(a: pa.Table, b: pa.Table) -> bool:
+    """Equal to the bit; Arrow's own comparison takes no NaN for another."""
+    return a.to_pandas().equals(b.to_pandas())
+
+
+@pytest.fixture(scope="module")
+def whole(group: Group, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pa.Table]:
+    out = tmp_path_factory.mktemp("whole")
+    table, told = run(group, out, "pairs.workers=1")
+    assert told["keypoints"]["new"] == len(group.rows)
+    assert told["matched"]["new"] == len(table)
+    return out, table
+
+
+def test_every_pair_is_written_once_with_evidence_and_a_probability(
+    group: Group, whole: tuple[Path, pa.Table]
+) -> None:
+    table = whole[1]
+    assert table.schema == schema.PAIRS
+    pairs = list(zip(table["a_id"].to_pylist(), table["b_id"].to_pylist(), strict=True))
+    assert all(a < b for a, b in pairs)
+    assert len(set(pairs)) == len(pairs) > len(group.rows)
+    p = table["probability"].to_numpy()
+    assert ((p > 0) & (p < 1)).all()
+    assert np.allclose(table["distance"].to_numpy(), 1 - p, atol=1e-6)
+    assert table["matches_10"].to_numpy().max() > 3
+
+
+@pytest.mark.parametrize("workers", [3])
+def test_workers_and_the_order_of_rows_change_no_byte(
+    group: Group, whole: tuple[Path, pa.Table], tmp_path: Path, workers: int
+) -> None:
+    order = np.random.default_rng(workers).permutation(len(group.rows))
+    shuffled = Group(group.species, group.rows.take(pa.array(order)), group.vectors[order])
+    table, _ = run(shuffled, tmp_path, f"pairs.workers={workers}")
+    assert same(table, whole[1])
+
+
+def test_what_is_there_is_kept_and_new_pictures_add_to_it(
+    group: Group, whole: tuple[Path, pa.Table], tmp_path: Path
+) -> None:
+    night = Group(group.species, group.rows[:15], group.vectors[:15])
+    run(night, tmp_path)
+    table, told = run(group, tmp_path)
+    assert told["keypoints"]["reused"] == 15
+    assert same(table, whole[1])
+    _, told = run(group, tmp_path)
+    assert told["keypoints"]["new"] == told["voted"]["new"] == told["matched"]["new"] == 0
+
+
+def test_a_replaced_picture_is_compared_anew(
+    group: Group, whole: tuple[Path, pa.Table], tmp_path: Path
+) -> None:
+    run(group, tmp_path)
+    keys = group.rows["source_key"].to_pylist()
+    place = schema.ANNOTATIONS.get_field_index("source_key")
+    changed = pa.array(["another file", *keys[1:]], pa.string())
+    other = Group(
+        group.species,
+        group.rows.set_column(place, schema.ANNOTATIONS.field("source_key"), changed),
+        group.vectors,
+    )
+    table, told = run(other, tmp_path)
+    first = group.rows["annotation_id"][0].as_py()
+    touched = [
+        first in pair
+        for pair in zip(*table.select(["a_id", "b_id"]).to_pydict().values(), strict=True)
+    ]
+    assert told["keypoints"]["new"] == 1
+    assert told["matched"]["new"] == sum(touched)
+
+
+def test_a_picture_that_is_gone_is_a_failure_and_in_no_pair(group: Group, tmp_path: Path) -> None:
+    rows = group.rows.to_pylist()
+    rows[3]["image_path"] = "gone.jpg"
+    table, told = run(
+        Group(group.species, pa.Table.from_pylist(rows, schema=schema.ANNOTATIONS), group.vectors),
+        tmp_path,
+    )
+    assert told["without_pixels"] == 1
+    failed = store.read_table(str(tmp_path / outputs.KEYPOINT_FAILURES))
+    assert failed["annotation_id"].to_pylist() == [rows[3]["annotation_id"]]
+    assert rows[3]["annotation_id"] not in set(
+        table["a_id"].to_pylist() + table["b_id"].to_pylist()
+    )
+
+
+def test_an_unknown_matcher_is_refused_before_anything_is_done(
+    group: Group, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"pairs\.matcher: unknown 'glue'"):
+        run(group, tmp_path, "pairs.matcher=glue")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_window_is_chosen_on_labels_and_drawn(tmp_path: Path, capsys: Any) -> None:
+    """The middle of a picture is the animal's own, its rim the place's, which others come to as well."""
+    rng = np.random.default_rng(0)
+    places = rng.integers(0, 256, (3, 40, 40, 3), dtype=np.uint8)
+    rows = []
+    for animal in range(12):
+        coat = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+        for visit in range(2):
+            place = places[(animal + visit) % 3].copy()
+            place[14:26, 14:26] = coat
+            big = Image.fromarray(place).resize((320, 320), Image.Resampling.BICUBIC)
+            name = f"{animal}-{visit}.png"
+            big.save(tmp_path / name)
+            rows.append(
+                {
+                    "annotation_id": name,
+                    "image_path": name,
+                    "root": str(tmp_path),
+                    "species": "eland",
+                    "identity": f"e{animal}",
+                }
+            )
+    table = pa.Table.from_pylist(rows, schema=schema.ANNOTATIONS)
+    eland = Group("eland", table, np.eye(24, dtype=np.float32))
+    fit_window(load_config(None, [*SETTINGS, f"out={tmp_path}"]), [eland])
+    said = capsys.readouterr().err
+    assert "AUC" in said
+    tried = {what: float(area) for area, what in re.findall(r"AUC ([\d.]+) for (.+)", said)}
+    assert tried["whole picture"] < 0.7
+    chosen = re.search(r"per_species_window\.eland=(\[.+\])'", said)
+    assert chosen is not None
+    assert tried[chosen[1]] == max(tried.values()) > 0.9
+    assert (tmp_path / "window-eland.png").is_file()
+    few = Group("eland", table[:6], eland.vectors[:6])
+    with pytest.raises(InputError, match="--fit-window: no species has 8 labelled individuals"):
+        fit_window(load_config(None, [*SETTINGS, f"out={tmp_path}"]), [few])
+
+
+class Mortal:
+    """Dies over the pieces that have no mark yet, and leaves one."""
+
+    def __init__(self, folder: str, deadly: tuple[int, ...]) -> None:
+        self.folder, self.deadly = Path(folder), deadly
+
+    def work(self, shard: int) -> int:
+        mark = self.folder / f"{shard}"
+        if shard in self.deadly or (shard % 3 == 0 and not mark.exists()):
+            mark.touch()
+            os._exit(1)
+        if shard == 100:
+            raise InputError("piece 100 is bad")
+        return shard
+
+
+def pieces(folder: Path, shards: list[int], deadly: tuple[int, ...] = ()) -> list[int]:
+    done: list[int] = []
+    actor = ray.remote(Mortal).options(num_cpus=0)
+    with open_workers(lambda: actor.remote(str(folder), deadly), 2) as workers:
+        workers.run("work", shards, done.append)
+    return sorted(done)
+
+
+def test_pieces_whose_worker_died_are_done_by_another_once(tmp_path: Path) -> None:
+    assert pieces(tmp_path, list(range(7))) == list(range(7))
+
+
+def test_a_piece_that_kills_every_worker_ends_the_job_with_a_word(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="died 3 times"):
+        pieces(tmp_path, [1, 2], deadly=(2,))
+
+
+def test_what_a_worker_refuses_is_what_the_job_refuses(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="piece 100 is bad"):
+        pieces(tmp_path, [100, 1])
