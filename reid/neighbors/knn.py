@@ -76,8 +76,8 @@ def knn(
     if found < 1 or len(asked) == 0:
         return indices, lengths
     backend = choose_backend(max(n, len(asked)), d, device, backend)
-    if backend == "triton":
-        raise InputError("backend: triton builds radius graphs only; for k nearest use torch")
+    if backend in ("triton", "prefix"):
+        raise InputError(f"backend: {backend} builds radius graphs only; for k nearest use torch")
     search = _faiss_search if backend.startswith("faiss") else _screened_search
     search(
         embeddings, asked, own, backend, device, budget_bytes(device, memory_bytes),
