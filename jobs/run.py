@@ -102,9 +102,11 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
         if by_pairs:
             _match(config, groups)
         summary = cluster(config, groups)
+    before = outputs.stage_files(config.out, "cluster").get(outputs.CLUSTERS)
     outputs.write_summary(config, "cluster", {**asdict(summary), "embeddings": embeddings})
+    now = outputs.stage_files(config.out, "cluster").get(outputs.CLUSTERS)
     for page in (outputs.REPORT, outputs.EVALUATION):
-        if outputs.set_aside(config.out, page):
+        if before != now and outputs.set_aside(config.out, page):
             say(f"note: {page} shows the clusters of before, and is now {outputs.OUTDATED}{page}")
     say(
         f"cluster: {summary.images:,} embeddings read, {summary.individuals:,} individuals of "

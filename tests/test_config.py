@@ -373,3 +373,21 @@ def test_an_output_folder_decides_only_what_concerns_the_data(write: Any) -> Non
     assert left == [
         "address=ray://elsewhere:10001", "store=s3://elsewhere/store", "embed.trust_remote_code=True",
     ]  # fmt: skip
+
+
+def test_a_window_is_for_all_species_or_for_one_and_in_order() -> None:
+    config = load_config(
+        None, ["images.window=[.15,.12,.85,.68]", "images.per_species_window.lynx=[0,0,1,.5]"]
+    )
+    assert config.images.window_of("nyala") == (0.15, 0.12, 0.85, 0.68)
+    assert config.images.window_of("lynx") == (0, 0, 1, 0.5)
+    assert Config().images.window_of("lynx") is None
+    for wrong in ("[.5,.1,.4,.9]", "[0,0,1.1,1]", "[0,.5,1,.5]"):
+        with pytest.raises(InputError, match=r"images\.window: .* is no window: left, top, right"):
+            load_config(None, [f"images.window={wrong}"])
+
+
+@pytest.mark.parametrize(("said", "mode"), [("auto", "auto"), ("on", "on"), ("off", "off")])
+def test_the_mode_of_pairs_may_be_said_in_one_word(said: str, mode: str) -> None:
+    assert load_config(None, [f"pairs={said}"]).pairs.mode == mode
+    assert load_config(None, [f"pairs.mode={said}"]).pairs.mode == mode

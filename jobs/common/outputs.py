@@ -41,6 +41,7 @@ STAGES = (
 # What each stage writes, for the stages behind it.
 STAGE_FILES = {
     "embed": (ANNOTATIONS, FAILURES),
+    "match": (PAIRS, KEYPOINT_FAILURES),
     "cluster": (CLUSTERS, TUNING, IDENTITIES),
     "evaluate": (EVALUATION,),
     "report": (REPORT,),
@@ -194,6 +195,12 @@ def read_failures(out: str) -> pa.Table:
         except FileNotFoundError:
             return schema.FAILURES.empty_table()
     return read_stage(out, FAILURES, "embed")
+
+
+def stage_files(out: str, stage: str) -> dict[str, str]:
+    """Name → digest of the files that a stage has written; empty where it has not run."""
+    files: dict[str, str] = read_summary(out).get(stage, {}).get("files", {})
+    return files
 
 
 def is_outdated(out: str, stage: str) -> bool:

@@ -3,10 +3,9 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from jobs.common.console import LOG_WIDTH, say
+from jobs.common.console import PlainConsole, print_result, say
 from jobs.exports.history_exports import survey_histories, tell_left_out
 from jobs.exports.holdings import Holdings, read_holdings
 from jobs.exports.wishes import Survey
@@ -77,7 +76,7 @@ def population(catalogue: str | None, results: str | None, out: str | None, surv
     store.write_json(store.join(place, NUMBERS), _numbers(page))
     store.write_bytes(store.join(place, PAGE), render_population(page))
     _tell(page, histories, holdings)
-    print(store.join(place, PAGE))  # noqa: T201  for a pipe
+    print_result(store.join(place, PAGE))
 
 
 def _answer(holdings: Holdings, survey: Survey) -> _Answer:
@@ -156,14 +155,11 @@ def _tell(page: PopulationPage, histories: Histories, holdings: Holdings) -> Non
                 f"{estimate.standard_error:.1f}",
                 f"{estimate.lower:.1f} – {estimate.upper:.1f}",
             )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = PlainConsole()
     for name, value in page.facts.items():
-        console.print(f"{name}: {value}", markup=False)
+        console.print(f"{name}: {value}")
     console.print(table)
     console.print(
         "A closed population is assumed: nobody was born, died, came or went meanwhile. No density: the area "
-        "is not known; reid export --format secr writes the files for that.",
-        markup=False,
+        "is not known; reid export --format secr writes the files for that."
     )

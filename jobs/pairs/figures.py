@@ -51,13 +51,9 @@ def figures(
     if not counted.any():
         return {}
     k = min(LONGEST, n - 1)
-    near, distance = nearest_comparable(
-        rows.vectors, n - 1 if split else k, sides=rows.sides, apart=apart, device=device
+    near, _ = nearest_comparable(
+        rows.vectors, k, sides=rows.sides, apart=apart, answering=answering, device=device
     )
-    found = near >= 0
-    listed = np.stack([np.repeat(np.arange(n), near.shape[1])[found.ravel()], near[found]], axis=1)
-    keys, first = np.unique(np.sort(listed, axis=1) @ [n, 1], return_index=True)
-    by_cosine = np.stack([keys // n, keys % n], axis=1), -distance[found][first]
 
     def recall(pairs: np.ndarray, scores: np.ndarray) -> dict[int, float]:
         fine = np.ones(len(pairs), bool)
@@ -69,7 +65,8 @@ def figures(
         return shortlist_recall(lists, rows.identities, counted)
 
     pairs, scores = matched
-    recalls = {"cosine": recall(*by_cosine), "votes": recall(*wide)}
+    by_cosine = shortlist_recall(near, rows.identities, counted)
+    recalls = {"cosine": by_cosine, "votes": recall(*wide)}
     top = {f"top_1_{name}": recalls[name].get(1, 0.0) for name in recalls}
     top |= {f"top_1_{name}": recall(pairs, score).get(1, 0.0) for name, score in scores.items()}
     every = np.zeros(len(pairs))

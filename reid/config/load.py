@@ -25,7 +25,7 @@ PROBLEMS_SHOWN = 5
 # where to compute, where to write and whether to run code is never decided there.
 DATA_SETTINGS = (
     "input", "root", "species", "identity_from_parent", "max_failures", "seed", "images", "embed",
-    "cluster", "rerank", "report",
+    "cluster", "rerank", "pairs", "report",
 )  # fmt: skip
 
 

@@ -75,13 +75,13 @@ def extract_annotations(
             pixels, scale = window_pixels(
                 data, row["bbox"], recipe, max_megapixels, bbox_unit=row["bbox_unit"]
             )
-            height, width = pixels.shape[:2]
-            return _Found(row, extract(pixels), width, height, scale)
         except ImageError as error:
             return _Failed(row, "decode", str(error))
         # Whatever one image does to a decoder is that image's failure, and not the job's.
         except Exception as error:  # noqa: BLE001
             return _Failed(row, "decode", f"cannot be decoded: {type(error).__name__}: {error}")
+        height, width = pixels.shape[:2]
+        return _Found(row, extract(pixels), width, height, scale)
 
     rows = annotations.select(COLUMNS).to_pylist()
     with ThreadPoolExecutor(threads, thread_name_prefix="keypoints") as pool:

@@ -57,9 +57,14 @@ def nearest_comparable(
     *,
     sides: NDArray[np.signedinteger] | None = None,
     apart: Sequence[NDArray[np.signedinteger]] = (),
+    answering: NDArray[np.bool_] | None = None,
     device: str = "cpu",
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """The k nearest rows that each row may be compared with; arguments as in `find_candidates`.
+    """The k nearest rows that each row may be compared with.
+
+    Args:
+        vectors, k, sides, apart, device: as in `find_candidates`.
+        answering: (n,) rows that may be found; all if not given.
 
     Returns:
         indices (n, k) int32 and distances (n, k) float32, nearest first; −1 and NaN where there are
@@ -73,7 +78,10 @@ def nearest_comparable(
     kinds = np.zeros(n, np.int64) if sides is None else np.asarray(sides)
     for kind in np.unique(kinds):
         asking = np.flatnonzero(kinds == kind)
-        gallery = np.arange(n) if kind < 0 else np.flatnonzero((kinds == kind) | (kinds < 0))
+        searched = np.ones(n, np.bool_) if kind < 0 else (kinds == kind) | (kinds < 0)
+        gallery = np.flatnonzero(searched if answering is None else searched & answering)
+        if not len(gallery):
+            continue
         # A row is in its own gallery, and found among the nearest.
         many = min(len(gallery), k + crowd + 1)
         near, distance = knn(

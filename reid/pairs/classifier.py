@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from reid.errors import InputError
 from reid.pairs.features import FEATURES, FEW
@@ -213,7 +214,9 @@ def _fit_trees(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
     )
     # A feature that is known of no pair teaches nothing; constant, it is never split on.
     empty = np.isnan(x).all(axis=0)
-    model.fit(np.where(empty, 0.0, x), y)
+    # Some thousand rows: threads would wait for each other longer than they work.
+    with threadpool_limits(limits=1, user_api="openmp"):
+        model.fit(np.where(empty, 0.0, x), y)
 
     def score(features: NDArray[np.float64]) -> NDArray[np.float64]:
         values: NDArray[np.float64] = model.decision_function(np.where(empty, 0.0, features))

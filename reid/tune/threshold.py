@@ -16,7 +16,7 @@ from reid.tune.samples import search_ceiling
 from reid.tune.sweep import Criterion, Sweep, best, encode_labels, sweep_forest
 from reid.tune.unlabelled import estimate_from_forest
 
-Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "mutex", "auto"]
+Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "auto"]
 Rerank = Literal["off", "on", "auto"]
 CURVE_POINTS = 400
 # Neighbours that a row has on average within the largest threshold that an estimate looks at. The first
@@ -78,7 +78,7 @@ class Threshold:
 
     eps: float | None
     source: Literal["given", "tuned", "fallback", "estimated", "none"]
-    method: Method
+    method: Method | Literal["mutex"]
     note: str
     k1: int | None = None
     criterion: str | None = None

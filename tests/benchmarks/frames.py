@@ -23,8 +23,8 @@ from PIL import Image
 # Run as a script, so that the repository can be imported, installed or not.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from reid.digest import file_hash, hash_with_box
 from reid.images import decode_crop, open_frame, resize
+from reid.picture_hash import file_hash, hash_with_box
 
 SIZE, TARGET, THREADS = (1800, 1200), 224, 2
 Box = list[float]
