@@ -26,7 +26,7 @@ def made_up(seed, individuals=40, images=6, pairs=3000, evidence=1.2):
     people = who[rows]
     same = people[:, 0] == people[:, 1]
     features = np.full((len(rows), len(FEATURES)), np.nan)
-    for name in ("cosine", "votes", "confidence_sum", "matches_50", "inliers"):
+    for name in ("cosine", "votes", "confidence_sum", "matches_80", "inliers"):
         place = list(FEATURES).index(name)
         features[:, place] = np.exp(rng.normal(size=len(rows)) + evidence * same)
     return features, people, same
@@ -49,7 +49,7 @@ def test_probabilities_of_unseen_individuals_are_calibrated_and_tell_pairs_apart
     assert area_under_curve(found, same_fresh) > 0.9
     assert calibration_error(probability(found), same_fresh) < 0.06
     assert np.abs(odds).max() <= MOST_LOG_ODDS
-    assert model.auc == pytest.approx(area_under_curve(odds, same))
+    assert model.auc == pytest.approx(area_under_curve(odds, same), abs=0.01)
 
 
 def test_more_evidence_never_makes_one_animal_less_likely(trees):

@@ -43,7 +43,7 @@ FEATURES: Mapping[str, int] = {
 }
 COUNTS = ("matches_10", "matches_30", "matches_50", "matches_80")
 # What a logistic regression is given, where labels are few.
-FEW = ("cosine", "votes", "confidence_sum")
+FEW = ("cosine", "votes", "matches_80")
 
 
 def pair_features(

@@ -391,14 +391,14 @@ def main() -> int:
         "cosine, joined": data.recall(by_window + by_whole),
         "votes": data.recall(scores, asked),
     }
+    if args.window_queries:
+        result["window_on_off"] = window_on_off(data, args, clock, (points, recipe))
     pairs, table, seconds_pair = evidence(
         data, args.work, recipe, points, wanted_pairs(data, scores), clock
     )
     result["lightglue_seconds_a_pair_one_core"] = seconds_pair
     if len(pairs):
         result["classifier"] = classifier_figures(data, pairs, table, by_window + by_whole, scores)
-    if args.window_queries:
-        result["window_on_off"] = window_on_off(data, args, clock, (points, recipe))
     torch.set_num_threads(threads)
     if args.speed_seconds:
         result["pairs_per_second"] = speed(data, points, args.speed_seconds)

@@ -12,6 +12,8 @@ import pytest
 import ray
 from PIL import Image
 
+from jobs.cluster import groups
+from jobs.cluster.clustering import cluster
 from jobs.common import outputs
 from jobs.pairs.fit_window import fit_window
 from jobs.pairs.match import match
@@ -145,6 +147,26 @@ def test_an_unknown_matcher_is_refused_before_anything_is_done(
     with pytest.raises(InputError, match=r"pairs\.matcher: unknown 'glue'"):
         run(group, tmp_path, "pairs.matcher=glue")
     assert not list(tmp_path.iterdir())
+
+
+def test_clusters_are_those_of_the_pairs_where_these_are_wanted(
+    group: Group, whole: tuple[Path, pa.Table]
+) -> None:
+    out, table = whole
+    embedded = groups.Group(group.species, group.rows, group.vectors, None, "")
+    config = load_config(None, [*SETTINGS, f"out={out}", "pairs=on", "cluster.eps=0.3"])
+    cluster(config, [embedded])
+    tuning = store.read_json(str(out / outputs.TUNING))[group.species]
+    assert tuning["method"] == "mutex"
+    assert f"probabilities of {len(table):,} pairs" in tuning["note"]
+    labels = store.read_table(str(out / outputs.CLUSTERS))["cluster"].to_numpy()
+    place = {name: i for i, name in enumerate(group.rows["annotation_id"].to_pylist())}
+    surest = table.sort_by([("log_odds", "descending")]).to_pylist()[0]
+    if surest["log_odds"] > 0:
+        assert labels[place[surest["a_id"]]] == labels[place[surest["b_id"]]]
+    few = groups.Group(group.species, group.rows[:5], group.vectors[:5], None, "")
+    with pytest.raises(InputError, match=r"pairs\.parquet has images that are not embedded here"):
+        cluster(config, [few])
 
 
 def test_a_window_is_chosen_on_labels_and_drawn(tmp_path: Path, capsys: Any) -> None:
