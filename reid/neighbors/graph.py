@@ -10,7 +10,6 @@ from reid.errors import InputError, MissingPackageError
 from reid.neighbors.hits import hits
 from reid.neighbors.measure import near_pairs
 from reid.neighbors.prefix import choose_basis, prefix_rows
-from reid.neighbors.rows import check_unit_rows
 from reid.neighbors.screen import (
     Rows,
     budget_bytes,
@@ -20,6 +19,7 @@ from reid.neighbors.screen import (
     scores,
     with_columns,
 )
+from reid.neighbors.unit_rows import check_unit_rows
 
 MAX_ROWS = 2**31 - 1
 Edges = tuple[np.ndarray, np.ndarray]

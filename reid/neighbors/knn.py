@@ -9,8 +9,8 @@ from reid import optional
 from reid.errors import InputError
 from reid.neighbors.hits import as_keys, keys_as_scores, sort_keys, threshold_keys, true_positions
 from reid.neighbors.measure import best_pairs, distances_cpu
-from reid.neighbors.rows import check_unit_rows
 from reid.neighbors.screen import budget_bytes, choose_backend, prepare, score_error, scores
+from reid.neighbors.unit_rows import check_unit_rows
 
 FAISS_GPU_MAX_K = 2048
 HALF_UNIT = 2.0**-8  # half a unit in the last place of bfloat16, of a number between 1 and 2

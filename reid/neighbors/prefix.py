@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 
 from reid.neighbors.hits import hits
 from reid.neighbors.measure import near_pairs
-from reid.neighbors.rows import UNIT_TOLERANCE
 from reid.neighbors.screen import (
     Rows,
     as_tensor,
@@ -39,6 +38,7 @@ from reid.neighbors.screen import (
     scores,
     with_columns,
 )
+from reid.neighbors.unit_rows import UNIT_TOLERANCE
 
 Floats = NDArray[np.float32]
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from reid.errors import InputError
-from reid.neighbors.rows import UNIT_TOLERANCE
+from reid.neighbors.unit_rows import UNIT_TOLERANCE
 
 BACKENDS = ("auto", "torch", "numpy", "prefix", "faiss", "faiss-gpu", "triton")
 
