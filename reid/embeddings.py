@@ -214,18 +214,20 @@ def read_embeddings(folder: str, annotation_ids: Sequence[str] | pa.Array) -> Em
         DamagedError: a part was damaged, or belongs to another recipe.
     """
     wanted = pa.array(annotation_ids, pa.string())
-    positions: list[np.ndarray] = []
-    vectors: list[np.ndarray] = []
-    hashes: list[np.ndarray] = []
-    keys: list[np.ndarray] = []
-    columns = ["annotation_id", "embedding", "content_hash", "source_key"]
+    n = len(wanted)
+    vectors: np.ndarray | None = None
+    # Another run, or a worker that outlived its own, may have written a row again: the first is kept.
+    seen = np.zeros(n, np.bool_)
+    texts = {name: np.full(n, None, object) for name in ("content_hash", "source_key")}
     for path in parts(folder):
-        table = _read(path, columns)
+        table = _read(path, ["annotation_id", "embedding", *texts])
         if table is None:
             continue
-        where = pc.index_in(table["annotation_id"], value_set=wanted)
-        table = table.filter(pc.is_valid(where))
-        if not len(table):
+        where = np.asarray(pc.fill_null(pc.index_in(table["annotation_id"], value_set=wanted), -1))
+        new = np.flatnonzero(where >= 0)
+        new = new[~seen[where[new]]]
+        new = np.sort(new[np.unique(where[new], return_index=True)[1]])
+        if not len(new):
             continue
         column = table["embedding"].combine_chunks()
         if (
@@ -234,27 +236,22 @@ def read_embeddings(folder: str, annotation_ids: Sequence[str] | pa.Array) -> Em
             or column.null_count
         ):
             raise DamagedError(f"{path}: `embedding` is {column.type}, or has nulls; {_FIX}")
-        if vectors and vectors[0].shape[1] != column.type.list_size:
+        if vectors is None:
+            # Filled part by part: they exist once, beside one part.
+            vectors = np.empty((n, column.type.list_size), np.float32)
+        elif vectors.shape[1] != column.type.list_size:
             raise DamagedError(
                 f"{path}: embeddings of {column.type.list_size} values, beside others of "
-                f"{vectors[0].shape[1]}: parts of two recipes. {_FIX}"
+                f"{vectors.shape[1]}: parts of two recipes. {_FIX}"
             )
-        positions.append(where.drop_null().to_numpy())
-        vectors.append(column.flatten().to_numpy().reshape(len(table), column.type.list_size))
-        hashes.append(np.asarray(table["content_hash"].to_pylist(), dtype=object))
-        keys.append(np.asarray(table["source_key"].to_pylist(), dtype=object))
-    if not positions:
-        none = np.zeros(0, object)
-        return Embeddings(np.zeros((0, 0), np.float32), np.zeros(0, np.int64), none, none)
-    # Another run, or a worker that outlived its own, may have written a row again: keep the first.
-    found, first = np.unique(np.concatenate(positions), return_index=True)
-    rows = np.concatenate(vectors)
-    del vectors
-    # A large store is mostly in order already; gathering would hold it twice.
-    in_order = len(first) == len(rows) and bool((np.diff(first) > 0).all())
-    return Embeddings(
-        vectors=rows if in_order else rows[first],
-        found=found.astype(np.int64),
-        content_hashes=np.concatenate(hashes)[first],
-        source_keys=np.concatenate(keys)[first],
-    )
+        rows = where[new]
+        vectors[rows] = column.flatten().to_numpy().reshape(len(table), -1)[new]
+        for name, values in texts.items():
+            values[rows] = table[name].take(pa.array(new)).to_pylist()
+        seen[rows] = True
+    found = np.flatnonzero(seen)
+    if vectors is None:
+        vectors = np.zeros((0, 0), np.float32)
+    elif len(found) < n:
+        vectors = vectors[found]
+    return Embeddings(vectors, found, texts["content_hash"][found], texts["source_key"][found])

@@ -77,18 +77,39 @@ def _npy(path: str, data: bytes) -> np.ndarray:
         )
     try:
         # The header is read by numpy without unpickling; its own errors are of many kinds.
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        array = _array(data)
     except (ValueError, OSError, EOFError, TypeError, KeyError, SyntaxError, MemoryError,
             OverflowError, RecursionError, UnicodeError) as error:  # fmt: skip
         raise InputError(f"{path}: cannot be read as a .npy file: {str(error)[:300]}") from error
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{path}: holds several arrays; save one (n, d) array with numpy.save")
     if array.ndim != 2 or not np.issubdtype(array.dtype, np.floating):
         raise InputError(
             f"{path}: an array of shape {array.shape} and type {array.dtype}; expected (images, "
             "dimensions) of floats"
         )
     return array
+
+
+def _array(data: bytes) -> np.ndarray:
+    """The array of a .npy file where it lies: `numpy.load` would hold it twice.
+
+    Raises:
+        ValueError, and others of numpy's: it is none.
+    """
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"a .npy file of version {version[0]}.{version[1]}")
+    read_header = (
+        np.lib.format.read_array_header_1_0
+        if version == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, in_columns, dtype = read_header(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are never unpickled")
+    count = math.prod(shape)
+    values = np.frombuffer(data, dtype, count, offset=file.tell())
+    return values.reshape(shape, order="F" if in_columns else "C")
 
 
 def _parquet(path: str, data: bytes) -> tuple[np.ndarray, dict[str, list[str | None]]]:
@@ -166,11 +187,10 @@ def _unit(path: str, array: np.ndarray) -> tuple[np.ndarray, str]:
             f"{bad[0]}); drop these rows, or embed their images again"
         )
     off = np.abs(lengths - 1)
-    is_half = array.dtype == np.float16 or _was_half(vectors)
-    if off.max() <= EXACT_TOLERANCE and not (is_half and array.dtype == np.float16):
+    if off.max() <= EXACT_TOLERANCE and array.dtype != np.float16:
         return vectors, ""
-    if is_half and off.max() <= HALF_TOLERANCE:
-        vectors /= lengths[:, None].astype(np.float32)
+    if off.max() <= HALF_TOLERANCE and (array.dtype == np.float16 or _was_half(vectors)):
+        vectors = vectors / lengths[:, None].astype(np.float32)
         return vectors, f"{path}: rows were rounded to float16, and are made unit length again"
     worst = int(off.argmax())
     raise InputError(

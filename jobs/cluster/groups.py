@@ -50,25 +50,39 @@ def read_groups(out: str) -> list[Group]:
             "`reid embed` again"
         )
     groups = []
-    for species, folder in sorted(folders.items()):
-        rows = annotations.filter(pc.equal(annotations["species"], species))
-        stored = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
-        embeddings.check_accounted(rows["annotation_id"], stored.found, failed, folder)
-        if len(stored.found):
-            here = rows.take(pa.array(stored.found))
-            keys = np.asarray(here["source_key"].to_pylist(), dtype=object)
-            if (keys != stored.source_keys).any():
-                raise InputError(
-                    f"{out}: {int((keys != stored.source_keys).sum())} embeddings of {species} were replaced "
-                    "by a run over other pictures of the same names; run `reid embed` again, and give "
-                    "collections that share a store one --root"
-                )
-            groups.append(Group(species, here, stored.vectors, stored.content_hashes, folder))
+    # Species of one recipe lie in one folder, which is read once for all of them.
+    for folder in sorted(set(folders.values())):
+        there = sorted(species for species, place in folders.items() if place == folder)
+        parts = [annotations.filter(pc.equal(annotations["species"], name)) for name in there]
+        ids = pa.concat_tables(parts)["annotation_id"].combine_chunks()
+        stored = embeddings.read_embeddings(folder, ids)
+        embeddings.check_accounted(ids, stored.found, failed, folder)
+        ends = np.cumsum([len(rows) for rows in parts])
+        for species, rows, end in zip(there, parts, ends, strict=True):
+            start = end - len(rows)
+            own = slice(*np.searchsorted(stored.found, [start, end]))
+            if own.start < own.stop:
+                here = rows.take(pa.array(stored.found[own] - start))
+                _check_same_pictures(out, species, here, stored.source_keys[own])
+                hashes = stored.content_hashes[own]
+                groups.append(Group(species, here, stored.vectors[own], hashes, folder))
+    groups.sort(key=lambda group: group.species)
     if not groups:
         raise InputError(
             f"{out}: no embeddings to cluster; run `reid embed` first, and see {outputs.FAILURES}"
         )
     return groups
+
+
+def _check_same_pictures(out: str, species: str, rows: pa.Table, stored: np.ndarray) -> None:
+    """Refuse embeddings of other pictures than the annotations'."""
+    keys = np.asarray(rows["source_key"].to_pylist(), dtype=object)
+    others = int((keys != stored).sum())
+    if others:
+        raise InputError(
+            f"{out}: {others} embeddings of {species} were replaced by a run over other pictures of the "
+            "same names; run `reid embed` again, and give collections that share a store one --root"
+        )
 
 
 def read_clusters(out: str, annotation_ids: Iterable[str]) -> pa.Table:
