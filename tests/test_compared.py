@@ -92,3 +92,15 @@ def test_pairs_are_compared_once(monkeypatch: pytest.MonkeyPatch) -> None:
         find_individuals(rows, who, search=Search(edges, lambda *a, **o: knn(*a, **o)))
         assert len(asked) == 1, "threshold, clusters and nearest come out of one search"
         asked.clear()
+
+
+def test_a_few_rows_find_their_nearest_in_blocks_of_the_gallery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = unit_rows(120, 3)  # with copies, whose ties fall to the lower row
+    asked = np.asarray([0, 5, 64, 119])
+    monkeypatch.setattr("reid.neighbors.search.GALLERY_ROWS", 25)
+    for k in (1, 4):
+        found, wanted = local_search().nearest(rows, k, rows=asked), knn(rows, k, rows=asked)
+        np.testing.assert_array_equal(found[0], wanted[0])
+        np.testing.assert_array_equal(found[1], wanted[1])

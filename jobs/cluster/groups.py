@@ -134,7 +134,8 @@ def read_embedding_file(path: str, species: str | None = None) -> list[Group]:
         here = np.flatnonzero(kinds == kind)
         hashes = columns.get("content_hash")
         copies = None if hashes is None else np.asarray(hashes, dtype=object)[here]
-        groups.append(Group(kind, rows.take(pa.array(here)), vectors[here], copies, path))
+        own = vectors if len(here) == len(vectors) else vectors[here]  # one species: no copy
+        groups.append(Group(kind, rows.take(pa.array(here)), own, copies, path))
     return groups
 
 

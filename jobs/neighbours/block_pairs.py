@@ -14,6 +14,7 @@ import ray
 from reid import neighbors
 from reid.errors import InputError, ReidError, StorageError
 from reid.neighbors.graph import MAX_ROWS, Edges, check_radius, sort_edges
+from reid.neighbors.knn import merge_nearest
 
 Item = TypeVar("Item")
 # (block a, block b, first row of a, first row of b, their edges) → those that are needed.
@@ -144,7 +145,7 @@ def nearest_by_tasks(
     pairs = itertools.product(range(len(cuts)), range(len(gallery)))
     for (q, _), found in _completed(submit, pairs, room):
         part = cuts[q]
-        indices[part], lengths[part] = _merged((indices[part], lengths[part]), found)
+        indices[part], lengths[part] = merge_nearest((indices[part], lengths[part]), found)
     return indices, lengths
 
 
@@ -229,21 +230,7 @@ def _block_nearest(
         itself = indices == own[:, None]
         indices[itself], lengths[itself] = -1, np.nan
     none = (np.full((len(asked), 0), -1, np.int32), np.empty((len(asked), 0), np.float32))
-    return _merged(none, (indices, lengths), k)
-
-
-def _merged(
-    first: tuple[np.ndarray, np.ndarray],
-    second: tuple[np.ndarray, np.ndarray],
-    k: int | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest of two lists a row, ties by index; −1 and NaN come last."""
-    indices = np.concatenate([first[0], second[0]], axis=1)
-    lengths = np.concatenate([first[1], second[1]], axis=1)
-    k = first[0].shape[1] if k is None else k
-    keys = np.where(indices < 0, np.inf, lengths)
-    order = np.lexsort((indices, keys), axis=1)[:, :k]
-    return np.take_along_axis(indices, order, 1), np.take_along_axis(lengths, order, 1)
+    return merge_nearest(none, (indices, lengths), k)
 
 
 def _rows(on_gpu: bool, block_rows: int | None) -> int:

@@ -125,14 +125,7 @@ def stream_edges(
     tile = _tile_rows(block, budget, device)
     find = _finder(backend)
     cuts, strips = block_strips(n, block, new_from)
-    # Preparing a block again and again is cheap; keeping all of them is faster where there is room.
-    row_bytes = d * (2 if device == "cpu" else 6) if basis is None else 4 * (basis.shape[1] + 1)
-    keep = n * row_bytes <= budget // 2
-    ready = [_ready(embeddings[cut], backend, device, basis) for cut in cuts] if keep else []
-
-    def rows_of(k: int) -> Rows:
-        return ready[k] if keep else _ready(embeddings[cuts[k]], backend, device, basis)
-
+    rows_of = _blocks(embeddings, cuts, backend, device, basis, budget)
     for k, others in strips:
         left = with_columns(rows_of(k))
         parts = [
@@ -210,6 +203,45 @@ def radius_graph(
         return Graph(len(embeddings), np.empty((0, 2), np.int32), np.empty(0, np.float32))
     edges = np.concatenate([edges for edges, _ in parts])
     return Graph(len(embeddings), edges, np.concatenate([distance for _, distance in parts]))
+
+
+def _blocks(
+    embeddings: np.ndarray,
+    cuts: list[slice],
+    backend: str,
+    device: str,
+    basis: np.ndarray | None,
+    budget: int,
+) -> Callable[[int], Rows]:
+    """A function from a block's number to its rows, ready to be screened.
+
+    bfloat16 copies on a CPU are made each time: that is cheap, and all of them would be half as large
+    as the embeddings. What is dear to make (projections, copies on a device) is kept where there is
+    room.
+    """
+    on_cpu = torch.device(device).type == "cpu"
+    row_bytes = 6 * embeddings.shape[1] if basis is None else 4 * (basis.shape[1] + 1)
+    dear = basis is not None or not on_cpu
+    kept: dict[int, Rows] | None = (
+        {} if dear and len(embeddings) * row_bytes <= budget // 2 else None
+    )
+    errors: dict[int, float] = {}
+
+    def rows_of(k: int) -> Rows:
+        if kept is not None and k in kept:
+            return kept[k]
+        rows = embeddings[cuts[k]]
+        ready = (
+            prepare(rows, backend, device, errors.get(k))
+            if basis is None
+            else prefix_rows(rows, basis)
+        )
+        errors[k] = ready.error
+        if kept is not None:
+            kept[k] = ready
+        return ready
+
+    return rows_of
 
 
 def _ready(rows: np.ndarray, backend: str, device: str, basis: np.ndarray | None) -> Rows:

@@ -1,5 +1,6 @@
 """The k nearest rows, exactly: screened in low precision, decided on float32 distances."""
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
@@ -95,6 +96,49 @@ def nearest(
     """
     indices, lengths = knn(embeddings, 1, backend=backend, device=device)
     return indices[:, 0], lengths[:, 0]
+
+
+def nearest_of_rows(
+    search: Callable[..., tuple[np.ndarray, np.ndarray]],
+    embeddings: np.ndarray,
+    k: int,
+    rows: np.ndarray,
+    block_rows: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`knn(embeddings, k, rows=rows)`, block by block of the gallery: memory of a block, not of all.
+
+    Args:
+        search: `knn`, with its other options.
+        embeddings: (n, d) float32, unit rows (seen by the caller).
+        k: neighbours, at least 1.
+        rows: (q,) int, the rows that ask.
+        block_rows: of the gallery.
+    """
+    asked = embeddings[rows]
+    found = (np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), np.nan, np.float32))
+    for start in range(0, len(embeddings), block_rows):
+        block = embeddings[start : start + block_rows]
+        # A row may be its own nearest, so one more is asked for.
+        indices, lengths = search(block, k + 1, queries=asked, checked=True)
+        indices[indices >= 0] += start
+        itself = indices == np.asarray(rows)[:, None]
+        indices[itself], lengths[itself] = -1, np.nan
+        found = merge_nearest(found, (indices, lengths), k)
+    return found
+
+
+def merge_nearest(
+    first: tuple[np.ndarray, np.ndarray],
+    second: tuple[np.ndarray, np.ndarray],
+    k: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest of two lists a row, ties by index; −1 and NaN come last."""
+    indices = np.concatenate([first[0], second[0]], axis=1)
+    lengths = np.concatenate([first[1], second[1]], axis=1)
+    k = first[0].shape[1] if k is None else k
+    keys = np.where(indices < 0, np.inf, lengths)
+    order = np.lexsort((indices, keys), axis=1)[:, :k]
+    return np.take_along_axis(indices, order, 1), np.take_along_axis(lengths, order, 1)
 
 
 def _screened_search(

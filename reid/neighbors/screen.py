@@ -108,13 +108,17 @@ def as_tensor(rows: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(rows))
 
 
-def prepare(rows: np.ndarray, backend: str, device: str) -> Rows:
-    """`rows` (b, d) float32 on `device`, with its low-precision copy and the measured error."""
+def prepare(rows: np.ndarray, backend: str, device: str, error: float | None = None) -> Rows:
+    """`rows` (b, d) float32 on `device`, with its low-precision copy and the measured error.
+
+    The measuring costs ten times the copying: whoever makes the copy again gives the `error` of before.
+    """
     exact = as_tensor(rows).to(device)
     if backend in ("numpy", "prefix"):  # `prefix` without a basis: no rows to find one on
         return Rows(exact, exact, 0.0)
     low = exact.to(torch.bfloat16)
-    error = float(torch.linalg.vector_norm(exact - low, dim=1).max()) if len(rows) else 0.0
+    if error is None:
+        error = float(torch.linalg.vector_norm(exact - low, dim=1).max()) if len(rows) else 0.0
     return Rows(exact, low, error)
 
 

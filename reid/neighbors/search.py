@@ -12,7 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from reid.neighbors.graph import Edges, stream_edges
-from reid.neighbors.knn import knn
+from reid.neighbors.knn import knn, nearest_of_rows
+
+GALLERY_ROWS = 8192  # compared with a few rows at once
 
 # Edges of one part → those of them that are needed further on. A search by tasks runs it where the
 # edges are found, so that less travels; whoever asks must be content with all of them.
@@ -69,13 +71,20 @@ def local_search(
             vectors, radius, backend=backend, device=device, memory_bytes=memory_bytes, checked=True
         )
 
-    nearest = partial(
-        knn,
-        backend=nearest_backend(backend),
-        device=device,
-        memory_bytes=memory_bytes,
-        checked=True,
-    )
+    def nearest(
+        vectors: np.ndarray,
+        k: int,
+        *,
+        queries: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        found = partial(
+            knn, backend=nearest_backend(backend), device=device, memory_bytes=memory_bytes
+        )
+        if rows is not None and len(vectors) > GALLERY_ROWS:  # a few rows need no copy of all
+            return nearest_of_rows(found, vectors, k, rows, GALLERY_ROWS)
+        return found(vectors, k, queries=queries, rows=rows, checked=True)
+
     return Search(edges, nearest)
 
 
