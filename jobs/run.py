@@ -18,9 +18,9 @@ from jobs.cluster.groups import Group, read_embedding_file, read_groups
 from jobs.cluster.reporting import report
 from jobs.common import outputs
 from jobs.common.camera_times import with_camera_times
-from jobs.common.console import console, say
+from jobs.common.console import console, print_result, say
 from jobs.common.embedded import EmbedSummary, check_failures
-from jobs.common.inputs import read_sources
+from jobs.common.inputs import check_species_settings, read_sources
 from jobs.common.session import ray_session
 from jobs.embed.embed_driver import embed
 from jobs.neighbours.placement import wants_tasks
@@ -36,15 +36,21 @@ def run_embed(config: Config) -> EmbedSummary:
         TooManyFailuresError: after everything that worked was written.
     """
     failures, summary = _embed(config)
+    if outputs.is_outdated(config.out, "cluster"):
+        say(
+            f"note: {outputs.CLUSTERS}, {outputs.IDENTITIES} and {outputs.REPORT} in {config.out} show what "
+            "there was before; `reid cluster` makes them anew"
+        )
     check_failures(failures, summary.annotations, config.max_failures)
     return summary
 
 
-def _embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
-    """The embedding stage, whatever failed in it."""
+def _embed(config: Config, sections: Sequence[str] = ("embed",)) -> tuple[pa.Table, EmbedSummary]:
+    """The embedding stage, whatever failed in it; `sections` of the configuration will be used."""
     started = time.perf_counter()
     reading = read_sources(config)
     annotations = reading.annotations
+    check_species_settings(config, annotations["species"].unique().to_pylist(), sections)
     labelled = len(annotations) - annotations["identity"].null_count
     reading_seconds = round(time.perf_counter() - started, 2)
     outputs.write_config(config)
@@ -61,11 +67,6 @@ def _embed(config: Config) -> tuple[pa.Table, EmbedSummary]:
     summary.reading_seconds = reading_seconds
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     outputs.write_summary(config, "embed", summary)
-    if outputs.is_outdated(config.out, "cluster"):
-        say(
-            f"note: {outputs.CLUSTERS}, {outputs.IDENTITIES} and {outputs.REPORT} in {config.out} show what "
-            "there was before; `reid cluster` makes them anew"
-        )
     rate = f", {summary.images_per_second:,.0f} images/s" if summary.images_per_second else ""
     say(
         f"embed: {summary.annotations:,} images read, {summary.embedded:,} embedded and written, "
@@ -87,6 +88,10 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
         if embeddings is None
         else read_embedding_file(embeddings, config.species)
     )
+    known = {group.species for group in groups}
+    if embeddings is None:  # of some species all images may have failed
+        known |= outputs.read_summary(config.out).get("embed", {}).get("folders", {}).keys()
+    check_species_settings(config, known, ["cluster"])
     outputs.write_config(config)
     by_pairs = config.pairs.mode != "off"
     if by_pairs and embeddings is not None:
@@ -97,9 +102,11 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
         if by_pairs:
             _match(config, groups)
         summary = cluster(config, groups)
+    before = outputs.stage_files(config.out, "cluster").get(outputs.CLUSTERS)
     outputs.write_summary(config, "cluster", {**asdict(summary), "embeddings": embeddings})
+    now = outputs.stage_files(config.out, "cluster").get(outputs.CLUSTERS)
     for page in (outputs.REPORT, outputs.EVALUATION):
-        if outputs.set_aside(config.out, page):
+        if before != now and outputs.set_aside(config.out, page):
             say(f"note: {page} shows the clusters of before, and is now {outputs.OUTDATED}{page}")
     say(
         f"cluster: {summary.images:,} embeddings read, {summary.individuals:,} individuals of "
@@ -200,7 +207,7 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
         TooManyFailuresError: at the end, after every stage has worked on the images that are fine.
     """
     started = time.perf_counter()
-    failures, embedded = _embed(config)
+    failures, embedded = _embed(config, ("embed", "cluster"))
     if len(failures) == embedded.annotations:
         check_failures(failures, embedded.annotations, 0)  # nothing is left to cluster
     run_cluster(config)
@@ -212,7 +219,7 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
     console.print(closing_table(outputs.read_summary(config.out)))
     say(f"{time.perf_counter() - started:.0f} s in all. Results: {config.out}")
     if config.report.enabled:
-        print(store.join(config.out, outputs.REPORT))  # noqa: T201  the one line for a pipe
+        print_result(store.join(config.out, outputs.REPORT))
     check_failures(failures, embedded.annotations, config.max_failures)
 
 

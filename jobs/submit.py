@@ -2,6 +2,7 @@
 
 import asyncio
 import difflib
+import fnmatch
 import logging
 import os
 import re
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.common.console import say
+from jobs.common.console import print_result, say
 from reid import store
 from reid.config import load_config
 from reid.errors import (
@@ -27,8 +28,31 @@ from reid.errors import (
 if TYPE_CHECKING:
     from ray.job_submission import JobDetails, JobSubmissionClient
 
-# What a checkout holds that no job reads; .gitignore, which Ray honours too, may be another's.
-EXCLUDES = ("/.git", "/.venv", "/results", "/demo", "/benchmarks", "__pycache__", ".*_cache")
+# What a checkout holds that no job reads; .gitignore, which Ray honours too, may be another's. Patterns
+# are those of .gitignore: without a slash in front they hold in every folder.
+EXCLUDES = (
+    ".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".*_cache",
+    "/results", "/demo", "/benchmarks",
+)  # fmt: skip
+# Keys and passwords. Whatever is uploaded lies on every machine of the cluster, for whoever may use it.
+SECRETS = (
+    ".env", ".env.*", "*.env", ".envrc", "*.pem", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.kdbx",
+    "*.ppk", "*.gpg", "*.asc", "id_rsa*", "id_dsa*", "id_ecdsa*", "id_ed25519*", ".ssh", ".aws", ".azure",
+    ".gnupg", ".kube", ".docker", ".config", ".netrc", "_netrc", ".pgpass", ".pypirc", ".npmrc", ".boto", ".s3cfg",
+    ".git-credentials", "kubeconfig*", "credentials", "credentials.*", "client_secret*.json", "secrets.*", ".secrets",
+    "application_default_credentials.json", "*service-account*.json", "*service_account*.json",
+    "auth_token", ".ray",
+)  # fmt: skip
+# A folder that holds all files of one of these is what a job wrote, however it was called.
+OUTPUTS = (
+    ("summary.json", "config.yaml"),
+    ("annotations.parquet", "config.yaml"),
+    ("annotations/_delta_log",),
+    ("_delta_log",),
+    ("recipe.json",),
+    ("finetune.json", "config.yaml"),
+)
+LOOK_FOR_OUTPUTS = 3  # levels below the working directory
 CHATTY = (
     "ray.dashboard.modules.job.sdk",
     "ray.dashboard.modules.dashboard_sdk",
@@ -88,7 +112,7 @@ def submit(
     if working_dir is not None:
         if not Path(working_dir).is_dir():
             raise InputError(f"--working-dir: {working_dir} is not a folder")
-        runtime_env |= {"working_dir": working_dir, "excludes": list(EXCLUDES)}
+        runtime_env |= {"working_dir": working_dir, "excludes": _excludes(Path(working_dir))}
     with _reaching(address):
         client = _connect(address)
         running = _running(client, name) if name else None
@@ -108,7 +132,7 @@ def submit(
         if wait:
             _end_as(job, asyncio.run(_follow(client, job)))
         else:
-            print(job)  # noqa: T201  for a pipe
+            print_result(job)
             say(hints)
     except KeyboardInterrupt:
         raise StoppedWatchingError(
@@ -126,6 +150,39 @@ def _entrypoint(command: str, commands: Sequence[str]) -> list[str]:
     return ["python", "-m", "jobs", command]
 
 
+def _excludes(working_dir: Path) -> list[str]:
+    """What is not uploaded, in the patterns of .gitignore."""
+    found = [f"/{folder.as_posix()}" for folder in _outputs(working_dir, working_dir, 1)]
+    return [*EXCLUDES, *SECRETS, *found]
+
+
+def _outputs(top: Path, folder: Path, level: int) -> list[Path]:
+    """Folders of earlier results, relative to `top`."""
+    found: list[Path] = []
+    try:
+        inside = [entry for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+    except OSError:  # Ray, which reads it next, says what is wrong with it
+        return found
+    for entry in sorted(inside, key=lambda one: one.name):
+        below = Path(entry.path)
+        if any(all((below / name).exists() for name in names) for names in OUTPUTS):
+            found.append(below.relative_to(top))
+        elif level < LOOK_FOR_OUTPUTS and not _is_left_out(below.relative_to(top), ()):
+            found += _outputs(top, below, level + 1)
+    return found
+
+
+def _is_left_out(file: Path, outputs: Sequence[Path]) -> bool:
+    """Whether a path below the working directory is not uploaded."""
+    if any(file.is_relative_to(folder) for folder in outputs):
+        return True
+    for pattern in (*EXCLUDES, *SECRETS):
+        parts = file.parts[:1] if pattern.startswith("/") else file.parts
+        if any(fnmatch.fnmatchcase(part, pattern.removeprefix("/")) for part in parts):
+            return True
+    return False
+
+
 def _config_on_cluster(config: str, working_dir: str | None) -> str:
     """The path by which the job finds its settings; a local file is checked before it is uploaded."""
     if store.is_remote(config):
@@ -134,10 +191,11 @@ def _config_on_cluster(config: str, working_dir: str | None) -> str:
     inside = Path(working_dir or ".").resolve()
     file = Path(config).resolve()
     seen = working_dir is not None and file.is_relative_to(inside)
-    if not seen or f"/{file.relative_to(inside).parts[0]}" in EXCLUDES:
+    if not seen or _is_left_out(file.relative_to(inside), _outputs(inside, inside, 1)):
         raise InputError(
             f"--config {config}: this file is not uploaded; put it into the folder that is "
-            f"(--working-dir {working_dir or '.'}, without {', '.join(EXCLUDES)}), or on object storage"
+            f"(--working-dir {working_dir or '.'}, without {', '.join(EXCLUDES)}, earlier results and keys), "
+            "or on object storage"
         )
     return file.relative_to(inside).as_posix()
 

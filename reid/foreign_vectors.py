@@ -101,7 +101,8 @@ def _parquet(path: str, data: bytes) -> tuple[np.ndarray, dict[str, list[str | N
         raise InputError(f"{path}: cannot be read as Parquet: {str(error)[:300]}") from error
     if table is None:
         raise InputError(
-            f"{path}: no column `embedding`, or several; found: {', '.join(names[:20]) or 'none'}"
+            f"{path}: {'several columns' if 'embedding' in names else 'no column'} `embedding`; found: "
+            f"{', '.join(names[:20]) or 'none'}"
         )
     try:
         vectors = _lists(path, table["embedding"].combine_chunks())

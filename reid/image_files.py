@@ -66,11 +66,15 @@ class ImageError(ValueError):
 
 
 @functools.cache
-def _know_heif() -> None:
-    """Pillow reads HEIC and HEIF through a plugin, which is imported with the first image."""
-    import pillow_heif
+def known_formats() -> tuple[str, ...]:
+    """FORMATS, each of which Pillow can read from now on; for `Image.open(…, formats=…)`.
 
-    pillow_heif.register_heif_opener(decode_threads=1, thumbnails=False)
+    HEIC and HEIF need a plugin, which is imported with the first image.
+    """
+    import pi_heif
+
+    pi_heif.register_heif_opener(decode_threads=1, thumbnails=False)
+    return FORMATS
 
 
 @contextmanager
@@ -82,9 +86,8 @@ def open_image(data: bytes) -> Iterator[Image.Image]:
     """
     if not data:
         raise ImageError("empty file (0 bytes)")
-    _know_heif()
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=known_formats()) as image:
             _refuse_negative(image, data)
             yield image
     except (ImageError, StorageDownError):

@@ -16,11 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from PIL import Image
 
-from reid.digest import picture_digest
 from reid.exif import time_taken
-from reid.image_files import (
-    READABLE_SUFFIXES as READABLE_SUFFIXES,
-)
 from reid.image_files import (
     ImageError as ImageError,
 )
@@ -33,6 +29,7 @@ from reid.image_files import (
     orientation_of,
     upright_part,
 )
+from reid.picture_hash import picture_digest
 
 if TYPE_CHECKING:
     import torch
@@ -154,7 +151,7 @@ class Frame:
 
     @functools.cached_property
     def digest(self) -> bytes:
-        """16 bytes over what the picture shows, see `reid.digest`."""
+        """16 bytes over what the picture shows, see `reid.picture_hash`."""
         return picture_digest(self._data, self._image, self._orientation)
 
     @functools.cached_property

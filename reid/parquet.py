@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from reid.digests import differing, table_digests
 from reid.errors import DamagedError
+from reid.value_digests import differing, table_digests
 
 KEY = b"reid.contents"
 _FROM_STORAGE = re.compile(r"AWS Error|google::cloud|HTTP|curl", re.IGNORECASE)
@@ -88,13 +88,15 @@ def decode(
                 else file.read_row_group(group, columns=chosen)
             )
             rows = file.metadata.num_rows
+            noted = (file.metadata.metadata or {}).get(KEY)
     except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError, OverflowError) as error:
         if isinstance(error, OSError) and _is_storage(error):
             raise
         raise damaged(path, str(error)) from error
     metadata = dict(table.schema.metadata or {})
-    written = _contents(metadata.pop(KEY, None), path)
-    table = table.replace_schema_metadata(metadata or None)
+    # The file has it twice, of its own and with the schema; either may be what was damaged.
+    written = _contents(metadata.pop(KEY, noted), path)
+    table = _plain(table.replace_schema_metadata(metadata or None))
     if written:
         wrong = [] if group is not None else differing(written["columns"], table)
         wrong += [
@@ -141,6 +143,15 @@ def damaged(path: str, why: str) -> DamagedError:
 def _is_storage(error: OSError) -> bool:
     """Did the disk or the object storage fail, rather than what it holds?"""
     return error.errno is not None or bool(_FROM_STORAGE.search(str(error)))
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Without Arrow's views, which other writers ask for and many functions do not know."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            column = table[field.name].cast(pa.string())
+            table = table.set_column(place, field.with_type(pa.string()), column)
+    return table
 
 
 def _type_name(kind: pa.DataType) -> str:

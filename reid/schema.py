@@ -198,7 +198,7 @@ def embeddings(dimension: int) -> pa.Schema:
             pa.field("embedding", pa.list_(pa.float32(), dimension), nullable=False),
             pa.field(
                 "content_hash", pa.string(), nullable=False
-            ),  # of what the file shows and the box, see reid.digest
+            ),  # of what the file shows and the box, see reid.picture_hash
             pa.field("source_key", pa.string()),  # of the annotation when it was embedded
             pa.field("width", pa.int32(), nullable=False),  # of the crop, pixels
             pa.field("height", pa.int32(), nullable=False),

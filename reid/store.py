@@ -27,8 +27,8 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from reid import parquet
-from reid.digests import value_digest
 from reid.errors import InputError, PlaceError, StorageDownError, StorageError
+from reid.value_digests import value_digest
 
 T = TypeVar("T")
 
@@ -55,11 +55,29 @@ _log = logging.getLogger(__name__)
 SEAL = "digest"  # key of a JSON object's digest of itself
 
 _URI_OPTIONS = re.compile(r"\?[a-z_]+=")
+_URI_KEYS = re.compile(r"^([a-zA-Z][a-zA-Z0-9+.-]*://)[^/]*@")
 
 
 def is_remote(path: str) -> bool:
     """True for a URI such as `s3://…`; a Windows drive letter is not a scheme."""
     return "://" in path
+
+
+def refuse_keys(text: str, what: str = "") -> None:
+    """Refuse a URI that carries a name or a key, as `s3://KEY:SECRET@bucket` does.
+
+    It would be written down in configurations, tables and logs. The message leaves it out.
+
+    Raises:
+        InputError: it does.
+    """
+    if _URI_KEYS.match(text):
+        shown = _URI_KEYS.sub(r"\1…@", text)
+        raise InputError(
+            f"{what}{': ' if what else ''}{shown}: keys do not belong into a path, which is written down in "
+            "many places; leave them out and set the environment instead (AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, GOOGLE_APPLICATION_CREDENTIALS, …)"
+        )
 
 
 def join(base: str, *parts: str) -> str:
@@ -76,11 +94,12 @@ def filesystem(path: str) -> tuple[pafs.FileSystem, str]:
     """The Arrow filesystem that holds `path`, and the path inside it.
 
     Raises:
-        InputError: the URI's scheme is unknown, or the URI carries options.
+        InputError: the URI's scheme is unknown, or the URI carries options or keys.
         StorageError: the storage has to be asked where the bucket is, and cannot be.
     """
     if not is_remote(path):
         return pafs.LocalFileSystem(), str(Path(path).expanduser().absolute())
+    refuse_keys(path)
     if _URI_OPTIONS.search(path):
         raise InputError(
             f"{path}: options behind `?` are not understood, as names are joined to this path; "

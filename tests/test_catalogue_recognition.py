@@ -8,11 +8,11 @@ from reid import catalogue as cat
 from reid import schema
 from reid.sources.ids import key_of
 
-FILE = {"uploads": "1 2", "moved": "1 2", "elsewhere": "3 4"}  # what lies below each root
+FILE = {"uploads": "1 2", "moved": "1 2", "elsewhere": "3 4"}  # what lies below some roots
 
 
 def key(row: Mapping[str, Any]) -> str:
-    return key_of(FILE[row["root"]], row["bbox"], row["bbox_unit"])
+    return key_of(FILE.get(row["root"], "5 6"), row["bbox"], row["bbox_unit"])
 
 
 def rows(*found: dict[str, Any]) -> pa.Table:
@@ -93,6 +93,36 @@ def test_boxes_in_other_units_are_not_compared() -> None:
     upload = {"annotation_id": "x", "bbox": [0.1, 0.1, 0.5, 0.51]}
     assert ids(stored, rows({**upload, "bbox_unit": "relative"})) == ["a"]
     assert ids(stored, rows({**upload, "bbox_unit": "px"})) == ["x"]
+
+
+def test_a_file_is_one_below_whatever_root() -> None:
+    stored = rows({"annotation_id": "a", "root": "/x/uploads"}, {"annotation_id": "b", "root": "/x/uploads", "image_path": "k/j.jpg"})  # fmt: skip
+    upload = rows(
+        {"annotation_id": "A1", "root": "/x/", "image_path": "uploads/i.jpg"},
+        {"annotation_id": "A2", "root": "/x/uploads/k", "image_path": "j.jpg"},
+        {"annotation_id": "A3", "root": "/x", "image_path": "/x/uploads/l.jpg"},
+    )
+    assert cat.recognise(stored, upload, key).annotations["annotation_id"].to_pylist() == ["a", "b", "A3"]  # fmt: skip
+
+
+def test_ids_that_a_detector_gave_to_other_boxes_say_nothing() -> None:
+    stored = rows(
+        {"annotation_id": "i-1", "bbox": box(0)}, {"annotation_id": "i-2", "bbox": box(300)}
+    )
+    swapped = rows(
+        {"annotation_id": "i-1", "bbox": box(302)}, {"annotation_id": "i-2", "bbox": box(1)}
+    )
+    assert ids(stored, swapped) == ["i-2", "i-1"]
+    # One animal more, found first: all numbers have moved on.
+    more = rows(
+        {"annotation_id": "i-1", "bbox": box(600)}, {"annotation_id": "i-2", "bbox": box(2)},
+        {"annotation_id": "i-3", "bbox": box(299)},
+    )  # fmt: skip
+    found = cat.recognise(stored, more, key)
+    new, *known = found.annotations["annotation_id"].to_pylist()
+    assert known == ["i-1", "i-2"]
+    assert new not in ("i-1", "i-2", "i-3")
+    assert not len(cat.compare(stored, found.annotations).failures)
 
 
 def test_aliases_are_remembered(tmp_path: Path) -> None:

@@ -6,7 +6,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid.config import Config, check_species, data_settings, dump_config, load_config
+from reid.config import (
+    Config,
+    data_settings,
+    dump_config,
+    load_config,
+    refuse_unknown_species,
+)
 from reid.errors import InputError
 
 
@@ -339,16 +345,16 @@ def test_a_species_with_settings_may_hold_dots_and_blanks(override: str, species
 
 def test_a_species_that_no_image_has_is_refused_with_the_one_that_was_meant() -> None:
     known = ["lynx", "Equus sp.", *(f"other {i}" for i in range(20))]
-    check_species("cluster.per_species_eps", ["lynx", "Equus sp."], known)
+    refuse_unknown_species("cluster.per_species_eps", ["lynx", "Equus sp."], known)
     for asked, meant in (("Lynx", "lynx"), ("Equus sp", "Equus sp."), ("lnyx", "lynx")):
         with pytest.raises(
             InputError,
             match=rf"cluster\.per_species_eps: no image is of the species '{asked}'; did you mean "
             rf"'{meant}'\? Species here: .* and 12 more",
         ):
-            check_species("cluster.per_species_eps", [asked], known)
+            refuse_unknown_species("cluster.per_species_eps", [asked], known)
     with pytest.raises(InputError, match=r"species 'zebra'\. Species here: lynx$"):
-        check_species("embed.per_species", ["zebra"], ["lynx"])
+        refuse_unknown_species("embed.per_species", ["zebra"], ["lynx"])
 
 
 def test_an_output_folder_decides_only_what_concerns_the_data(write: Any) -> None:

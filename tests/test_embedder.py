@@ -1,5 +1,6 @@
 """Views, ensembles, recipes and the stream, on small networks whose answer can be worked out."""
 
+import datetime
 import io
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pytest
 import torch
 from hypothesis import given, settings
@@ -27,6 +29,7 @@ from reid.errors import InputError
 from reid.images import ImageError, decode_crop, resize
 from reid.manifest import read_annotations
 from reid.models import LoadedModel, load_model
+from reid.picture_hash import content_hash
 
 
 def tiny_model(
@@ -503,3 +506,65 @@ def test_a_path_of_unknown_storage_is_a_failure_of_its_row(
     embeddings, failures = embed_annotations(Embedder([tiny_model()], runtime="torch"), table)
     assert len(embeddings) == 1
     assert [row["stage"] for row in failures.to_pylist()] == ["read"]
+
+
+@pytest.mark.parametrize("decode", ["scaled", "nvjpeg"])
+def test_a_frame_with_many_boxes_is_read_once_and_rows_stay_in_order(
+    tmp_path: Path, decode: str
+) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769).update({0x9003: "2021:04:11 20:43:09", 0x9011: "-03:00"})
+    for i in range(3):
+        data = jpeg(smooth_picture(120, 90, i), exif=exif.tobytes())
+        (tmp_path / f"{i}.jpg").write_bytes(data)
+    (tmp_path / "bad.jpg").write_text("no image")
+    boxes = ["", '"0,0,60,60"', '"500,500,5,5"', '"20,10,80,70"']
+    lines = [f"{i}.jpg,{box}" for box in boxes for i in (0, 1, 2, "bad")]  # frames are scattered
+    (tmp_path / "t.csv").write_text("path,bbox\n" + "\n".join(lines) + "\n")
+    table = read_annotations([str(tmp_path / "t.csv")])[0]
+    reads: list[str] = []
+
+    def read(path: str) -> bytes:
+        reads.append(path)
+        return Path(path).read_bytes()
+
+    embedder = Embedder([tiny_model()], runtime="torch", batch_size=4)
+    found, failed = embed_annotations(embedder, table, read=read, decode=decode)  # type: ignore[arg-type]
+    assert len(reads) == 4
+    ids = table["annotation_id"].to_pylist()
+    for part in (found, failed):
+        places = [ids.index(one) for one in part["annotation_id"].to_pylist()]
+        assert places == sorted(places)
+    assert (len(found), len(failed)) == (9, 7)
+    assert len(set(found["content_hash"].to_pylist())) == 9
+    for row in found.to_pylist():
+        asked = table.filter(pa.compute.equal(table["annotation_id"], row["annotation_id"]))
+        data = (tmp_path / asked["image_path"][0].as_py()).read_bytes()
+        assert row["content_hash"] == content_hash(data, asked["bbox"][0].as_py())
+        assert row["timestamp"] == datetime.datetime(2021, 4, 11, 20, 43, 9)
+        assert row["utc_offset_minutes"] == -180
+
+
+def test_whatever_one_image_does_is_that_images_failure(
+    collection: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Embedder([tiny_model()], runtime="torch", batch_size=4)
+    plain = embedder.prepare
+    errors = iter([MemoryError(), RecursionError("deep"), ValueError("negative strides")])
+
+    def prepare(pixels: np.ndarray) -> list[np.ndarray]:
+        for error in errors:
+            raise error
+        return plain(pixels)
+
+    monkeypatch.setattr(embedder, "prepare", prepare)
+    found, failed = embed_annotations(embedder, collection[:9], threads=1)
+    assert (len(found), len(failed)) == (6, 3)
+    assert all("cannot be decoded" in error for error in failed["error"].to_pylist())
+
+    def interrupted(_: np.ndarray) -> list[np.ndarray]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(embedder, "prepare", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        embed_annotations(embedder, collection[:2], threads=1)

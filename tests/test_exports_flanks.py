@@ -6,7 +6,7 @@ import pytest
 
 from reid.errors import InputError
 from reid.exports.flanks import choose_flank, mixed
-from reid.exports.sightings import choose, sightings
+from reid.exports.sightings import choose, in_doubt, sightings, single_doubts
 from reid.schema import DECISIONS
 from tests.leopard_cats import frame
 
@@ -96,6 +96,30 @@ def test_unsure_images_count_as_told(rule: str, kept: list[str]) -> None:
     assert individuals(found.rows) == kept
     assert len(found.rows) + len(found.left_out) == 3
     assert "1 unsure images" in found.notes[0]
+
+
+def test_a_persons_word_ends_a_doubt() -> None:
+    table = unsure_herd()
+    assert in_doubt(table).tolist() == [False, False, True]
+    assert not in_doubt(table.assign(identity=[None, None, "Luna"])).any()
+    assert not in_doubt(table.assign(confirmed_by=[None, None, "anna"])).any()
+
+
+def test_single_doubts_are_of_individuals_met_once() -> None:
+    table = unsure_herd().iloc[[0, 2, 2, 2, 2]].reset_index(drop=True)
+    table["annotation_id"] = list("01234")
+    table["identity_id"] = ["a", "c", "c", "d", "d"]
+    table["timestamp"] += pd.to_timedelta([0, 0, 20, 0, 900], unit="s")
+    assert single_doubts(table).tolist() == [False, True, True, False, False]
+    table.loc[2, "decision"] = "known"
+    assert not single_doubts(table).any(), "one sure image of an individual is enough"
+    kept = choose(unsure_herd(), unsure="drop-singles").rows["individual"].tolist()
+    assert kept == ["a", "b"]
+    assert choose(unsure_herd(), unsure="join-singles").rows["individual"].tolist() == [
+        "a",
+        "b",
+        "b",
+    ]
 
 
 def test_one_species_at_a_time() -> None:

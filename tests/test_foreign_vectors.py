@@ -112,7 +112,7 @@ LIST = pa.list_(pa.float32())
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        ({"vector": rows().tolist()}, "no column `embedding`, or several; found: vector"),
+        ({"vector": rows().tolist()}, "no column `embedding`; found: vector"),
         ({"embedding": ["[0, 1]", "[1, 0]"]}, "`embedding` is string; expected lists of floats"),
         ({"embedding": [["a"], ["b"]]}, r"`embedding` is list<.*string>"),
         ({"embedding": [1.0, 0.0]}, "`embedding` is double"),

@@ -62,6 +62,11 @@ def test_files_of_other_tools_and_of_before_are_read(path: Path) -> None:
     assert store.read_table(str(path), about={"recipe": "two"}).equals(TABLE)
 
 
+def test_views_are_plain_texts(path: Path) -> None:
+    pq.write_table(pa.table({"id": pa.array(["a", None], pa.string_view())}), path)
+    assert store.read_table(str(path)).equals(pa.table({"id": ["a", None]}))
+
+
 def test_a_column_that_is_not_there_is_named(path: Path) -> None:
     with pytest.raises(DamagedError, match="no column cluster; it has id, value, box"):
         store.read_table(str(path), ["id", "cluster"])

@@ -182,9 +182,18 @@ def test_page_asks_nothing_of_the_network() -> None:
     ]
     assert len(policies) == 1
     assert policies[0].startswith("default-src 'none'")
+    assert "unsafe-eval" not in policies[0]
     addresses = [a[name] for _, a in page.tags for name in ("src", "href", "action") if name in a]
     assert addresses
     assert all(address.startswith(("#", "data:")) for address in addresses)
+
+
+def test_only_a_map_that_webgl_draws_may_evaluate_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reid.report.page.WEBGL_ABOVE", 29)
+    _, page, html = written(full_data())
+    policies = [a["content"] for _, a in page.tags if "http-equiv" in a]
+    assert policies[0].endswith("'unsafe-inline' 'unsafe-eval'")
+    assert '"webglAbove":29' in html.replace(" ", "")
 
 
 def test_each_thumbnail_is_embedded_once() -> None:

@@ -1,11 +1,13 @@
 import csv
 import io
+from importlib import resources
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reid import spreadsheet
 from reid.spreadsheet import guard, guard_note, guard_table, unguard, unguard_column, write_rows
 
 TEXT = st.text(alphabet=st.sampled_from("'=+-@\t\r\n,\"ab é"), max_size=6)
@@ -48,3 +50,8 @@ def test_the_note_says_how_to_have_them_raw() -> None:
     assert guard_note(0, "--raw") == ""
     assert guard_note(1, "--raw").startswith("1 cell begins like")
     assert guard_note(1200, "--raw").startswith("1,200 cells begin like")
+
+
+def test_the_page_of_pairs_guards_by_the_same_rule() -> None:
+    script = (resources.files("reid") / "templates" / "review.js").read_text("utf-8")
+    assert f"/^{spreadsheet._FORMULA.pattern}/.test(text)" in script

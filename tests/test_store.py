@@ -415,3 +415,21 @@ def test_folders_and_when_they_were_written(base: str) -> None:
     assert last is not None
     assert before - 2 <= last <= time.time() + 2, "storage may count in whole seconds"
     assert store.last_written(store.join(base, "none")) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["s3://KEY:SECRET@bucket/a", "s3://KEY@bucket", "gs://KEY:SECRET@bucket/a", "S3://a:b@c/d@e"],
+)
+def test_keys_in_a_uri_are_refused_without_being_repeated(path: str) -> None:
+    for act in (store.exists, store.read_bytes, store.list_files, store.filesystem):
+        with pytest.raises(InputError, match=r"…@.*keys do not belong into a path") as caught:
+            act(path)
+        assert "KEY" not in str(caught.value).replace("_KEY", "")
+        assert "SECRET@" not in str(caught.value)
+
+
+def test_an_at_sign_elsewhere_in_a_path_is_fine(tmp_path: Path) -> None:
+    store.refuse_keys("s3://bucket/me@home/a.jpg")
+    store.refuse_keys(str(tmp_path / "me@home"))
+    store.refuse_keys("hf:owner/name@main")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.catalogue.sentences import images, in_words
-from jobs.common.console import say
+from jobs.common.console import print_result, printable, say
 from reid import store
 from reid.catalogue import (
     Catalogue,
@@ -57,9 +57,9 @@ def show_history(
     pictures = picture_names(catalogue, events)
     everything = run is not None or identity is not None
     for one in runs[:most]:
-        print(_headline(one))  # noqa: T201  to stdout: this is the result
+        print(printable(_headline(one)))  # noqa: T201  to stdout: this is the result
         for sentence in _told(by_run.get(one.run_id, []), pictures, names, everything):
-            print(f"  {sentence}")  # noqa: T201
+            print(printable(f"  {sentence}"))  # noqa: T201
     if len(runs) > most:
         say(f"and {len(runs) - most} older ones: --last {len(runs)}")
 
@@ -78,7 +78,7 @@ def undo_run(path: str | None, run_id: str) -> None:
         f"undo: {newer.path} is as it was before run {run_id}, {gone:,} images fewer; names that it gave "
         f"are not given again. Version {newer.version}"
     )
-    print(undo_id)  # noqa: T201  the one line for a pipe
+    print_result(undo_id)
 
 
 def tidy_up(path: str | None, *, keep_days: int) -> None:

@@ -16,10 +16,10 @@ from jobs.catalogue.sentences import in_words
 from jobs.catalogue.unchanged_files import with_known_keys
 from jobs.common import outputs
 from jobs.common.camera_times import with_camera_times
-from jobs.common.console import console, say
+from jobs.common.console import console, print_result, say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures
-from jobs.common.inputs import read_sources
+from jobs.common.inputs import check_species_settings, read_sources
 from jobs.common.session import ray_session
 from jobs.neighbours.placement import wants_tasks
 from reid import schema, store
@@ -73,6 +73,9 @@ def identify(config: Config, embed: EmbedStage) -> None:
     catalogue = open_catalogue(path, create=True)
     outputs.write_config(config)
     annotations, emptied = in_catalogues_words(config, catalogue, upload)
+    if len(annotations):
+        known = {*_species(annotations), *read_rules(catalogue)}
+        check_species_settings(config, known, ("embed", "identify"), more_may_come=True)
     decisions = _about_known(catalogue, annotations, decisions)
     annotations = with_known_keys(catalogue, annotations)
     pending = _pending(catalogue, annotations)
@@ -244,7 +247,7 @@ def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -
         f"commit: version {catalogue.version} of {catalogue.path}; to take it back: "
         f"reid undo {run_id} --catalogue {catalogue.path}"
     )
-    print(run_id)  # noqa: T201  the one line for a pipe
+    print_result(run_id)
 
 
 def stage_seconds(outcome: Outcome, updating: float) -> dict[str, float]:

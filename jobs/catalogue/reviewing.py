@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from jobs.catalogue.admin import catalogue_place
-from jobs.common.console import progress, say
+from jobs.common.console import print_result, progress, say
 from jobs.common.pictures import crops
 from reid import store
 from reid.catalogue import Catalogue, names_of_individuals, open_catalogue, read_graph, read_rules
@@ -63,7 +63,7 @@ def review(config: Config, out: str, *, species: str | None = None, limit: int =
     for sentence in written.left_out:
         say(f"note: left out: {sentence}")
     say("Open the page in a browser, decide, press Download; then: " + _command(path))
-    print(out)  # noqa: T201  the one line for a pipe
+    print_result(out)
 
 
 _KINDS = {

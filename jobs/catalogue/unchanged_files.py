@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 from jobs.common.console import say
 from reid import embeddings, schema, store
 from reid.catalogue import Catalogue, read_rules
-from reid.digest import content_hash, file_hash, is_file_hash
 from reid.image_files import ImageError
+from reid.picture_hash import content_hash, file_hash, is_file_hash
 
 READ_AT_ONCE = 16
 NO_IMAGE = "no image"  # in place of the hash of a file that is one no more

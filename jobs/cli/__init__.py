@@ -10,6 +10,7 @@
 | `machines.py` | submit, doctor |
 """
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -35,6 +36,7 @@ def run_command(name: str | None, argv: Sequence[str]) -> None:
         argv: its arguments.
     """
     arguments = [*([name] if name else []), *argv]
+    _tame_logs()
     debug = "--debug" in arguments
     termination = Termination()
     try:
@@ -50,8 +52,10 @@ def run_command(name: str | None, argv: Sequence[str]) -> None:
     except Exception as error:
         if debug:
             raise
+        from jobs.common.console import printable
+
         told = _in_words(error)
-        typer.secho(f"error: {told}", err=True, fg=typer.colors.RED)
+        typer.secho(printable(f"error: {told}"), err=True, fg=typer.colors.RED)
         sys.exit(TERMINATED if termination.asked else told.exit_code)
 
 
@@ -64,6 +68,14 @@ def _in_words(error: Exception) -> ReidError:
     if isinstance(error, OSError):
         return StorageError(f"{error}; run the same command again to go on from here")
     return InternalError(f"{type(error).__name__}: {error}; {REPORT}")
+
+
+def _tame_logs() -> None:
+    """What libraries log of names that are not ours must not command the terminal."""
+    from jobs.common.console import PlainFormatter
+
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(PlainFormatter())
 
 
 def main() -> None:

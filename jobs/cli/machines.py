@@ -83,13 +83,14 @@ def submit(
 @app.command(rich_help_panel=PANEL)
 def doctor(debug: Debug = False) -> None:  # noqa: ARG001
     """What this machine can do: GPU, FAISS, cuML, Ray, hub, and what to install for the rest."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    from jobs.common.console import PlainConsole
     from jobs.doctor import examine
 
     table = Table("part", "", "found", "what to do")
     for finding in examine():
-        mark = "[green]yes[/green]" if finding.works else "[yellow]no[/yellow]"
-        table.add_row(finding.part, mark, finding.detail, finding.advice.replace("[", "\\["))
-    Console().print(table)
+        mark = Text("yes", "green") if finding.works else Text("no", "yellow")
+        table.add_row(finding.part, mark, finding.detail, finding.advice)
+    PlainConsole().print(table)

@@ -1,6 +1,6 @@
 """Options that commands share, and the configuration that they make."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,8 +25,9 @@ Input = Annotated[
     typer.Option(
         "--input", "-i",
         metavar="SOURCE",
-        help="A folder (searched recursively), a glob in quotes, a .txt list of any of these, or a .csv or "
-        ".parquet table with a column `path`. May be given several times.",
+        help="A folder (searched recursively), a glob in quotes, a .txt list of any of these, a .csv, .xlsx or "
+        ".parquet table with a column `path`; MegaDetector's, SpeciesNet's or COCO JSON, a Camtrap DP package. May "
+        "be given several times.",
     ),
 ]  # fmt: skip
 Out = Annotated[
@@ -142,7 +143,12 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 
 def config_of(
-    file: str | None, overrides: Sequence[str] | None, *, model: str | None = None, **flags: Any
+    file: str | None,
+    overrides: Sequence[str] | None,
+    *,
+    model: str | None = None,
+    base: Mapping[str, Any] | None = None,
+    **flags: Any,
 ) -> "Config":
     """The configuration: the file, then flags, then `key=value`; a flag that is None was not given."""
     from reid.config import load_config
@@ -166,7 +172,7 @@ def config_of(
         "constraints": flags.pop("constraints", None),
     }
     flags["identify"] = {key: value for key, value in catalogue.items() if value}
-    return load_config(file, overrides or (), flags)
+    return load_config(file, overrides or (), flags, base)
 
 
 def _pairs(given: list[str] | None) -> dict[str, str]:
@@ -188,13 +194,23 @@ def _pairs(given: list[str] | None) -> dict[str, str]:
 def later_config_of(
     file: str | None, overrides: Sequence[str] | None, *, out: str | None, **flags: Any
 ) -> "Config":
-    """Settings of a stage that goes on from an output folder: those of its earlier stages hold."""
+    """Settings of a stage that goes on from an output folder: those of its earlier stages hold.
+
+    But not where to compute, nor whether code may be run: the folder may be somebody else's.
+    """
+    from jobs.common.console import say
     from jobs.common.outputs import CONFIG, check_config
     from reid import store
+    from reid.config import data_settings
 
-    base = config_of(file, overrides, out=out, **flags)
-    earlier = store.join(base.out, CONFIG)
+    config = config_of(file, overrides, out=out, **flags)
+    earlier = store.join(config.out, CONFIG)
     if file is not None or not store.exists(earlier):
-        return base
+        return config
     check_config(earlier)
-    return config_of(earlier, overrides, out=base.out, **flags)
+    base, left = data_settings(earlier)
+    if left:
+        say(
+            f"note: {earlier}: not taken from there: {', '.join(left)}; say it again if you want it"
+        )
+    return config_of(None, overrides, base=base, out=config.out, **flags)

@@ -56,7 +56,8 @@ Unsure = Annotated[
     typer.Option(
         "--unsure",
         metavar="RULE",
-        help="Images nobody is sure of: drop, own (as individuals of their own) or as-best (as the nearest).",
+        help="Images nobody is sure of: drop; own (as the catalogue has them) or as-best (as the nearest); "
+        "drop-singles or join-singles: only those of individuals met once, as `reid population` does.",
     ),
 ]
 Individuals = Annotated[
@@ -200,8 +201,8 @@ def population(
     For one species, one flank, one period, and a population that is closed meanwhile. Without
     --deployments occasions run from the first image to the last.
 
-    Two numbers say what identification alone does: images that nobody is sure of left out, and each
-    joined to the individual nearest to it. Review single sightings before you believe either.
+    Two numbers say what identification alone does: single sightings that nobody is sure of left out,
+    and each joined to the individual nearest to it. Review those before you believe either.
 
     Written: population.html, population.json, and the capture history behind them. No density: the area
     is not known; `reid export --format secr` writes the files for that.

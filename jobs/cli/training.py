@@ -32,9 +32,9 @@ PANEL = "Models"
 @app.command(rich_help_panel=PANEL)
 def models(debug: Debug = False) -> None:  # noqa: ARG001
     """List the models that have a name: input size, dimension, licence, and what is available here."""
-    from rich.console import Console
     from rich.table import Column, Table
 
+    from jobs.common.console import PlainConsole
     from reid.models import availability, known_models
 
     name = Column("name", no_wrap=True)  # to be copied, so never cut
@@ -48,12 +48,11 @@ def models(debug: Debug = False) -> None:  # noqa: ARG001
             availability(spec),
             spec.note,
         )
-    console = Console()
+    console = PlainConsole()
     console.print(table)
     console.print(
         "Also: timm:<name>, hf:<owner>/<repository>@<revision>, local-dir:<folder>, path/to/checkpoint; "
-        "several, with commas, are an ensemble.",
-        markup=False,
+        "several, with commas, are an ensemble."
     )
 
 

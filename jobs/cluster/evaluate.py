@@ -4,8 +4,6 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from rich.console import Console
-from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
@@ -14,7 +12,7 @@ from jobs.cluster.clustering import cluster_group
 from jobs.cluster.groups import Group, read_clusters, read_embedding_file, read_groups
 from jobs.cluster.labels import encounters, relabel, timestamps
 from jobs.common import outputs
-from jobs.common.console import LOG_WIDTH, say
+from jobs.common.console import PlainConsole, printable, say
 from reid import metrics, store
 from reid.config import Config
 from reid.errors import InputError
@@ -114,7 +112,7 @@ def _stored_clusters(config: Config, groups: Sequence[Group]) -> dict[str, Clust
         return {}
     everyone = [name for group in groups for name in group.rows["annotation_id"].to_pylist()]
     table = read_clusters(config.out, everyone)
-    tuning = outputs.read_stage_json(config.out, outputs.TUNING, "cluster")
+    tuning = outputs.read_tuning(config.out, [group.species for group in groups])
     number = {name: i for i, name in enumerate(table["annotation_id"].to_pylist())}
     clusters = table["cluster"].to_numpy()
     found: dict[str, Clusters] = {}
@@ -136,18 +134,19 @@ def _source(eps: float | None, note: str) -> str:
 
 def show(found: dict[str, metrics.Evaluation]) -> None:
     """Print the evaluation of each species to stdout."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = PlainConsole()
     for species, one in found.items():
         console.print()
         console.print(
-            f"[bold]{escape(species)}[/bold]: {one.images:,} images, {one.labelled:,} of them labelled, "
-            f"{one.individuals:,} individuals"
+            Text(printable(species), style="bold").append(
+                f": {one.images:,} images, {one.labelled:,} of them labelled, "
+                f"{one.individuals:,} individuals",
+                style="not bold",
+            )
         )
         for part in one.parts.values():
             console.print()
-            console.print(Padding(f"[bold]{part.title}[/bold]", INDENT, expand=False))
+            console.print(Padding(Text(part.title, style="bold"), INDENT, expand=False))
             console.print(Padding(Text(part.how, style="dim"), INDENT, expand=False))
             console.print(Padding(_figure_table(part), INDENT, expand=False))
         for note in one.notes:

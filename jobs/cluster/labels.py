@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 
 from jobs.cluster.groups import Group
+from jobs.common.console import say
 from reid import schema
 from reid.config import Sources
 from reid.errors import InputError
@@ -40,13 +41,16 @@ def relabel(
         sources: how its columns, dates and words are read.
 
     Returns:
-        The groups, and notes for the reader.
+        The groups, and notes for the reader on what fits; how the table was read is said at once.
 
     Raises:
         InputError: the table cannot be read, lacks columns, names an image twice, or names none.
     """
     root = next((row.as_py() for group in groups for row in group.rows["root"][:1]), "")
-    table, notes = _read(path, sources or Sources(), root)
+    table, told = _read(path, sources or Sources(), root)
+    for note in told:
+        say(f"note: {note}")
+    notes: list[str] = []
     key = next((name for name in KEYS if name in table.columns), None)
     total = sum(len(group.rows) for group in groups)
     if key is None:
@@ -57,6 +61,10 @@ def relabel(
             )
         return [_with_labels(groups[0], table)], notes
     named = table[table[key].notna()]
+    if not len(named):
+        raise InputError(
+            f"--labels {path}: none of its {len(table):,} rows names an image: {key} is empty in all of them"
+        )
     repeated = named[key][named[key].duplicated()]
     if len(repeated):
         raise InputError(

@@ -47,7 +47,7 @@ def report(config: Config) -> dict[str, Any]:
         stage_seconds={
             stage: summary[stage]["seconds"] for stage in ("embed", "cluster") if stage in summary
         },
-        tuning=_curves(outputs.read_stage_json(config.out, outputs.TUNING, "cluster")),
+        tuning=_curves(outputs.read_tuning(config.out, [group.species for group in groups])),
         scores=_species_scores(summary),
         evaluation=_evaluations(summary),
         failures=outputs.read_failures(config.out).to_pandas(),

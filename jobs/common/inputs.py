@@ -1,10 +1,14 @@
 """The configured sources, read and told: the first step of every job that takes images."""
 
 import time
+from collections.abc import Collection, Sequence
+
+import pyarrow.compute as pc
 
 from jobs.common.console import say
-from reid import sources
+from reid import sources, store
 from reid.config import Config
+from reid.config.spelling import did_you_mean, list_a_few, refuse_unknown_species
 from reid.sources import How, Reading
 
 
@@ -33,6 +37,9 @@ def read_sources(config: Config) -> Reading:
     )
     reading = sources.read_sources(config.input, how)
     annotations = reading.annotations
+    for name in ("root", "image_path"):
+        for text in pc.unique(annotations[name].filter(pc.match_substring(annotations[name], "@"))):
+            store.refuse_keys(text.as_py(), "--input")
     labelled = len(annotations) - annotations["identity"].null_count
     species = sorted(annotations["species"].unique().to_pylist())
     say(
@@ -48,3 +55,36 @@ def read_sources(config: Config) -> Reading:
             f"first: {first['image_path']}: {first['error']}"
         )
     return reading
+
+
+def check_species_settings(
+    config: Config, known: Collection[str], sections: Sequence[str], *, more_may_come: bool = False
+) -> None:
+    """Refuse settings for species that no image has.
+
+    Args:
+        config: the resolved configuration.
+        known: the species that there are.
+        sections: those of the configuration that the job uses.
+        more_may_come: a species that is like none of `known` is only told, as it may be in a later
+            upload; one that is nearly a known one is misspelt.
+
+    Raises:
+        InputError: there is one; the message says which one was probably meant.
+    """
+    asked: dict[str, tuple[str, ...]] = {
+        "embed.per_species": tuple(config.embed.per_species),
+        "cluster.per_species_eps": tuple(config.cluster.per_species_eps),
+        "cluster.fallback_species": tuple(filter(None, [config.cluster.fallback_species])),
+        "identify.per_species": tuple(config.identify.per_species),
+        "finetune.no_flip_species": config.finetune.no_flip_species,
+    }
+    for setting, species in asked.items():
+        if setting.partition(".")[0] not in sections:
+            continue
+        if more_may_come:
+            strange = [one for one in species if one not in known and not did_you_mean(one, known)]
+            if strange:
+                say(f"note: {setting}: no image so far is of {list_a_few(strange)}")
+            species = tuple(one for one in species if one not in strange)
+        refuse_unknown_species(setting, species, known)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -10,9 +10,9 @@ import pyarrow as pa
 
 from reid import schema, store
 from reid.config import Config, dump_config
-from reid.digests import text_digest, value_digest, whole_digest
 from reid.errors import DamagedError, InputError
 from reid.parquet import damaged
+from reid.value_digests import text_digest, value_digest, whole_digest
 
 ANNOTATIONS = "annotations.parquet"
 FAILURES = "failures.parquet"
@@ -41,6 +41,7 @@ STAGES = (
 # What each stage writes, for the stages behind it.
 STAGE_FILES = {
     "embed": (ANNOTATIONS, FAILURES),
+    "match": (PAIRS, KEYPOINT_FAILURES),
     "cluster": (CLUSTERS, TUNING, IDENTITIES),
     "evaluate": (EVALUATION,),
     "report": (REPORT,),
@@ -108,6 +109,12 @@ def read_summary(out: str) -> dict[str, Any]:
     for stage in {*STAGES} & {*summary}:
         if not isinstance(summary[stage], dict):
             raise damaged(path, f"{stage} is {type(summary[stage]).__name__}")
+        for name in ("files", "folders"):
+            words = summary[stage].get(name, {})
+            if not (
+                isinstance(words, dict) and all(isinstance(one, str) for one in words.values())
+            ):
+                raise damaged(path, f"{stage}: {name} are no names")
     return summary
 
 
@@ -140,6 +147,42 @@ def read_stage_json(out: str, name: str, made_by: str) -> Any:
     return _checked(out, name, made_by, lambda path: store.read_json(path), value_digest)
 
 
+def read_tuning(out: str, species: Collection[str]) -> dict[str, dict[str, Any]]:
+    """How the thresholds of these species came about, as the clustering stage wrote it.
+
+    Raises:
+        InputError: as `read_stage`.
+        DamagedError: a species, or what is said of one, is missing.
+    """
+    tuning = read_stage_json(out, TUNING, "cluster")
+    path = store.join(out, TUNING)
+    if not isinstance(tuning, dict):
+        raise damaged(path, f"a JSON object is needed, and this is {type(tuning).__name__}")
+    for name in species:
+        if not _is_tuning(tuning.get(name)):
+            raise damaged(path, f"{name}: the threshold, its note or its curve is missing")
+    return {name: tuning[name] for name in species}
+
+
+def _is_tuning(one: Any) -> bool:
+    """Has it what the pages show of a threshold?"""
+    if not isinstance(one, dict) or not {"eps", "note", "criterion", "curve"} <= {*one}:
+        return False
+    curve = one["curve"]
+    lists: list[Any] = (
+        [curve.get(key) for key in ("thresholds", "scores")] if isinstance(curve, dict) else []
+    )
+    if len(lists) < 2 or not all(isinstance(values, list) for values in lists):
+        return False
+    numbers = [value for values in lists for value in values]
+    eps_fits = one["eps"] is None or isinstance(one["eps"], int | float)
+    return (
+        eps_fits
+        and len(lists[0]) == len(lists[1])
+        and all(isinstance(value, int | float) for value in numbers)
+    )
+
+
 def read_failures(out: str) -> pa.Table:
     """The failures of the embedding stage; empty where there are none.
 
@@ -152,6 +195,12 @@ def read_failures(out: str) -> pa.Table:
         except FileNotFoundError:
             return schema.FAILURES.empty_table()
     return read_stage(out, FAILURES, "embed")
+
+
+def stage_files(out: str, stage: str) -> dict[str, str]:
+    """Name → digest of the files that a stage has written; empty where it has not run."""
+    files: dict[str, str] = read_summary(out).get(stage, {}).get("files", {})
+    return files
 
 
 def is_outdated(out: str, stage: str) -> bool:

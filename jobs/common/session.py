@@ -14,6 +14,7 @@ from jobs.common.endings import own_signals
 from reid.errors import StorageError
 
 STDERR = 2  # file descriptor
+LOCALHOST = "127.0.0.1"
 OBJECT_STORE_BYTES = 1 << 30  # paths and edges travel through it, pixels and embeddings do not
 
 
@@ -71,14 +72,34 @@ def _start(joining: str | None) -> None:
         # Ray warns, as an error, of how Ray Data starts its actors (ray issue 53727); what goes
         # wrong reaches us as exceptions.
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-        with _silent_stderr():
+        # Ray would start workers at niceness 15, so that whatever else runs here comes first.
+        os.environ.setdefault("RAY_worker_niceness", "0")
+        with _silent_stderr(), _alone():
             ray.init(
                 address="local",
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.WARNING,
                 object_store_memory=OBJECT_STORE_BYTES,
+                _node_ip_address=LOCALHOST,
             )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Ray that is started meanwhile listens on this machine alone, and not to the network.
+
+    On Linux Ray turns 127.0.0.1 into the machine's address, unless it is told that there are no clusters
+    here, which it believes of Windows and macOS; then all of its servers listen on 127.0.0.1.
+    """
+    from ray._private import ray_constants
+
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
 
 
 @contextmanager

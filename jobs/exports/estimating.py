@@ -3,10 +3,9 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from jobs.common.console import LOG_WIDTH, say
+from jobs.common.console import PlainConsole, print_result, say
 from jobs.exports.history_exports import survey_histories, tell_left_out
 from jobs.exports.holdings import Holdings, read_holdings
 from jobs.exports.wishes import Survey
@@ -16,7 +15,7 @@ from reid.exports.flanks import mixed
 from reid.exports.histories import Histories
 from reid.exports.history_files import common_files
 from reid.exports.matrix import matrix_files
-from reid.exports.sightings import choose
+from reid.exports.sightings import choose, single_doubts
 from reid.population import LABELS, Population, estimate_population
 from reid.report.population_page import PopulationPage, render_population
 
@@ -77,27 +76,28 @@ def population(catalogue: str | None, results: str | None, out: str | None, surv
     store.write_json(store.join(place, NUMBERS), _numbers(page))
     store.write_bytes(store.join(place, PAGE), render_population(page))
     _tell(page, histories, holdings)
-    print(store.join(place, PAGE))  # noqa: T201  for a pipe
+    print_result(store.join(place, PAGE))
 
 
 def _answer(holdings: Holdings, survey: Survey) -> _Answer:
     """The estimate as decided, and with doubts joined where there are any."""
     if survey.flank is None:
-        rows = choose(holdings.frame, species=survey.species).rows
+        rows = choose(holdings.frame, species=survey.species, unsure="drop-singles").rows
         if mixed(rows):
             raise InputError(
                 "some individuals are known from the left alone and others from the right alone; counted "
                 "together, one animal that passed both ways is two (on one-sided data that doubled the "
                 "estimate, 35 to 70). Say --flank left, right or best"
             )
-    histories, _ = survey_histories(holdings, replace(survey, unsure="drop"))
+    histories, _ = survey_histories(holdings, replace(survey, unsure="drop-singles"))
     decided = estimate_population(histories.sessions[0].history)
-    species = holdings.frame["species"] == histories.species
-    doubtful = (holdings.frame["decision"] == "unsure") & species
-    if not doubtful.any():
+    of_species = holdings.frame[holdings.frame["species"] == histories.species]
+    if not single_doubts(of_species.reset_index(drop=True)).any():
         return _Answer(histories, decided, None, "")
     try:
-        other, _ = survey_histories(holdings, replace(survey, unsure="as-best"))
+        # The same side, also where the other has more individuals now.
+        asked = replace(survey, unsure="join-singles", flank=histories.side or survey.flank)
+        other, _ = survey_histories(holdings, asked)
         joined = estimate_population(other.sessions[0].history)
     except InputError as error:
         return _Answer(histories, decided, None, str(error))
@@ -141,7 +141,7 @@ def _tell(page: PopulationPage, histories: Histories, holdings: Holdings) -> Non
         say(
             f"note: no second number with doubts joined: {page.joined_refused}"
             if page.joined_refused
-            else "note: no image is unsure, so identification gives one number"
+            else "note: no single sighting is unsure, so identification gives one number"
             if holdings.is_catalogue
             else "note: a run's folder knows no doubts; `reid identify` does, and then a second number says "
             "what they are worth"
@@ -155,14 +155,11 @@ def _tell(page: PopulationPage, histories: Histories, holdings: Holdings) -> Non
                 f"{estimate.standard_error:.1f}",
                 f"{estimate.lower:.1f} – {estimate.upper:.1f}",
             )
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = LOG_WIDTH
+    console = PlainConsole()
     for name, value in page.facts.items():
-        console.print(f"{name}: {value}", markup=False)
+        console.print(f"{name}: {value}")
     console.print(table)
     console.print(
         "A closed population is assumed: nobody was born, died, came or went meanwhile. No density: the area "
-        "is not known; reid export --format secr writes the files for that.",
-        markup=False,
+        "is not known; reid export --format secr writes the files for that."
     )

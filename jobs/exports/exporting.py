@@ -7,7 +7,7 @@ from dataclasses import replace
 import pandas as pd
 import pyarrow.csv
 
-from jobs.common.console import progress, say
+from jobs.common.console import print_result, progress, say
 from jobs.exports.camtrap import camtrap_files
 from jobs.exports.history_exports import HISTORY_FORMATS, history_files
 from jobs.exports.holdings import Holdings, read_holdings
@@ -65,7 +65,7 @@ def export(catalogue: str | None, results: str | None, wish: Wish, survey: Surve
     else:
         files = _folders(holdings, out, wish, survey)
     write_files(out, files)
-    print(out)  # noqa: T201  for a pipe
+    print_result(out)
 
 
 def write_files(out: str, files: Mapping[str, str]) -> None:
@@ -112,7 +112,7 @@ def _write_tables(holdings: Holdings, targets: Sequence[str], wish: Wish) -> Non
         f"{holdings.told}"
     )
     for place in places:
-        print(place)  # noqa: T201  for a pipe
+        print_result(place)
 
 
 def _wildbook(holdings: Holdings, out: str, wish: Wish, survey: Survey) -> dict[str, str]:

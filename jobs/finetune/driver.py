@@ -21,9 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.common import outputs
-from jobs.common.console import console, say
+from jobs.common.console import console, print_result, say
 from jobs.common.embedded import EmbedStage, check_failures
-from jobs.common.inputs import read_sources
+from jobs.common.inputs import check_species_settings, read_sources
 from jobs.common.session import joins_cluster, ray_session
 from jobs.finetune import epochs, outcome, score, training_page
 from jobs.finetune.split_plan import (
@@ -61,6 +61,8 @@ def finetune(config: Config, embed: EmbedStage) -> None:
     """
     started = time.perf_counter()
     reading = read_sources(config)
+    known = reading.annotations["species"].unique().to_pylist()
+    check_species_settings(config, known, ["finetune"])
     rows, more = labelled_rows(reading.annotations, keep_encounters=config.finetune.keep_encounters)
     start = _start_model(config)
     # Built here once, so that settings which do not fit the model are told before anything starts.
@@ -305,4 +307,4 @@ def _conclude(config: Config, plans: list[Plan], seconds: float | None) -> None:
         say("as an ensemble: --model " + ",".join(metrics["model"] for metrics in found))
     took = "" if seconds is None else f"{seconds:.0f} s in all. "
     say(f"{took}Results: {config.out}")
-    print(store.join(config.out, outputs.REPORT))  # noqa: T201  the one line for a pipe
+    print_result(store.join(config.out, outputs.REPORT))

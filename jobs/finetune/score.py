@@ -7,11 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.common.console import say
 from jobs.common.embedded import EmbedStage
 from jobs.finetune.split_plan import HELD_OUT, Plan
 from reid import embeddings, store
 from reid.config import Config
-from reid.metrics import QueryScores, retrieval_intervals, summarise
+from reid.metrics import QueryScores, retrieval_intervals, summarise, without_copies
 from reid.training.validate import species_queries
 
 
@@ -27,7 +28,8 @@ def embed_rows(
         plan: the held-out rows are embedded; for a closed set all others too, which are searched.
 
     Returns:
-        (n, d) float32 for all rows of the plan, NaN where there is no embedding; and the failures.
+        (n, d) float32 for all rows of the plan, NaN where there is no embedding, and for a second copy of
+        a picture, which proves nothing by finding the first; and the failures.
     """
     wanted = plan.where(HELD_OUT) if not plan.closed else np.arange(len(plan.rows))
     section = config.embed.model_copy(
@@ -46,7 +48,14 @@ def embed_rows(
         rows["annotation_id"], found.found, failures["annotation_id"], folder
     )
     vectors = np.full((len(plan.rows), found.vectors.shape[1]), np.nan, np.float32)
-    vectors[wanted[found.found]] = found.vectors
+    here = wanted[found.found]
+    names = rows["identity"].take(pa.array(found.found)).to_numpy(zero_copy_only=False)
+    kept = without_copies(found.content_hashes, names)
+    if not kept.all():
+        say(
+            f"note: {int((~kept).sum()):,} images are copies of others, and take no part in the figures"
+        )
+    vectors[here[kept]] = found.vectors[kept]
     return vectors, failures
 
 

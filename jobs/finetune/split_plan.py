@@ -137,10 +137,10 @@ def make_plans(config: Config, rows: pa.Table) -> tuple[list[Plan], list[str]]:
         InputError: no species can be split.
     """
     settings = config.finetune
+    notes: list[str] = []
     if not settings.folds:
         if settings.split == "column":
             held = _by_column(rows)
-            notes: list[str] = []
         else:
             held, notes = _by_species(config, rows, np.full(len(rows), True), settings.hold_out)
         if not held.any():

@@ -227,8 +227,9 @@ def pair_workers(config: Config) -> AbstractContextManager[Workers]:
     """An actor on every core, or on every GPU. Needs a Ray session."""
     resources = ray.cluster_resources()
     gpu = config.pairs.device != "cpu" and resources.get("GPU", 0) > 0
-    every = max(1, int(resources.get("GPU" if gpu else "CPU", 1)))
-    most = every if config.pairs.workers == "auto" else config.pairs.workers
+    wanted = config.pairs.workers
+    fitting = max(1, int(resources.get("GPU" if gpu else "CPU", 1)))
+    most = fitting if wanted == "auto" else wanted
     options = {"num_gpus": 1} if gpu else {"num_cpus": 1}
     actor = ray.remote(PairWorker).options(**options)
     return open_workers(actor.remote, most)

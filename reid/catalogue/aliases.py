@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reid import store
-from reid.digests import whole_digest
+from reid.value_digests import whole_digest
 
 ALIASES = pa.schema(
     [

@@ -22,9 +22,9 @@ from reid import store
 from reid.catalogue.rules import SpeciesRules, read_rules
 from reid.catalogue.runs import history
 from reid.catalogue.state import Catalogue
-from reid.digests import whole_digest
 from reid.errors import DamagedError, InputError, StorageError
 from reid.identify import EDGES, Nodes, comparable, sides, species_nodes
+from reid.value_digests import whole_digest
 
 # Path below C/edges → rows, and a digest of what they hold.
 Parts = Mapping[str, tuple[int, str]]

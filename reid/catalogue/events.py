@@ -17,8 +17,8 @@ from reid import optional, schema, store
 from reid.catalogue import tables
 from reid.catalogue.records import Entry, entries
 from reid.catalogue.state import Catalogue, annotations_path
-from reid.digests import whole_digest
 from reid.errors import DamagedError, StorageError
+from reid.value_digests import whole_digest
 
 _PUBLISHER = "reid-annotations"  # the number behind it: a version of C/annotations
 _ATTEMPTS = 10

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from reid import schema, store
 from reid.identify.boxes import SAME_BOX_IOU, overlap, pair_up
+from reid.sources.ids import annotation_id
 
 SourceKey = Callable[[Mapping[str, Any]], str]
 
@@ -44,10 +46,11 @@ def recognise(
 ) -> Recognised:
     """Find annotations of an upload that the catalogue has under another id, or with another box.
 
-    Those whose id the catalogue has come first: where only the box differs and overlaps the stored one
-    enough, the stored one stays. What is left of an image is then compared with what is left of it in
-    the catalogue, one to one by greatest overlap, within a species. A whole image without a box is the
-    whole image, unless both have a name and these differ: then it shows two animals.
+    Those that the catalogue has by id, with a box that overlaps the stored one enough, keep the stored
+    box. What is left of an image is then compared with what is left of it in the catalogue, one to one by
+    greatest overlap, within a species: detectors number their boxes anew in each run, so an id that now
+    stands for another box says nothing. A whole image without a box is the whole image, unless both have a
+    name and these differ: then it shows two animals.
 
     Args:
         rows: of the catalogue, at least the columns of schema.ANNOTATIONS.
@@ -55,62 +58,120 @@ def recognise(
         source_key: makes the source key of a row (schema.ANNOTATIONS as a mapping).
         same_box_iou: intersection over union from which two boxes of one image are the same.
     """
-    paths = pc.unique(annotations["image_path"])
-    near = rows.filter(pc.is_in(rows["image_path"], value_set=paths))
-    stored = near.select(schema.ANNOTATIONS.names).to_pylist()
+    # Most nights bring what is known as it is known: that is settled without a look at single rows.
+    as_known = _as_known(rows, annotations)
+    if as_known.all():
+        return Recognised(annotations)
+    settled_ids = annotations["annotation_id"].filter(pa.array(as_known)).combine_chunks()
+    unsettled = pc.invert(pc.is_in(rows["annotation_id"], value_set=settled_ids))
+    places = np.flatnonzero(~as_known)
+    stored, rest = _of_common_images(rows.filter(unsettled), annotations.take(pa.array(places)))
+    upload = {int(places[k]): row for k, row in rest.items()}
     by_id = {row["annotation_id"]: row for row in stored}
-    wanted = set(pc.unique(near["image_path"]).to_pylist())
-    concerned = pc.is_in(annotations["image_path"], value_set=pa.array(wanted, pa.string()))
-    places = np.flatnonzero(concerned.to_numpy(zero_copy_only=False))
-    upload = dict(zip(places.tolist(), annotations.take(pa.array(places)).to_pylist(), strict=True))
-
     same: dict[int, dict[str, Any]] = {}  # place in the upload → row of the catalogue
-    left: dict[tuple[str, str], list[int]] = {}
+    settled: set[str] = set()
+    left: list[int] = []
     for place, row in upload.items():
         known = by_id.get(row["annotation_id"])
-        if known is None:
-            left.setdefault((row["image_path"], row["species"]), []).append(place)
-        elif known["image_path"] == row["image_path"] and _moved(known, row, same_box_iou):
+        moved = known is not None and _moved(known, row, same_box_iou)
+        if known is None or not (moved or known["bbox"] == row["bbox"]):
+            left.append(place)
+            continue
+        settled.add(row["annotation_id"])
+        if moved:
             same[place] = known
-    named = {row["annotation_id"] for row in upload.values()}
     free: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in stored:
-        key = row["image_path"], row["species"]
-        if row["annotation_id"] not in named and key in left:
-            free.setdefault(key, []).append(row)
-    for key, others in free.items():
-        same |= _matched(others, {place: upload[place] for place in left[key]}, source_key, same_box_iou)  # fmt: skip
+        if row["annotation_id"] not in settled:
+            for name in {row["image_path"], _file(row)}:
+                free.setdefault((name, row["species"]), []).append(row)
+    asking: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
+    for place in left:
+        row = upload[place]
+        asking.setdefault((_file(row), row["species"]), {})[place] = row
+    for (file, species), found in asking.items():
+        first = next(iter(found.values()))
+        here = [
+            row
+            for name in dict.fromkeys([file, first["image_path"]])
+            for row in free.get((name, species), [])
+            if row["annotation_id"] not in settled and _one_file(row, first, source_key)
+        ]
+        here = list({row["annotation_id"]: row for row in here}.values())
+        matched = _matched(here, found, same_box_iou)
+        settled |= {row["annotation_id"] for row in matched.values()}
+        same |= matched
     return _applied(annotations, upload, same, source_key, same_box_iou)
 
 
+def _as_known(rows: pa.Table, annotations: pa.Table) -> NDArray[np.bool_]:
+    """(n,) bool: the catalogue has this id, with this box."""
+    where = pc.index_in(annotations["annotation_id"], value_set=rows["annotation_id"])
+    known: NDArray[np.bool_] = pc.is_valid(where).to_numpy()
+    one = _boxes(annotations)[known]
+    other = _boxes(rows.select(["bbox"]).take(where.drop_null()))
+    known[known] = ((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1)
+    return known
+
+
+def _boxes(table: pa.Table) -> NDArray[np.float32]:
+    """(n, 4) float32, NaN for a whole image."""
+    column = table["bbox"].combine_chunks()
+    boxes = np.full((len(table), 4), np.nan, np.float32)
+    boxes[column.is_valid().to_numpy(zero_copy_only=False)] = (
+        column.flatten().to_numpy(zero_copy_only=False).reshape(-1, 4)
+    )
+    return boxes
+
+
+def _of_common_images(
+    rows: pa.Table, annotations: pa.Table
+) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
+    """Rows of images that catalogue and upload may share; those of the upload by their place in it."""
+    sides = []
+    for table in (rows, annotations):
+        whole = pc.or_(
+            pc.starts_with(table["image_path"], "/"),
+            pc.match_substring(table["image_path"], "://"),
+        )
+        joined = pc.binary_join_element_wise(
+            pc.utf8_rtrim(table["root"], "/"), table["image_path"], "/"
+        )
+        sides.append((table["image_path"], pc.if_else(whole, table["image_path"], joined)))
+    masks = []
+    for own, other in (sides, sides[::-1]):
+        one, two = (
+            pc.is_in(column, value_set=pc.unique(theirs))
+            for column, theirs in zip(own, other, strict=True)
+        )
+        masks.append(np.flatnonzero(pc.or_(one, two).to_numpy(zero_copy_only=False)))
+    stored = rows.select(schema.ANNOTATIONS.names).take(pa.array(masks[0])).to_pylist()
+    upload = annotations.take(pa.array(masks[1])).to_pylist()
+    return stored, dict(zip(masks[1].tolist(), upload, strict=True))
+
+
+def _file(row: Mapping[str, Any]) -> str:
+    return store.join(row["root"], row["image_path"])
+
+
 def _matched(
-    stored: list[dict[str, Any]],
-    found: dict[int, dict[str, Any]],
-    source_key: SourceKey,
-    least: float,
+    here: list[dict[str, Any]], found: dict[int, dict[str, Any]], least: float
 ) -> dict[int, dict[str, Any]]:
-    """Place in the upload → row of the catalogue, of images of one path and annotations of one species."""
+    """Place in the upload → row of the catalogue, among annotations of one image and one species."""
     matched: dict[int, dict[str, Any]] = {}
-    files: dict[str, list[int]] = {}
-    for place, row in found.items():
-        files.setdefault(row["root"], []).append(place)
-    for places in files.values():
-        here = [row for row in stored if _one_file(row, found[places[0]], source_key)]
-        for unit in (None, "relative"):
-            boxed = [row for row in here if row["bbox"] is not None and _unit(row) == unit]
-            mine = [k for k in places if found[k]["bbox"] is not None and _unit(found[k]) == unit]
-            pairs = pair_up([r["bbox"] for r in boxed], [found[k]["bbox"] for k in mine], least)
-            matched |= {mine[j]: boxed[i] for i, j, _ in pairs}
-        whole = [row for row in here if row["bbox"] is None]
-        for place in (k for k in places if found[k]["bbox"] is None):
-            fitting = [row for row in whole if not _two_names(row, found[place])]
-            # Of several the one of the same name, where there is one.
-            fitting.sort(key=lambda row: row["identity"] != found[place]["identity"])
-            if fitting:
-                matched[place] = fitting[0]
-                whole.remove(fitting[0])
-        taken = {row["annotation_id"] for row in matched.values()}
-        stored = [row for row in stored if row["annotation_id"] not in taken]
+    for unit in (None, "relative"):
+        boxed = [row for row in here if row["bbox"] is not None and _unit(row) == unit]
+        mine = [k for k, row in found.items() if row["bbox"] is not None and _unit(row) == unit]
+        pairs = pair_up([r["bbox"] for r in boxed], [found[k]["bbox"] for k in mine], least)
+        matched |= {mine[j]: boxed[i] for i, j, _ in pairs}
+    whole = [row for row in here if row["bbox"] is None]
+    for place in (k for k, row in found.items() if row["bbox"] is None):
+        fitting = [row for row in whole if not _two_names(row, found[place])]
+        # Of several the one of the same name, where there is one.
+        fitting.sort(key=lambda row: row["identity"] != found[place]["identity"])
+        if fitting:
+            matched[place] = fitting[0]
+            whole.remove(fitting[0])
     return matched
 
 
@@ -126,8 +187,9 @@ def _applied(
     columns = ["annotation_id", "bbox", "source_key"]
     columns += [name for name in ("bbox_unit",) if name in annotations.column_names]
     values = {name: annotations[name].to_pylist() for name in columns}
+    taken = {row["annotation_id"] for row in same.values()}
     aliases: dict[str, str] = {}
-    moved, farthest, whole = 0, 0.0, []
+    moved, farthest, renamed, whole = 0, 0.0, 0, []
     for place, known in same.items():
         row = upload[place]
         for name in columns:
@@ -135,18 +197,26 @@ def _applied(
         # The file may be another by now, which shall be noticed: the box is the stored one.
         values["source_key"][place] = source_key({**row, "bbox": known["bbox"], "bbox_unit": known.get("bbox_unit")})  # fmt: skip
         if row["annotation_id"] != known["annotation_id"]:
-            aliases[row["annotation_id"]] = known["annotation_id"]
+            renamed += 1
+            if row["annotation_id"] not in taken:
+                aliases[row["annotation_id"]] = known["annotation_id"]
         if row["bbox"] is None:
             whole.append((row["annotation_id"], known["annotation_id"]))
         elif row["bbox"] != known["bbox"]:
             moved += 1
             shift = max(abs(a - b) for a, b in zip(row["bbox"], known["bbox"], strict=True))
             farthest = max(farthest, shift)
+    for place, row in upload.items():
+        # An id that stood for another box, which has found its own annotation: it is free for nobody.
+        if place not in same and row["annotation_id"] in taken:
+            values["annotation_id"][place] = annotation_id(
+                row["image_path"], row["bbox"], row["bbox_unit"]
+            )
     for name in columns:
         place = annotations.schema.get_field_index(name)
         column = pa.array(values[name], annotations.schema.field(name).type)
         annotations = annotations.set_column(place, schema.ANNOTATIONS.field(name), column)
-    renamed = len(aliases) - len(whole)
+    renamed -= len(whole)
     notes = []
     if moved:
         notes.append(
@@ -155,7 +225,7 @@ def _applied(
             f"overlap{'' if moved > 1 else 's'} the old ones by {least:.0%} or more (identify.same_box_iou): "
             "these are the animals already known"
         )
-    elif renamed:
+    if renamed > 0 and not moved:
         notes.append(
             f"{renamed:,} boxes come under another annotation_id than before: they are known"
         )
@@ -178,9 +248,10 @@ def _moved(one: Mapping[str, Any], other: Mapping[str, Any], least: float) -> bo
 
 def _one_file(stored: Mapping[str, Any], found: Mapping[str, Any], source_key: SourceKey) -> bool:
     """Is it the same file? Paths below their roots agree; the collection may have moved."""
-    places = (store.join(row["root"], row["image_path"]) for row in (stored, found))
-    if len({*places}) == 1:
+    if _file(stored) == _file(found):
         return True
+    if stored["image_path"] != found["image_path"]:
+        return False
     again = {**found, "bbox": stored["bbox"], "bbox_unit": stored.get("bbox_unit")}
     return bool(stored["source_key"] == source_key(again))
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reid.catalogue.seals import log_file, read_log
-from reid.digests import text_digest, value_digest
 from reid.errors import InputError
 from reid.parquet import damaged
+from reid.value_digests import text_digest, value_digest
 
 KEY = "reid"  # in the commit's metadata
 DIGEST = "reid_digest"  # of the record behind KEY

@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from reid import schema, store
 from reid.catalogue import tables
-from reid.digests import differing, table_digests, text_digest
 from reid.errors import DamagedError
 from reid.parquet import damaged
+from reid.value_digests import differing, table_digests, text_digest
 
 _RESTORE = "restore it from a copy of the catalogue"
 

@@ -15,9 +15,9 @@ from reid import schema, store
 from reid.catalogue import tables
 from reid.catalogue.records import Record, head
 from reid.catalogue.seals import Seal, check_latest, check_rows, read_seal, sealed_versions
-from reid.digests import whole_digest
 from reid.errors import DamagedError, InputError
 from reid.parquet import damaged
+from reid.value_digests import whole_digest
 
 EXPORT_COLUMNS = (
     "annotation_id",

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from reid.digests import text_digest
+from reid.value_digests import text_digest
 
 
 def species_words(species: Iterable[str]) -> dict[str, str]:

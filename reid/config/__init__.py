@@ -15,7 +15,7 @@ from reid.config.catalogue import Identify, Rules
 from reid.config.evidence import Pairs
 from reid.config.load import Config, data_settings, dump_config, load_config
 from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Route, Sources
-from reid.config.spelling import check_species
+from reid.config.spelling import refuse_unknown_species
 from reid.config.training import Finetune
 
 __all__ = [
@@ -31,8 +31,8 @@ __all__ = [
     "Route",
     "Rules",
     "Sources",
-    "check_species",
     "data_settings",
     "dump_config",
     "load_config",
+    "refuse_unknown_species",
 ]

@@ -65,6 +65,7 @@ class Config(Section):
                 not text.isascii() and text.encode("utf-8", "ignore").decode() != text
             ):
                 raise ValueError(f"{text[:200]!r} holds bytes that are no UTF-8 text")
+            store.refuse_keys(text)
         return data
 
     @field_validator("input", mode="before")

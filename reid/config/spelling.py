@@ -22,7 +22,7 @@ def did_you_mean(name: str, known: Collection[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
-def check_species(setting: str, asked: Sequence[str], known: Collection[str]) -> None:
+def refuse_unknown_species(setting: str, asked: Sequence[str], known: Collection[str]) -> None:
     """Refuse settings for species that are not there.
 
     Args:

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from reid.digest import picture_digest
 from reid.errors import InputError
 from reid.exif import time_taken
 from reid.image_files import check_size, is_jpeg, open_image
 from reid.images import Box, Window, lay_out, resize_planes
+from reid.picture_hash import picture_digest
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ class PlainJpeg:
         data: the file.
         box: the annotation in it.
         pixels: of the whole image.
-        digest: 16 bytes over what it shows, see `reid.digest`.
+        digest: 16 bytes over what it shows, see `reid.picture_hash`.
         taken: when, and the camera's offset from UTC, see `reid.exif`.
     """
 

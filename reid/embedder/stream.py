@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 
 from reid import schema, store
-from reid.digest import hash_with_box
 from reid.embedder.device_decode import PlainJpeg, decode_on_device, plain_jpeg
 from reid.embedder.embed import Embedder
 from reid.errors import ReidError, StorageDownError
 from reid.image_files import ImageError
 from reid.images import Decode, Frame, Window, open_frame
+from reid.picture_hash import hash_with_box
 
 if TYPE_CHECKING:
     import torch

@@ -4,7 +4,7 @@ import pandas as pd
 
 from reid.errors import InputError
 from reid.exports.sheets import program_sheet
-from reid.exports.sightings import left_out
+from reid.exports.sightings import in_doubt, left_out
 
 
 def insights_files(frame: pd.DataFrame) -> tuple[dict[str, str], pd.DataFrame]:
@@ -19,7 +19,7 @@ def insights_files(frame: pd.DataFrame) -> tuple[dict[str, str], pd.DataFrame]:
     Raises:
         InputError: no image has an image_id.
     """
-    unsure = (frame["decision"] == "unsure").to_numpy()
+    unsure = in_doubt(frame)
     unknown = frame["image_id"].isna().to_numpy() & ~unsure
     rows = frame[~unsure & ~unknown]
     if frame["image_id"].isna().all():

@@ -12,7 +12,7 @@ import pandas as pd
 from reid import store
 from reid.errors import InputError, StorageError
 from reid.exports.identifiers import cleaned
-from reid.exports.sightings import left_out
+from reid.exports.sightings import in_doubt, left_out
 
 HOW = ("link", "copy")
 CLUSTERS, UNMATCHED = "clusters", "unmatched"
@@ -64,7 +64,7 @@ def picture_folders(
 def target_names(frame: pd.DataFrame) -> list[str]:
     """Where each row's picture goes, below the output folder."""
     names = cleaned(frame["identity_id"])
-    unsure = (frame["decision"] == "unsure").to_numpy()
+    unsure = in_doubt(frame)
     pictures = frame.assign(row=np.arange(len(frame)))[~unsure]
     count = pictures.groupby("identity_id")["image_path"].nunique()
     alone = frame["identity_id"].map(count).fillna(0).to_numpy() < 2

@@ -8,6 +8,7 @@ from PIL import Image, UnidentifiedImageError
 
 from reid import store
 from reid.errors import StorageError
+from reid.image_files import known_formats
 
 _ORIENTATION = 0x0112
 _ON_ITS_SIDE = (5, 6, 7, 8)
@@ -24,7 +25,7 @@ def upright_sizes(paths: Iterable[str]) -> dict[str, tuple[int, int] | None]:
 def _size(path: str) -> tuple[int, int] | None:
     try:
         source = io.BytesIO(store.read_bytes(path)) if store.is_remote(path) else path
-        with Image.open(source) as picture:
+        with Image.open(source, formats=known_formats()) as picture:
             width, height = picture.size
             turned = picture.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
     # Pillow's readers end in any of these on a damaged file.

@@ -9,10 +9,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid.errors import InputError
+from reid.exports.meetings import encounter_keys
 from reid.identify.constraints import latest_decisions
 from reid.population import joined_to_nearest
 
-UNSURE_RULES = ("drop", "own", "as-best")
+UNSURE_RULES = ("drop", "own", "as-best", "drop-singles", "join-singles")
+_SINGLES = ("drop-singles", "join-singles")
+_TOLD = {
+    "drop": "are left out; `reid review` asks about them",
+    "own": "count for the provisional individuals that they were given: expect too many individuals",
+    "as-best": "count for the individual nearest to each of them",
+    "drop-singles": "of individuals met once are left out; `reid review` asks about them",
+    "join-singles": "of individuals met once count for the individual nearest to each",
+}
 
 # What a sighting has beside the columns of the annotations table.
 IDENTIFIED = ("identity_id", "decision", "confidence", "nearest_id", "confirmed_by", "confirmed_at")
@@ -55,6 +64,25 @@ def sightings(rows: pa.Table, decisions: pa.Table | None = None) -> pd.DataFrame
     return frame
 
 
+def in_doubt(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """(n,) True for images that nobody is sure of: unsure, and neither labelled nor confirmed by a person."""
+    unsure = (frame["decision"] == "unsure").to_numpy()
+    named = frame["identity"].notna() if "identity" in frame else pd.Series(False, frame.index)
+    return unsure & ~named.to_numpy() & ~frame["confirmed_by"].notna().to_numpy()
+
+
+def single_doubts(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """(n,) True for images of individuals who are in doubt altogether and were met only once."""
+    doubtful = in_doubt(frame)
+    # Images without a time are one meeting; histories leave them out anyway.
+    timed = frame.assign(timestamp=frame["timestamp"].fillna(pd.Timestamp(0)))
+    met = pd.Series(encounter_keys(timed, ["identity_id"], "timestamp"), frame.index)
+    who = frame["identity_id"]
+    once = met.groupby(who).nunique().reindex(who).to_numpy() == 1
+    sure = pd.Series(~doubtful, frame.index).groupby(who).any().reindex(who).to_numpy(np.bool_)
+    return np.asarray(doubtful & once & ~sure, np.bool_)
+
+
 def counted_as(frame: pd.DataFrame, unsure: str) -> NDArray[np.object_]:
     """(n,) the identity that each row counts for, None for nobody.
 
@@ -67,11 +95,11 @@ def counted_as(frame: pd.DataFrame, unsure: str) -> NDArray[np.object_]:
     """
     if unsure not in UNSURE_RULES:
         raise InputError(f"--unsure {unsure}: known: {', '.join(UNSURE_RULES)}")
-    doubtful = (frame["decision"] == "unsure").to_numpy()
     individual = frame["identity_id"].to_numpy(dtype=object).copy()
-    if unsure == "drop":
+    doubtful = single_doubts(frame) if unsure in _SINGLES else in_doubt(frame)
+    if unsure in ("drop", "drop-singles"):
         individual[doubtful] = None
-    elif unsure == "as-best" and doubtful.any():
+    elif unsure in ("as-best", "join-singles") and doubtful.any():
         nearest = pd.Index(frame["annotation_id"]).get_indexer(pd.Index(frame["nearest_id"]))
         individual = np.asarray(joined_to_nearest(individual.tolist(), doubtful, nearest), object)
     return individual
@@ -100,8 +128,10 @@ def choose(frame: pd.DataFrame, *, species: str | None = None, unsure: str = "dr
     Args:
         frame: of `sightings`.
         species: which; may be None where there is only one.
-        unsure: drop: they do not count; own: each counts for the provisional individual that it was
-            given; as-best: it counts for the individual of the image nearest to it.
+        unsure: of images in doubt (`in_doubt`). drop: they do not count; own: each counts for the
+            provisional individual that it was given; as-best: it counts for the individual of the image
+            nearest to it. drop-singles, join-singles: the same for individuals who were met once; those
+            met several times count as they are.
 
     Raises:
         InputError: an unknown species or rule, several species and none was named, or no row is left.
@@ -119,24 +149,24 @@ def choose(frame: pd.DataFrame, *, species: str | None = None, unsure: str = "dr
         )
     rows = frame[frame["species"] == species].reset_index(drop=True)
     individual = counted_as(rows, unsure)
-    doubtful = (rows["decision"] == "unsure").to_numpy()
-    notes, count = [], int(doubtful.sum())
-    if count and unsure == "as-best":
-        notes.append(f"{count} unsure images count for the individual nearest to each of them")
-    elif count and unsure == "own":
-        notes.append(
-            f"{count} unsure images count for the provisional individuals that they were given: "
-            "expect too many individuals"
-        )
+    doubtful = single_doubts(rows) if unsure in _SINGLES else in_doubt(rows)
+    lost = np.array([who is None for who in individual], np.bool_)
+    count, notes = int(doubtful.sum()), []
+    if count:
+        notes.append(f"{count} unsure images {_TOLD[unsure]}")
+    if unsure in _SINGLES:
+        provisional = rows["identity_id"][in_doubt(rows) & ~doubtful].nunique()
+        if provisional:
+            notes.append(
+                f"{provisional} individuals who were met several times are near to another one; they count as "
+                "the catalogue has them"
+            )
     rows = rows.assign(individual=individual)
-    out = left_out(rows.iloc[:0], "")
-    if count and unsure == "drop":
-        notes.append(f"{count} unsure images are left out; `reid review` asks about them")
-        out = left_out(rows[doubtful], "nobody is sure who this is (--unsure drop)")
-        rows = rows[~doubtful].reset_index(drop=True)
+    out = left_out(rows[lost], f"nobody is sure who this is (--unsure {unsure})")
+    rows = rows[~lost].reset_index(drop=True)
     if not len(rows):
         raise InputError(
-            f"{species}: no image is left, {count} are unsure; review them, or say --unsure as-best"
+            f"{species}: no image is left, {count} are unsure; review them, or say --unsure drop-singles"
         )
     return Chosen(rows, out, species, notes)
 

@@ -11,7 +11,7 @@ from reid.errors import InputError
 from reid.exports.identifiers import cleaned
 from reid.exports.meetings import encounter_keys
 from reid.exports.sheets import frame_rows, people_sheet, program_sheet
-from reid.exports.sightings import left_out
+from reid.exports.sightings import in_doubt, left_out
 
 LINES_A_FILE = 200  # the importer takes no more at once
 _BINOMIAL = re.compile(r"[A-Z][a-z-]+ [a-z-]+( [a-z-]+)?")
@@ -66,7 +66,7 @@ def wildbook_files(
             f"--format wildbook: none of {len(frame):,} images has both a time and a place"
         )
     binomials = {name: _two_words(name, scientific_names) for name in rows["species"].unique()}
-    known = (rows["decision"] != "unsure").to_numpy()
+    known = ~in_doubt(rows)
     people = cleaned(rows["identity_id"][known], dots=False)
     sightings = cleaned(rows["encounter_id"].dropna(), dots=False)
     images = _file_names(rows)

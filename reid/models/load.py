@@ -127,7 +127,12 @@ def availability(spec: ModelSpec) -> str:
         from reid import store
 
         return "cached" if store.is_folder(spec.source) else "missing"
-    return "cached" if cached_repository(_repository(spec), spec.revision) else "needs download"
+    repository = _repository(spec)
+    try:
+        found = cached_repository(repository, spec.revision)
+    except InputError:  # a damaged copy: loading it says what is wrong with it
+        found = None
+    return "cached" if found else "needs download"
 
 
 def _load_source(spec: ModelSpec, trust_remote_code: bool) -> Source:

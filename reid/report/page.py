@@ -21,6 +21,7 @@ BUDGET_BYTES = 30_000_000
 MAX_IMAGES = 20_000  # a browser draws and searches this many without a wait
 MAX_THUMBNAILS = 4_000
 MAX_FAILURES = 500
+WEBGL_ABOVE = 3000  # points of a map; up to here SVG is quick enough
 MAX_TEXT = 400  # characters of one error message
 SLACK_BYTES = 8_000  # the sentences on thumbnails that had no room or could not be read
 
@@ -121,6 +122,8 @@ def _render(
         figures=_figures(data, grouped),
         curves=list(zip(data.tuning, content["tuning"], strict=True)),
         has_map=bool(content["maps"]),
+        # Plotly writes programs for WebGL as text; nothing else on the page needs that to be allowed.
+        evaluates=any(len(one["rows"]) > WEBGL_ABOVE for one in content["maps"]),
         failures=[
             {name: _short(str(row[name])) for name in FAILURE_COLUMNS}
             for row in shown.to_dict("records")
@@ -132,7 +135,7 @@ def _render(
         style=Markup((templates / "report.css").read_text("utf-8")),  # noqa: S704 our own file
         script=Markup((templates / "report.js").read_text("utf-8")),  # noqa: S704 our own file
         plotly=Markup(plotly.offline.get_plotlyjs()),  # noqa: S704 the installed package's file
-        content=json_for_script({**content, "mime": MIME}),
+        content=json_for_script({**content, "mime": MIME, "webglAbove": WEBGL_ABOVE}),
         thumbnails_go_here=Markup(THUMBNAILS_GO_HERE),  # noqa: S704 our own words
     )
 

@@ -20,8 +20,8 @@ class PopulationPage:
     Attributes:
         title: species, and flank.
         facts: name → value: period, occasions, individuals, …
-        decided: as the catalogue decides, unsure sightings left out.
-        joined: the same with every unsure sighting joined to its nearest; None: there are none.
+        decided: as the catalogue decides, unsure single sightings left out.
+        joined: the same with every unsure single sighting joined to its nearest; None: there are none.
         notes: sentences on what was left out and why.
         left_out: reason → images.
         joined_refused: why there is no second number, where there are unsure sightings.

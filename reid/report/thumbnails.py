@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image, ImageOps
 
+from reid.image_files import known_formats
 from reid.report.data import Thumbnail
 
 MIME = "image/webp"
@@ -107,7 +108,9 @@ def _load(
         if picture is None:
             return ValueError("no picture")
         if isinstance(picture, bytes):
-            picture = ImageOps.exif_transpose(Image.open(io.BytesIO(picture)))
+            picture = ImageOps.exif_transpose(
+                Image.open(io.BytesIO(picture), formats=known_formats())
+            )
         picture.thumbnail((largest_px, largest_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
         return picture.convert("RGB")
     except UNREADABLE as error:

@@ -29,6 +29,7 @@ _MARKS = (
     (b"\xff\xfe", "utf-16"),
     (b"\xfe\xff", "utf-16"),
 )
+_BLANK = r"^[\s\p{Z}\x0b\x1c-\x1f\x{85}]*$"  # what str.strip takes away
 _FILE_NAME = re.compile(r"\.[A-Za-z0-9]{2,5}$")
 
 
@@ -232,11 +233,11 @@ def _read_plain(text: str, separator: str, first: int, notes: list[str]) -> Deli
         return None  # a row that does not fit: the careful reader names it
     lines = np.arange(len(table), dtype=np.int64) + first + 1
     columns = table.columns
-    blank = pc.match_substring_regex(columns[0], pattern=r"^\s*$")
+    blank = pc.match_substring_regex(columns[0], pattern=_BLANK)
     for column in columns[1:]:
         if not pc.any(blank).as_py():
             break
-        blank = pc.and_(blank, pc.match_substring_regex(column, pattern=r"^\s*$"))
+        blank = pc.and_(blank, pc.match_substring_regex(column, pattern=_BLANK))
     empty = pc.sum(blank).as_py() or 0
     if empty:
         kept = pc.invert(blank)

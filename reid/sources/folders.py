@@ -11,15 +11,9 @@ from dataclasses import dataclass, field
 
 from reid import store
 from reid.errors import InputError
+from reid.image_files import READABLE_SUFFIXES
 from reid.sources import places
 
-# What is opened as an image, by the name's ending.
-READABLE_SUFFIXES = frozenset(
-    {
-        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".heif",
-        ".avif", ".mpo", ".jp2", ".gif",
-    }
-)  # fmt: skip
 RAW_SUFFIXES = frozenset(
     {
         ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reid import store
@@ -93,13 +94,12 @@ class Files:
 
 def look_at_files(paths: pa.Array) -> Files:
     """Ask the disk once about each of n local paths; null for one that is not asked, as on object storage."""
-    n = len(paths)
-    numbers = np.full((n, 3), -1, np.int64)
-    special = np.zeros(n, bool)
-    for start in range(0, n, AT_ONCE):
-        for at, path in enumerate(paths[start : start + AT_ONCE].to_pylist(), start):
-            if path is None:
-                continue
+    encoded = paths.dictionary_encode()  # a file with many boxes is asked for once
+    unique = encoded.dictionary
+    numbers = np.full((len(unique) + 1, 3), -1, np.int64)  # the last is of those that are not asked
+    special = np.zeros(len(unique) + 1, bool)
+    for start in range(0, len(unique), AT_ONCE):
+        for at, path in enumerate(unique[start : start + AT_ONCE].to_pylist(), start):
             try:
                 found = os.stat(path)  # noqa: PTH116  a million Paths are slow
             except (OSError, ValueError):  # the latter: a name with a zero byte
@@ -111,8 +111,9 @@ def look_at_files(paths: pa.Array) -> Files:
                 found.st_mtime_ns,
                 (found.st_ino ^ (found.st_dev << 40)) & 0x7FFF_FFFF_FFFF_FFFF,
             )
+    rows = pc.fill_null(encoded.indices, len(unique)).to_numpy()
     number = np.where(numbers[:, 2] < 0, 0, numbers[:, 2])
-    return Files(numbers[:, 0].copy(), numbers[:, 1].copy(), number, special)
+    return Files(numbers[rows, 0], numbers[rows, 1], number[rows], special[rows])
 
 
 def annotation_ids(

@@ -7,10 +7,10 @@ import pyarrow.compute as pc
 
 from reid import store
 from reid.errors import InputError
+from reid.image_files import READABLE_SUFFIXES
 from reid.sources import places
 from reid.sources.delimited import decode_text, text_lines
 from reid.sources.folders import (
-    READABLE_SUFFIXES,
     Listing,
     escaped,
     is_image_name,

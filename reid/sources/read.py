@@ -5,11 +5,11 @@ from pathlib import PurePosixPath
 
 from reid import store
 from reid.errors import InputError
+from reid.image_files import READABLE_SUFFIXES
 from reid.sources import columns, places
 from reid.sources.camtrap_dp import is_package
 from reid.sources.delimited import decode_text
 from reid.sources.folders import (
-    READABLE_SUFFIXES,
     escaped,
     is_utf8,
     list_images,

@@ -195,7 +195,9 @@ def _where_they_are(source: str, paths: pa.Array, root: str, notes: list[str]) -
 
 
 def _is_there(root: str, path: str) -> bool:
-    return places.look(store.join(root, path)) != "absent"
+    """On object storage, which would have to be asked for each, it is believed."""
+    whole = store.join(root, path)
+    return store.is_remote(whole) or places.look(whole) != "absent"
 
 
 def agreeing(table: Table, places_of: Sequence[int]) -> int | None:

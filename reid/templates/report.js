@@ -258,7 +258,7 @@
       const grey = { colour: paint("--soft"), symbol: "circle" };
       const looksOf = map.rows.map((row) => looks.get(group(row)) || grey);
       const opacity = opacities(group);
-      const large = map.rows.length > 3000;
+      const large = map.rows.length > content.webglAbove;
       const axis = { visible: false, zeroline: false };
       Plotly.react(plot, [{
         type: large && hasWebGL() ? "scattergl" : "scatter", mode: "markers", x: (tsne || map.pca)[0], y: (tsne || map.pca)[1], hoverinfo: "none",

@@ -17,11 +17,14 @@ NAMES = (
     "sweep",
     "rerank",
     "embed",
+    "frames",
     "herd_difficulty",
     "unlabelled",
     "finetune",
     "catalogue",
     "kills",
+    "one_pass",
+    "sources",
     "pairs",
 )
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from reid.digest import KIND, content_hash
 from reid.embedder.device_decode import plain_jpeg
 from reid.image_files import ImageError
 from reid.images import open_frame, resize
+from reid.picture_hash import KIND, content_hash
 from tests.fuzz.examples import fuzzed
 
 pytestmark = [

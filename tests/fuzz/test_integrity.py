@@ -39,7 +39,7 @@ JSON = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=3),
         st.dictionaries(
-            st.sampled_from(["embed", "cluster", "files", "folders", "lynx", "digest", "eps", "species"]),
+            st.sampled_from(["embed", "cluster", "files", "folders", "lynx", "digest", "eps", "note", "criterion", "curve", "thresholds", "scores"]),
             inner,
             max_size=4,
         ),
@@ -191,10 +191,12 @@ def test_labels(tmp_path: Path, header: list[str], rows: list[list[str]]) -> Non
 @fuzzed
 @given(st.one_of(JSON.map(json.dumps), st.text(max_size=30)), st.sampled_from([outputs.SUMMARY, outputs.TUNING]))  # fmt: skip
 def test_json_of_an_output_folder(tmp_path: Path, text: str, name: str) -> None:
+    for file in tmp_path.iterdir():
+        file.unlink()
     (tmp_path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
     for read in (
         lambda: outputs.read_summary(str(tmp_path)),
-        lambda: outputs.read_stage_json(str(tmp_path), outputs.TUNING, "cluster"),
+        lambda: outputs.read_tuning(str(tmp_path), ["lynx"]),
         lambda: outputs.read_failures(str(tmp_path)),
         lambda: read_groups(str(tmp_path)),
     ):

@@ -1,5 +1,6 @@
 """Tables, lists, globs, dates and boxes of every kind: a result, failures, or a ReidError."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,72 @@ def test_lists(tmp_path: Path, lines: list[str]) -> None:
     path = tmp_path / "l.txt"
     kept = [line for line in lines if line.strip("/.\\ \n\r") or not line]  # not the whole disk
     path.write_bytes("\n".join(kept).encode("utf-8", "replace"))
+    read(path)
+
+
+JSON = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=4),
+        st.sampled_from(["a.jpg", "E:\\x\\a.jpg", "v.mp4", "animal", "1", "0", 0.9, 10**400, [0.1, 0.1, 0.5, 0.5]]),
+    ),
+    lambda inner: st.lists(inner, max_size=4)
+    | st.dictionaries(
+        st.sampled_from(
+            [
+                "file", "file_name", "filepath", "detections", "category", "conf", "bbox", "bbox_relative", "failure",
+                "failures", "id", "image_id", "category_id", "label", "datetime", "location", "seq_id", "name", "path",
+                "data", "mediaID", "filePath", "deploymentID", "observationType", "count", "individualID", "bboxX",
+                "classifications", "exif_metadata", "prediction", "processed_classification", "corrupt", "info",
+            ]
+        ),
+        inner,
+        max_size=6,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@fuzzed
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["images", "annotations", "categories", "detection_categories", "classification_categories",
+             "predictions", "instances", "resources", "project", "info"]
+        ),
+        JSON,
+        max_size=6,
+    )
+)  # fmt: skip
+def test_json_of_other_programs(tmp_path: Path, data: dict[str, object]) -> None:
+    (tmp_path / "a.jpg").touch()
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(data))
+    read(path)
+
+
+@fuzzed
+@given(
+    st.lists(JSON, max_size=3),
+    st.lists(JSON, max_size=3),
+    st.lists(JSON, max_size=3),
+    st.booleans(),
+)
+def test_packages(
+    tmp_path: Path, media: list[object], places: list[object], seen: list[object], trusted: bool
+) -> None:
+    (tmp_path / "a.jpg").touch()
+    path = tmp_path / "datapackage.json"
+    tables = {"media": media, "deployments": places, "observations": seen}
+    resources = [{"name": name, "data": rows} for name, rows in tables.items()]
+    path.write_text(json.dumps({"resources": resources, "project": {"individualAnimals": trusted}}))
+    read(path)
+
+
+@fuzzed
+@given(st.binary(max_size=400), st.sampled_from([".json", ".zip", ".xlsx", ".xls", ".ods"]))
+def test_any_bytes_of_other_programs(tmp_path: Path, data: bytes, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    path.write_bytes(data)
     read(path)
 
 

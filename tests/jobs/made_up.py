@@ -27,7 +27,7 @@ import jobs.run
 from jobs.common.embedded import EmbedSummary
 from reid import embeddings, manifest, schema, store
 from reid.catalogue import commits
-from reid.digest import file_hash
+from reid.picture_hash import file_hash
 
 RECIPE = "made-up-0001"
 ROWS_A_PART = 3

@@ -206,6 +206,30 @@ def test_a_label_by_image_is_that_of_all_its_boxes_and_says_so(tmp_path: Path) -
     assert (group.identities.tolist(), notes) == (["7", "6", "8", "9"], [])
 
 
+def test_labels_follow_the_rules_of_every_reader(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vectors, _ = animals(individuals=2, images=2)
+    file = write_parquet(
+        tmp_path / "e.parquet",
+        vectors,
+        annotation_id=list("abcd"),
+        identity=["NA", "?", "luna", "12"],
+    )
+    groups, labels = read_embedding_file(str(file)), tmp_path / "labels.csv"
+    assert groups[0].identities.tolist() == [None, None, "luna", "12"]
+    assert "1 NA, 1 ?" in capsys.readouterr().err
+    labels.write_text("annotation_id;Identity;remarks\na;Luna;\nb;luna ;\nc;NA;\nd;#REF!;\n")
+    ((group,), _) = relabel(groups, str(labels))
+    assert group.identities.tolist() == ["Luna", "Luna", None, None]
+    told = capsys.readouterr().err
+    assert "Identity as identity; columns not used: remarks" in told
+    assert "2 cells say that nothing is known" in told
+    labels.write_text('annotation_id,identity\na,"Luna\nb,Leo\nc,x\nd,y\n')
+    with pytest.raises(InputError, match="line 2: a quotation mark is opened"):
+        relabel(groups, str(labels))
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [

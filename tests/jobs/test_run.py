@@ -13,7 +13,6 @@ import duckdb
 import numpy as np
 import pandas as pd
 import polars as pl
-import pyarrow as pa
 import pytest
 
 from jobs.common import outputs
@@ -240,6 +239,9 @@ def test_clustering_again_gives_the_same_files(ran: Run, reid: Reid, tmp_path: P
     before = (out / outputs.REPORT).stat().st_mtime_ns
     assert reid("report", "-o", out) == 0
     assert (out / outputs.REPORT).stat().st_mtime_ns > before
+    assert reid("cluster", "-o", out, "cluster.eps=0.01") == 0
+    assert not (out / outputs.REPORT).exists(), "it shows other clusters"
+    assert (out / f"{outputs.OUTDATED}{outputs.REPORT}").exists()
 
 
 def test_a_species_without_labels_borrows_a_threshold(
@@ -275,14 +277,10 @@ def test_given_thresholds_are_used_as_they_are(rerun: Callable[..., Run], herd: 
 def test_a_fallback_that_has_no_threshold_is_an_error(
     ran: Run, herd: Herd, reid: Reid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(ran.out, tmp_path / "out")
-    frame = store.read_table(str(ran.out / outputs.ANNOTATIONS)).to_pandas()
-    frame["identity"] = None
-    store.write_table(
-        str(tmp_path / "out" / outputs.ANNOTATIONS),
-        pa.Table.from_pandas(frame, schema=schema.ANNOTATIONS, preserve_index=False),
-    )
-    assert reid("cluster", "-o", tmp_path / "out", "cluster.fallback_species=okapi") == 1
+    table = without_labels(herd, "none-labelled.csv", herd.species)
+    known = ("-c", ran.out / outputs.CONFIG, "--store", ran.out / "embeddings", *QUICK)
+    lends = "cluster.fallback_species=okapi"
+    assert reid("run", *known, "-i", table, "-o", tmp_path / "out", lends) == 1
     assert "cluster.fallback_species: okapi has no threshold to lend" in capsys.readouterr().err
 
 

@@ -11,12 +11,14 @@ import sys
 import tempfile
 import time
 import urllib.request
+import zipfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray._private.runtime_env.packaging import create_package
 from ray.exceptions import AuthenticationError, RpcError
 from ray.job_submission import JobDetails, JobStatus, JobType
 
@@ -329,3 +331,42 @@ def test_a_cluster_that_is_lost_is_3(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SECONDS_BETWEEN_TRIES", 0)
     with pytest.raises(StorageError, match="lost the cluster at http://head while job j ran"):
         asyncio.run(module._follow(Flaky(["a"], [0] * module.TRIES), "j"))  # type: ignore[arg-type]
+
+
+def test_keys_results_and_repositories_are_not_uploaded(tmp_path: Path) -> None:
+    kept = [
+        "jobs/x.py",
+        "config.yaml",
+        "deep/er/data.csv",
+        "keys.py",
+        "environment.yml",
+        "pictures/a.jpg",
+    ]
+    left = [
+        ".env", "deep/.env", ".env.local", "prod.env", "server.pem", "deep/er/my.key", "id_rsa", "deep/id_rsa.pub",
+        "id_ed25519", ".ssh/config", ".aws/credentials", "deep/.aws/config", ".git/config", "deep/.git/HEAD",
+        ".venv/bin/python", "venv/x.py", ".netrc", ".config/gcloud/x.json", "my-service-account.json", "credentials.json",
+        ".ray/auth_token", ".huggingface.gpg", "results/x", "demo/x", "benchmarks/x", "a/__pycache__/x.pyc",
+    ]  # fmt: skip
+    outputs = {
+        "nightly/2026": ["config.yaml", "summary.json", "report.html"],
+        "herds": ["annotations/_delta_log/0.json", "embeddings/x/recipe.json"],
+        "store/lite0-0123": ["recipe.json", "part-1.parquet"],
+        "runs/tuned": ["config.yaml", "finetune.json", "checkpoint/model.json"],
+    }
+    left += [f"{folder}/{name}" for folder, names in outputs.items() for name in names]
+    for name in kept + left:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    package = tmp_path.parent / f"{tmp_path.name}.zip"
+    create_package(
+        str(tmp_path), package, include_gitignore=True, excludes=module._excludes(tmp_path)
+    )
+    with zipfile.ZipFile(package) as archive:
+        uploaded = {name for name in archive.namelist() if not name.endswith("/")}
+    assert {name for name in uploaded if name in left or name not in kept} == set()
+    assert uploaded == set(kept)
+    for name in left:
+        outside = module._outputs(tmp_path, tmp_path, 1)
+        assert module._is_left_out(Path(name), outside), name
+    assert not any(module._is_left_out(Path(name), outside) for name in kept)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from jobs.catalogue.unchanged_files import NO_IMAGE, _hashes
-from reid.digest import content_hash, file_hash
+from reid.picture_hash import content_hash, file_hash
 
 
 def upload(folder: Path) -> list[dict[str, Any]]:

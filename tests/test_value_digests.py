@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid.digests import differing, table_digests, value_digest, whole_digest
+from reid.value_digests import differing, table_digests, value_digest, whole_digest
 
 TABLE = pa.table(
     {

@@ -72,7 +72,8 @@ def _add(digest: Any, array: pa.Array) -> None:
     if pa.types.is_dictionary(kind):
         _add(digest, array.cast(kind.value_type))
         return
-    if pa.types.is_null(kind):
+    if len(array) and array.null_count == len(array):
+        digest.update(b"all null")
         return
     if array.null_count:
         digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)).tobytes())

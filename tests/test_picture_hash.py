@@ -9,8 +9,8 @@ import pillow_heif
 import pytest
 from PIL import Image, PngImagePlugin
 
-from reid.digest import KIND, content_hash, file_hash, is_file_hash
 from reid.image_files import ImageError
+from reid.picture_hash import KIND, content_hash, file_hash, is_file_hash
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 OTHER = PIXELS.copy()
