@@ -17,11 +17,11 @@ from jobs.cluster.evaluate import evaluate
 from jobs.cluster.groups import Group, read_embedding_file, read_groups
 from jobs.cluster.reporting import report
 from jobs.common import outputs
-from jobs.common.camera_times import with_camera_times
 from jobs.common.console import console, print_result, say
 from jobs.common.embedded import EmbedSummary, check_failures
 from jobs.common.inputs import check_species_settings, read_sources
 from jobs.common.session import ray_session
+from jobs.common.times_of_files import with_camera_times
 from jobs.embed.embed_driver import embed
 from jobs.neighbours.placement import wants_tasks
 from reid import store

@@ -48,4 +48,4 @@ class PlaceError(StorageError):
 
 
 class StorageDownError(StorageError):
-    """Storage failed for as long as it was asked again: no word about the file that was wanted."""
+    """Storage was unreachable after all retries; this says nothing about the file that was wanted."""

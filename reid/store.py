@@ -171,10 +171,20 @@ def is_folder(path: str) -> bool:
 
 
 def list_files(folder: str, *, recursive: bool = False) -> list[str]:
-    """Paths of the files under `folder`, sorted; empty where the folder does not exist."""
+    """Paths of the files under `folder`, sorted; empty where the folder does not exist.
+
+    Raises:
+        PlaceError: there is no such bucket.
+    """
     fs, inner = filesystem(folder)
     selector = pafs.FileSelector(inner, allow_not_found=True, recursive=recursive)
     infos = guarded(folder, "list", lambda: fs.get_file_info(selector))
+    if not infos and is_remote(folder):
+        # Arrow lists a bucket that is not there as an empty one.
+        bucket = inner.partition("/")[0]
+        info = guarded(folder, "look", lambda: fs.get_file_info(bucket))
+        if info.type == pafs.FileType.NotFound:
+            raise PlaceError(f"{folder}: there is no bucket {bucket}. Check the bucket's name")
     inner = inner.rstrip("/")
     return sorted(
         join(folder, info.path[len(inner) :].lstrip("/"))

@@ -23,6 +23,8 @@ def write_part(folder: str, ids: list[str], dimension: int = 3, shift: float = 0
             pa.array([f"key of {name}" for name in ids]),
             pa.array([10] * len(ids), pa.int32()),
             pa.array([20] * len(ids), pa.int32()),
+            pa.nulls(len(ids), pa.timestamp("us")),
+            pa.nulls(len(ids), pa.int16()),
         ],
         schema=schema.embeddings(dimension),
     )

@@ -28,7 +28,7 @@ from reid.exports.deployments import read_stations
 from reid.exports.histories import make_histories
 from reid.exports.sightings import choose, counted_as
 from reid.sources.read import read_sources
-from reid.sources.rows import How
+from reid.sources.source_rows import How
 from tests.camtrap_validity import EXAMPLE, SCHEMAS, mistakes
 from tests.leopard_cats import frame
 

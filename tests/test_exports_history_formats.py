@@ -94,6 +94,7 @@ def test_names_of_places_and_individuals_are_safe_for_secr(tmp_path: Path) -> No
     table = frame()
     table["location_id"] = table["location_id"].replace("A", "North_ridge 1")
     table["identity_id"] = table["identity_id"].replace("1", "Tom & Tim / old")
+    table.loc[0, "identity"] = "Tom"
     found = make_histories(choose(table), read_stations(str(tmp_path / "cameras.csv")))
     files = secr_files(found)
     assert {len(line) for line in fields(files["captures.txt"])} == {4}
@@ -101,8 +102,8 @@ def test_names_of_places_and_individuals_are_safe_for_secr(tmp_path: Path) -> No
     assert "Tom-Tim-old" in {line[1] for line in fields(files["captures.txt"])}
     mapping = {line[0]: line[1] for line in rows(files["detectors.csv"])}
     assert mapping["North-ridge-1"] == "North_ridge 1"
-    assert ["Tom-Tim-old", "Tom & Tim / old"] in [
-        line[1:3] for line in rows(files["individuals.csv"])
+    assert ["Tom-Tim-old", "Tom & Tim / old", "Tom"] in [
+        line[1:4] for line in rows(files["individuals.csv"])
     ]
 
 

@@ -189,7 +189,7 @@ def test_page_asks_nothing_of_the_network() -> None:
 
 
 def test_only_a_map_that_webgl_draws_may_evaluate_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reid.report.page.WEBGL_ABOVE", 29)
+    monkeypatch.setattr("reid.report.report_page.WEBGL_ABOVE", 29)
     _, page, html = written(full_data())
     policies = [a["content"] for _, a in page.tags if "http-equiv" in a]
     assert policies[0].endswith("'unsafe-inline' 'unsafe-eval'")

@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reid.report.curves import HEIGHT, LEFT, WIDTH, line_chart
-from reid.report.training import Example, Figure, Found, TrainingReport, render_training_report
+from reid.report.training_report import (
+    Example,
+    Figure,
+    Found,
+    TrainingReport,
+    render_training_report,
+)
 
 EVIL = '<script>alert("x")</script>'
 

@@ -18,7 +18,7 @@ from reid.catalogue import SpeciesGraph, SpeciesRules, read_decisions
 from reid.errors import InputError
 from reid.identify import edges_table, identify_species
 from reid.review import Question, Written, best_questions, questions, shown_ids, write_review
-from reid.review.page import KINDS, LARGE_PX
+from reid.review.review_page import KINDS, LARGE_PX
 from tests.browser import CHROMIUM, Browser
 
 KNOWN, NEW = 0.2, 0.4
@@ -161,11 +161,14 @@ def test_nobody_is_asked_what_is_decided() -> None:
 
 def test_of_several_species_the_best_come_first() -> None:
     lynx = questions(*graph())
-    otter = [replace(one, species="otter", worth=one.worth + 0.001) for one in lynx]
+    otter = [
+        replace(one, species="otter", expected_corrections=one.expected_corrections + 0.001)
+        for one in lynx
+    ]
     best = best_questions([*lynx, *otter], 3)
     assert best[0].species == "otter"
-    worth = sorted((one.worth for one in [*lynx, *otter]), reverse=True)
-    assert [one.worth for one in best] == worth[:3]
+    worth = sorted((one.expected_corrections for one in [*lynx, *otter]), reverse=True)
+    assert [one.expected_corrections for one in best] == worth[:3]
     assert {one.species for one in best_questions([*lynx, *otter], 100)} == {"lynx", "otter"}
 
 

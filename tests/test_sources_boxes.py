@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from reid.errors import InputError
-from reid.sources.boxes import Boxes, read_boxes
+from reid.sources.box_columns import Boxes, read_boxes
 
 
 def boxes(*columns: list[object], **options: object) -> Boxes:

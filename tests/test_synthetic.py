@@ -17,8 +17,8 @@ from sklearn.metrics import adjusted_rand_score
 from reid.errors import InputError
 from reid.synthetic import COLUMNS, SPECIES, Herd, make_herd
 from reid.synthetic.coat import TRAITS, draw_traits, grow_flanks, swift_hohenberg
+from reid.synthetic.coat_kinds import Species
 from reid.synthetic.plan import plan_species
-from reid.synthetic.species import Species
 
 LEOPARD, ZEBRA = SPECIES[0], SPECIES[1]
 

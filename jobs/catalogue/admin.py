@@ -31,7 +31,7 @@ PER_RUN = 5  # changes shown below each run, unless one run is asked for
 def show_history(
     path: str | None, *, run: str | None = None, identity: str | None = None, most: int = 20
 ) -> None:
-    """What each run did, newest first; or all that one run did, or all that befell one individual.
+    """What each run did, newest first; or all that one run did, or the history of one individual.
 
     Raises:
         InputError: there is no such catalogue, run or individual.
@@ -150,7 +150,9 @@ def _nobody(name: str, events: pa.Table, rows: pa.Table) -> str:
         *pc.unique(rows["identity"]).to_pylist(),
     }
     near = difflib.get_close_matches(name, sorted(known - {None}), n=3)
-    return f"nobody was ever called {name}" + (f"; did you mean {', '.join(near)}?" if near else "")
+    return f"no individual is or was called {name}" + (
+        f"; did you mean {', '.join(near)}?" if near else ""
+    )
 
 
 def _headline(run: Run) -> str:

@@ -15,12 +15,12 @@ from jobs.catalogue.decider import Decider, Outcome
 from jobs.catalogue.sentences import in_words
 from jobs.catalogue.unchanged_files import with_known_keys
 from jobs.common import outputs
-from jobs.common.camera_times import with_camera_times
 from jobs.common.console import console, print_result, say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures
 from jobs.common.inputs import check_species_settings, read_sources
 from jobs.common.session import ray_session
+from jobs.common.times_of_files import with_camera_times
 from jobs.neighbours.placement import wants_tasks
 from reid import schema, store
 from reid.catalogue import (

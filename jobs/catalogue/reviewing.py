@@ -17,7 +17,7 @@ from reid.catalogue import Catalogue, names_of_individuals, open_catalogue, read
 from reid.config import Config
 from reid.errors import InputError
 from reid.review import Question, Written, best_questions, questions, shown_ids, write_review
-from reid.review.page import LARGE_PX
+from reid.review.review_page import LARGE_PX
 
 COLUMNS = (
     "annotation_id", "image_path", "root", "bbox", "bbox_unit", "identity", "encounter_id", "viewpoint",

@@ -159,7 +159,7 @@ def history(
         typer.Option(
             "--identity",
             metavar="NAME",
-            help="All that befell one individual, by its id or the name that people gave it.",
+            help="The history of one individual, by its id or the name that people gave it.",
         ),
     ] = None,
     last: Annotated[int, typer.Option("--last", min=1, help="Runs to show.")] = 20,

@@ -14,7 +14,7 @@ from reid.config import Sources
 from reid.errors import InputError
 from reid.sources.columns import in_words, match_columns
 from reid.sources.places import one_spelling
-from reid.sources.tables import agreeing, joined_paths, open_table, read_times
+from reid.sources.table_files import agreeing, joined_paths, open_table, read_times
 from reid.sources.words import (
     Words,
     clean_labels,

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from reid.config import Config
 from reid.errors import TooManyFailuresError
-from reid.sources.records import WEB
+from reid.sources.built_rows import WEB
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Labelled annotations → a checkpoint, and the proof on held-out rows that it is better.
+"""Labelled annotations → a checkpoint, and a test on held-out rows of whether it is better.
 
 | file | holds |
 | --- | --- |

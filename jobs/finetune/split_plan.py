@@ -1,4 +1,4 @@
-"""Which rows train, which choose the epoch, which are the proof; and what an output folder is for."""
+"""Which rows are for training, validation and test; and what an output folder is for."""
 
 import hashlib
 from collections.abc import Mapping

@@ -17,7 +17,13 @@ from reid.config import Config, dump_config
 from reid.images import decode_crop
 from reid.metrics import QueryScores
 from reid.report.curves import line_chart
-from reid.report.training import Example, Figure, Found, TrainingReport, render_training_report
+from reid.report.training_report import (
+    Example,
+    Figure,
+    Found,
+    TrainingReport,
+    render_training_report,
+)
 
 EXAMPLES_EACH = 4  # of the most improved, of the most worsened, and of a draw
 THUMBNAIL_PIXELS = 192
@@ -140,7 +146,7 @@ def _charts(history: list[dict[str, Any]], best: int) -> list[tuple[str, str, An
         ),
         (
             "Validation: " + ", ".join(name.replace("_", " ") for name in shown),
-            "On rows set aside from the training rows; they choose the epoch, and are not the proof.",
+            "On rows set aside from the training rows; they choose the epoch, and are not the test set.",
             {name: [r["validation"].get(name) for r in history] for name in shown},
         ),
         (

@@ -64,14 +64,17 @@ def stream_edges_by_tasks(
     blocks = [ray.put(vectors[cut]) for cut in cuts]
     # One copy for all tasks: it may hold a value for each row.
     refined = ray.put(refine)
-    task = ray.remote(_block_edges).options(**_resources(on_gpu))
     device = "cuda" if on_gpu else "cpu"
+    basis = ray.put(
+        neighbors.choose_basis(vectors, radius, new_from=new_from, backend=backend, device=device)
+    )
+    task = ray.remote(_block_edges).options(**_resources(on_gpu))
 
     def submit(pair: tuple[int, int]) -> Any:
         a, b = pair
         return task.remote(
-            blocks[a], blocks[b], radius, cuts[a].start, cuts[b].start, backend, device, refined
-        )
+            blocks[a], blocks[b], radius, cuts[a].start, cuts[b].start, backend, device, basis, refined
+        )  # fmt: skip
 
     pairs = [(k, other) for k, others in strips for other in others]
     done: dict[tuple[int, int], Edges] = {}
@@ -196,11 +199,13 @@ def _block_edges(
     b_start: int,
     backend: str,
     device: str,
+    basis: np.ndarray | None,
     refine: RefinePair | None,
 ) -> Edges:
     edges = neighbors.edges_of_block(
-        a, b, radius, a_start=a_start, b_start=b_start, backend=backend, device=device
-    )
+        a, b, radius,
+        a_start=a_start, b_start=b_start, backend=backend, basis=basis, device=device,
+    )  # fmt: skip
     return refine(a, b, a_start, b_start, edges) if refine else edges
 
 

@@ -10,7 +10,7 @@ from jobs.common.session import joins_cluster
 from jobs.neighbours.block_pairs import nearest_by_tasks, stream_edges_by_tasks
 from reid.config import Config
 from reid.errors import InputError
-from reid.neighbors import Refine, Search, local_search
+from reid.neighbors import Refine, Search, local_search, nearest_backend
 from reid.neighbors.graph import Edges
 
 
@@ -40,8 +40,8 @@ def search_of(config: Config) -> Search:
             refine=None if refine is None else partial(_refine_alone, refine),
         )
 
-    for_nearest = "torch" if backend == "triton" else backend
-    return Search(edges, partial(nearest_by_tasks, backend=for_nearest, on_gpu=on_gpu))
+    nearest = partial(nearest_by_tasks, backend=nearest_backend(backend), on_gpu=on_gpu)
+    return Search(edges, nearest)
 
 
 def _refine_alone(

@@ -11,30 +11,28 @@
     C/aliases/       Parquet: other ids that uploads had for what was known
 
 One commit on C/annotations is the atomic step of a run, and what it carries (the record, see
-records.py) says which settings, which version of the decisions and which counters hold with it. All
+commit_records.py) says which settings, which version of the decisions and which counters hold with it. All
 else is written before it, to where nobody looks unless a commit points there, or after it, from
 what was written before. So a run that dies leaves the catalogue as it was, or complete.
 
-tables.py     Delta tables on local disks and object storage; conflicts told from storage trouble
-seals.py      what a commit holds, noted and compared
-records.py    what a commit on C/annotations carries
-state.py      an open catalogue: rows, settings, decisions, events of one version
-commits.py    a run: decide, commit, and again on top of whoever was faster
-events.py     staged before the commit, published after it, exactly once
-decisions.py  the reviewers' CSV: read, checked, merged
-rules.py      thresholds, recipe and calibration of each species
-edges.py      the neighbour graph, in parts that runs have found
-recognition.py  what an upload names otherwise, or boxes a little otherwise
-aliases.py    the other ids, remembered
-incoming.py   which annotations of an upload are new
-runs.py       the history, and taking the latest back
-upkeep.py     fewer files, and old ones removed
+delta_tables.py        Delta tables on local disks and object storage; conflicts told from storage trouble
+seals.py               what a commit holds, noted and compared
+commit_records.py      what a commit on C/annotations carries
+state.py               an open catalogue: rows, settings, decisions, events of one version
+commits.py             a run: decide, commit, and again on top of whoever was faster
+events.py              staged before the commit, published after it, exactly once
+reviewer_decisions.py  the reviewers' CSV: read, checked, merged
+rules.py               thresholds, recipe and calibration of each species
+edges.py               the neighbour graph, in parts that runs have found
+recognition.py         what an upload names otherwise, or boxes a little otherwise
+aliases.py             the other ids, remembered
+incoming.py            which annotations of an upload are new
+runs.py                the history, and taking the latest back
+upkeep.py              fewer files, and old ones removed
 """
 
 from reid.catalogue.aliases import read_aliases, with_known_ids, write_aliases
 from reid.catalogue.commits import ROW_SCHEMA, Change, new_run_id, update
-from reid.catalogue.decisions import check_known, check_matches, read_decisions
-from reid.catalogue.decisions import fresh as fresh_decisions
 from reid.catalogue.edges import (
     SpeciesGraph,
     comparable_edges,
@@ -48,6 +46,8 @@ from reid.catalogue.edges import (
 from reid.catalogue.events import read_events
 from reid.catalogue.incoming import Incoming, changed_rows, compare
 from reid.catalogue.recognition import Recognised, recognise
+from reid.catalogue.reviewer_decisions import check_known, check_matches, read_decisions
+from reid.catalogue.reviewer_decisions import fresh as fresh_decisions
 from reid.catalogue.rules import SpeciesRules, read_rules, rules_as_settings
 from reid.catalogue.runs import Run, history, undo
 from reid.catalogue.state import Catalogue, called, names_of_individuals, open_catalogue

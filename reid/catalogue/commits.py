@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reid import optional, schema, store
-from reid.catalogue import decisions as reviewed
-from reid.catalogue import events, tables
-from reid.catalogue.records import Record, entries
+from reid.catalogue import delta_tables, events
+from reid.catalogue import reviewer_decisions as reviewed
+from reid.catalogue.commit_records import Record, entries
 from reid.catalogue.seals import log_digest, log_file, write_seal
 from reid.catalogue.state import (
     Catalogue,
@@ -166,16 +166,16 @@ def commit(
         token=uuid.uuid4().hex,
         log_before=log_digest(folder, catalogue.version),
     )
-    table = tables.open_table(folder, catalogue.version)
+    table = delta_tables.open_table(folder, catalogue.version)
     if table is None:
         raise StorageError(f"{folder}: the Delta table is gone")
     try:
-        write(table, tables.properties(record.metadata()))
+        write(table, delta_tables.properties(record.metadata()))
     except (delta.exceptions.DeltaError, OSError, pa.ArrowException) as error:
         # A conflict, or storage that failed before or after the commit: the log knows which.
-        latest = tables.open_table(folder)
+        latest = delta_tables.open_table(folder)
         if latest is None or latest.version() == catalogue.version:
-            raise StorageError(f"{folder}: cannot commit: {tables.plain(error)}") from error
+            raise StorageError(f"{folder}: cannot commit: {delta_tables.plain(error)}") from error
         since = entries(folder, latest, after=catalogue.version)
         if all(entry.record.token != record.token for entry in since):
             return None
@@ -201,7 +201,7 @@ def _write(table: Any, rows: pa.Table, properties: Any) -> None:
         source_alias="new",
         target_alias="old",
         # A catalogue may have been made before a column was.
-        merge_schema=not tables.column_names(table).issuperset(schema.CATALOGUE.names),
+        merge_schema=not delta_tables.column_names(table).issuperset(schema.CATALOGUE.names),
         commit_properties=properties,
     ).when_matched_update_all().when_not_matched_insert_all().execute()
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reid import optional, schema, store
-from reid.catalogue import tables
-from reid.catalogue.records import Entry, entries
+from reid.catalogue import delta_tables
+from reid.catalogue.commit_records import Entry, entries
 from reid.catalogue.state import Catalogue, annotations_path
 from reid.errors import DamagedError, StorageError
 from reid.value_digests import whole_digest
@@ -60,11 +60,11 @@ def read_events(catalogue: Catalogue) -> pa.Table:
         StorageError: storage cannot be read.
     """
     folder = events_path(catalogue.path)
-    table = tables.open_table(folder)
+    table = delta_tables.open_table(folder)
     found = [schema.EVENTS.empty_table()]
     published = _published_up_to(folder, table)
     if table is not None:
-        found.append(tables.read(folder, table, schema.EVENTS))
+        found.append(delta_tables.read(folder, table, schema.EVENTS))
         _check_published(catalogue, folder, found[-1], published)
     waiting = _unpublished(catalogue, published)
     whole = pa.concat_tables([*found, *(_staged(catalogue.path, entry) for entry in waiting)])
@@ -86,7 +86,7 @@ def publish(catalogue: Catalogue) -> int:
     appended = 0
     failure = ""
     for _ in range(_ATTEMPTS):
-        table = tables.open_table(folder) or tables.create_table(folder, schema.EVENTS)
+        table = delta_tables.open_table(folder) or delta_tables.create_table(folder, schema.EVENTS)
         # The append fails if anybody appended behind the version that this list was made from.
         waiting = list(_unpublished(catalogue, _published_up_to(folder, table)))
         if not waiting:
@@ -97,11 +97,13 @@ def publish(catalogue: Catalogue) -> int:
                 table,
                 rows,
                 mode="append",
-                commit_properties=tables.properties(transaction=(_PUBLISHER, waiting[-1].version)),
+                commit_properties=delta_tables.properties(
+                    transaction=(_PUBLISHER, waiting[-1].version)
+                ),
             )
         except (delta.exceptions.DeltaError, OSError) as error:
             # Somebody else's append, or one of ours whose answer got lost: look again.
-            failure = tables.plain(error)
+            failure = delta_tables.plain(error)
             continue
         appended += len(rows)
     raise StorageError(f"{folder}: {_ATTEMPTS} attempts to append events failed: {failure}")
@@ -141,7 +143,7 @@ def _check_published(catalogue: Catalogue, folder: str, rows: pa.Table, publishe
 def _published_up_to(folder: str, table: object | None) -> int:
     if table is None:
         return -1
-    version = tables.guarded(folder, "read", lambda: table.transaction_version(_PUBLISHER))  # type: ignore[attr-defined]
+    version = delta_tables.guarded(folder, "read", lambda: table.transaction_version(_PUBLISHER))  # type: ignore[attr-defined]
     return -1 if version is None else int(version)
 
 

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reid import schema, store
-from reid.identify.boxes import SAME_BOX_IOU, overlap, pair_up
+from reid.identify.same_boxes import SAME_BOX_IOU, overlap, pair_up
 from reid.sources.ids import annotation_id
 
 SourceKey = Callable[[Mapping[str, Any]], str]

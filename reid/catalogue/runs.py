@@ -7,10 +7,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reid import schema
-from reid.catalogue import decisions as reviewed
-from reid.catalogue import events, tables
+from reid.catalogue import delta_tables, events
+from reid.catalogue import reviewer_decisions as reviewed
+from reid.catalogue.commit_records import entries, head
 from reid.catalogue.commits import commit
-from reid.catalogue.records import entries, head
 from reid.catalogue.state import (
     Catalogue,
     annotations_path,
@@ -135,7 +135,7 @@ def _latest(catalogue: Catalogue, run_id: str) -> Run:
 def _undo_once(catalogue: Catalogue, run: Run, undo_id: str) -> Catalogue | None:
     path = catalogue.path
     folder = annotations_path(path)
-    before = tables.open_table(folder, run.parent)
+    before = delta_tables.open_table(folder, run.parent)
     old = head(folder, before).record
     decisions = old.decisions
     if decisions != catalogue.record.decisions:

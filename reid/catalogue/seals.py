@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reid import schema, store
-from reid.catalogue import tables
+from reid.catalogue import delta_tables
 from reid.errors import DamagedError
 from reid.parquet import damaged
 from reid.value_digests import differing, table_digests, text_digest
@@ -115,9 +115,9 @@ def write_seal(
     else:
         species, names = dict(before.species), sorted(set(touched))
     if names is None or names:
-        table = tables.open_table(annotations, version)
+        table = delta_tables.open_table(annotations, version)
         filters = None if names is None else [("species", "in", names)]
-        rows = tables.read(annotations, table, schema.CATALOGUE, filters=filters)
+        rows = delta_tables.read(annotations, table, schema.CATALOGUE, filters=filters)
         for name, own in by_species(rows).items():
             species[name] = (len(own), table_digests(own))
     store.write_sealed(

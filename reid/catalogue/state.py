@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reid import schema, store
-from reid.catalogue import tables
-from reid.catalogue.records import Record, head
+from reid.catalogue import delta_tables
+from reid.catalogue.commit_records import Record, head
 from reid.catalogue.seals import Seal, check_latest, check_rows, read_seal, sealed_versions
 from reid.errors import DamagedError, InputError
 from reid.parquet import damaged
@@ -75,7 +75,7 @@ class Catalogue:
         filters = None if species is None else [("species", "in", list(species))]
         if species is not None and not species:
             return wanted.empty_table().select(names)
-        rows = tables.read(annotations_path(self.path), self.table, wanted, filters=filters)
+        rows = delta_tables.read(annotations_path(self.path), self.table, wanted, filters=filters)
         check_rows(self.seal, annotations_path(self.path), rows, species)
         return rows.sort_by("annotation_id").select(names)
 
@@ -142,14 +142,14 @@ def open_catalogue(path: str, *, create: bool = False, version: int | None = Non
         StorageError: storage cannot be read, or written where one is made.
     """
     folder = annotations_path(path)
-    tables.check_place(path)
+    delta_tables.check_place(path)
     sealed = sealed_versions(path)  # first: what is committed meanwhile is sealed later
-    table = tables.open_table(folder, version)
+    table = delta_tables.open_table(folder, version)
     if table is None:
         check_latest(path, -1, sealed)
     if table is None and create:
         first = Record("create", "create", -1, now(), uuid.uuid4().hex)
-        table = tables.create_table(
+        table = delta_tables.create_table(
             folder, schema.CATALOGUE, partition_by=["species"], metadata=first.metadata()
         )
     if table is None:
@@ -178,7 +178,7 @@ def read_settings(path: str, name: str) -> Mapping[str, Any]:
     """
     file = _settings_file(path, name)
     try:
-        settings = tables.guarded(file, "read", lambda: store.read_json(file))
+        settings = delta_tables.guarded(file, "read", lambda: store.read_json(file))
     except FileNotFoundError as error:
         raise DamagedError(
             f"{file} is gone, by whose rules this catalogue tells individuals apart; restore it from a "
@@ -219,12 +219,12 @@ def read_decisions_version(path: str, version: int | None, digest: str | None = 
     if version is None:
         return schema.DECISIONS.empty_table()
     folder = decisions_path(path)
-    table = tables.open_table(folder, version)
+    table = delta_tables.open_table(folder, version)
     if table is None:
         raise DamagedError(
             f"{folder}: the decisions of this catalogue are gone; restore the folder"
         )
-    rows = _in_order(tables.read(folder, table, schema.DECISIONS))
+    rows = _in_order(delta_tables.read(folder, table, schema.DECISIONS))
     if digest is not None and whole_digest(rows) != digest:
         raise DamagedError(
             f"{folder}: version {version} is not what was committed; restore the folder from a copy"

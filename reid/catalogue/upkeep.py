@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow.fs as pafs
 
 from reid import store
-from reid.catalogue import events, tables
+from reid.catalogue import delta_tables, events
 from reid.catalogue.commits import commit
 from reid.catalogue.state import Catalogue, annotations_path, now
 from reid.errors import InputError, StorageError
@@ -51,7 +51,7 @@ def tidy(catalogue: Catalogue, *, keep_days: int = 30) -> Catalogue:
             f"{catalogue.path}: a run committed meanwhile; tidy up when none is on its way"
         )
     folder = annotations_path(catalogue.path)
-    tables.guarded(
+    delta_tables.guarded(
         folder,
         "remove old files",
         lambda: newer.table.vacuum(
@@ -67,6 +67,6 @@ def _remove_staged(path: str, before: datetime) -> None:
     folder = events.staged_folder(path)
     fs, inner = store.filesystem(folder)
     selector = pafs.FileSelector(inner, allow_not_found=True)
-    for info in tables.guarded(folder, "list", lambda: fs.get_file_info(selector)):
+    for info in delta_tables.guarded(folder, "list", lambda: fs.get_file_info(selector)):
         if info.type == pafs.FileType.File and info.mtime < before:
             store.remove(store.join(folder, info.base_name))

@@ -9,7 +9,7 @@ from reid.cluster.duplicates import Collapsed, collapse, expand, expand_forest
 from reid.cluster.forest import Forest, labels_at, minimum_forest, spanning_forest
 from reid.cluster.linkage import linkage_forest, linkage_labels
 from reid.cluster.naming import species_words
-from reid.cluster.partition import cuml_dbscan, hdbscan, kmeans
+from reid.cluster.other_methods import cuml_dbscan, hdbscan, kmeans
 
 __all__ = [
     "Collapsed",

@@ -175,7 +175,7 @@ class Cluster(Section):
     images_per_individual: float | None = Field(
         None, gt=1, le=1e6, description="Tune for data of this density, not for the images given"
     )
-    backend: Literal["auto", "numpy", "torch", "triton", "cuml"] = Field(
+    backend: Literal["auto", "numpy", "torch", "prefix", "triton", "cuml"] = Field(
         "auto", description="What finds the neighbours"
     )
     device: Device = Field("auto", description="auto, cpu, cuda")

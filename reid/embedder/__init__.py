@@ -4,12 +4,12 @@
 | --- | --- |
 | `views.py` | test-time augmentation: the named views of a batch |
 | `runtime.py` | one network on one device: torch, torch.compile or OpenVINO, checked against torch |
-| `embed.py` | `Embedder`: views × models → unit rows; `Recipe`: what the numbers depend on |
+| `ensemble.py` | `Embedder`: views × models → unit rows; `Recipe`: what the numbers depend on |
 | `device_decode.py` | JPEGs decoded in batches on the model's device (nvJPEG) |
 | `stream.py` | annotations → embeddings and failures, decoding ahead of the model |
 """
 
-from reid.embedder.embed import Embedder, Recipe
+from reid.embedder.ensemble import Embedder, Recipe
 from reid.embedder.stream import embed_annotations
 
 __all__ = ["Embedder", "Recipe", "embed_annotations"]

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from reid import schema, store
 from reid.embedder.device_decode import PlainJpeg, decode_on_device, plain_jpeg
-from reid.embedder.embed import Embedder
+from reid.embedder.ensemble import Embedder
 from reid.errors import ReidError, StorageDownError
 from reid.image_files import ImageError
 from reid.images import Decode, Frame, Window, open_frame

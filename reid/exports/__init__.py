@@ -22,5 +22,7 @@ camtrap_words.py, camtrap_package.py
 camtrap_back.py, camtrap_events.py
                  a package given back with individuals in it
 camtrap_new.py   a new package; picture_sizes.py for boxes in pixels
+camtrap_descriptor.py
+                 datapackage.json of both
 camtrap_checks.py mistakes that the standard's schemas do not find
 """

@@ -1,6 +1,5 @@
 """A Camtrap DP that came in, given back with individuals in it: two of its files change."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 import pandas as pd
 
 from reid import store
+from reid.exports.camtrap_descriptor import given_back_descriptor, project_of, store_json
 from reid.exports.camtrap_events import event_of, forget, keep_as_tag, number_of, split_events
 from reid.exports.camtrap_package import DESCRIPTOR, CamtrapPackage, Row, media_finder
 from reid.exports.camtrap_words import (
     BOX,
     OBSERVATIONS,
-    SOFTWARE,
     Teller,
     box_words,
     relative_box,
@@ -23,8 +22,6 @@ from reid.exports.sheets import program_sheet, records
 from reid.exports.sightings import left_out
 
 NEAR = 1e-3  # two boxes this near in all four numbers are one
-INDIVIDUALS = "individuals"
-OTHER_INDIVIDUALS = "identified-individuals"  # where a resource of that name is somebody else's
 
 
 @dataclass(slots=True)
@@ -66,7 +63,7 @@ def give_back(package: CamtrapPackage, frame: pd.DataFrame, teller: Teller) -> G
     rows = [dict(row) for row in package.observations]
     former: dict[str, set[str]] = {}
     notes: list[str] = []
-    if not _project(package.descriptor).get("individualAnimals"):
+    if not project_of(package.descriptor).get("individualAnimals"):
         cleared = _clear_tracks(rows)
         if cleared:
             notes.append(
@@ -158,7 +155,7 @@ def give_back(package: CamtrapPackage, frame: pd.DataFrame, teller: Teller) -> G
             header, [[row[name] for name in header] for row in rows]
         ),
         DESCRIPTOR: store_json(
-            _descriptor(package.descriptor, rows, people, teller.now, teller.version)
+            given_back_descriptor(package.descriptor, rows, people, teller.now, teller.version)
         ),
     }
     out = left_out(frame.iloc[[number for number, _ in lost]], [reason for _, reason in lost])
@@ -255,53 +252,3 @@ def _order_rows(rows: list[Row], before: list[Row]) -> None:
         return place.get(base, last.get(row["mediaID"], len(before))), number
 
     rows[:] = [row for _, row in sorted(enumerate(rows), key=key)]
-
-
-def _project(descriptor: dict[str, Any]) -> dict[str, Any]:
-    found = descriptor.get("project")
-    return found if isinstance(found, dict) else {}
-
-
-def _descriptor(
-    before: dict[str, Any], rows: list[Row], people: list[dict[str, str]], now: str, version: str
-) -> dict[str, Any]:
-    after = dict(before)
-    levels = {row["observationLevel"] for row in rows}
-    after["project"] = {
-        **_project(before),
-        "individualAnimals": True,
-        "observationLevel": [one for one in ("media", "event") if one in levels],
-    }
-    after["created"] = now
-    given = before.get("sources")
-    sources = [
-        one
-        for one in (given if isinstance(given, list) else [])
-        if not isinstance(one, dict) or one.get("title") != SOFTWARE
-    ]
-    after["sources"] = [*sources, {"title": SOFTWARE, "version": version}]
-    resources = list(before["resources"])
-    ours = {
-        "name": INDIVIDUALS,
-        "description": "Individuals of the observations, by individualID.",
-        "data": people,
-    }
-    for number, one in enumerate(resources):
-        if isinstance(one, dict) and one.get("name") in (INDIVIDUALS, OTHER_INDIVIDUALS):
-            data = one.get("data")
-            mine = isinstance(data, list) and all(
-                isinstance(entry, dict) and "individualID" in entry for entry in data
-            )
-            if mine:
-                resources[number] = {**ours, "name": one["name"]}
-                break
-            ours["name"] = OTHER_INDIVIDUALS
-    else:
-        resources.append(ours)
-    after["resources"] = resources
-    return after
-
-
-def store_json(value: Any) -> str:
-    """JSON as it is written into packages."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

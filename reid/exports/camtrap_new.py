@@ -14,14 +14,13 @@ import pandas as pd
 
 from reid import store
 from reid.errors import InputError
-from reid.exports.camtrap_back import INDIVIDUALS, sighting_tags, store_json
+from reid.exports.camtrap_back import sighting_tags
+from reid.exports.camtrap_descriptor import new_descriptor, store_json
 from reid.exports.camtrap_words import (
     DEPLOYMENTS,
     MEDIA,
     OBSERVATIONS,
-    SCHEMAS,
     SEXES,
-    SOFTWARE,
     Teller,
     box_words,
     relative_box,
@@ -117,7 +116,7 @@ def new_package(
             "made up where they were not given: correct them in datapackage.json before you publish"
         )
     species = sorted({teller.species(str(one)) for one in rows["species"].unique()})
-    descriptor = _descriptor(deployments, species, people, title, contributor, teller)
+    descriptor = new_descriptor(deployments, species, people, title, contributor, teller)
     tables = (
         ("deployments", DEPLOYMENTS, deployments),
         ("media", MEDIA, media),
@@ -302,68 +301,3 @@ def _people(rows: pd.DataFrame, teller: Teller) -> list[dict[str, str]]:
         }
         for row in records(found)
     ]
-
-
-def _descriptor(
-    deployments: list[Row],
-    species: list[str],
-    people: list[dict[str, str]],
-    title: str | None,
-    contributor: str | None,
-    teller: Teller,
-) -> dict[str, Any]:
-    called = title or f"Individuals of {', '.join(species)}"
-    name = re.sub(r"[^a-z0-9]+", "-", called.lower()).strip("-") or "individuals"
-    resources: list[dict[str, Any]] = [
-        {
-            "name": one,
-            "path": f"{one}.csv",
-            "profile": "tabular-data-resource",
-            "format": "csv",
-            "mediatype": "text/csv",
-            "encoding": "utf-8",
-            "schema": f"{SCHEMAS}/{one}-table-schema.json",
-        }
-        for one in ("deployments", "media", "observations")
-    ]
-    resources.append(
-        {
-            "name": INDIVIDUALS,
-            "description": "Individuals of the observations, by individualID.",
-            "data": people,
-        }
-    )
-    return {
-        "resources": resources,
-        "profile": f"{SCHEMAS}/camtrap-dp-profile.json",
-        "name": name,
-        "created": teller.now,
-        "title": called,
-        "contributors": [{"title": contributor or "not named", "role": "contact"}],
-        "version": "1.0",
-        "sources": [{"title": SOFTWARE, "version": teller.version}],
-        "project": {
-            "title": called,
-            "samplingDesign": "opportunistic",
-            "captureMethod": ["activityDetection"],
-            "individualAnimals": True,
-            "observationLevel": ["media", "event"],
-        },
-        "spatial": _spatial(deployments),
-        "temporal": {
-            "start": min(row["deploymentStart"] for row in deployments)[:10],
-            "end": max(row["deploymentEnd"] for row in deployments)[:10],
-        },
-        "taxonomic": [{"scientificName": one} for one in species],
-    }
-
-
-def _spatial(deployments: list[Row]) -> dict[str, Any]:
-    """The box around all places, as GeoJSON; a point where there is one place."""
-    x = [float(row["longitude"]) for row in deployments]
-    y = [float(row["latitude"]) for row in deployments]
-    low, high = (min(x), min(y)), (max(x), max(y))
-    if low == high:
-        return {"type": "Point", "coordinates": list(low)}
-    corners = [low, (high[0], low[1]), high, (low[0], high[1]), low]
-    return {"type": "Polygon", "coordinates": [[list(corner) for corner in corners]]}

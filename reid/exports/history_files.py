@@ -88,6 +88,7 @@ def _individuals(histories: Histories) -> str:
                     session.name,
                     session.individuals[int(str(who))],
                     session.identities[int(str(who))],
+                    " / ".join(sorted(set(group["identity"].dropna()))),
                     histories.sexes.get(session.identities[int(str(who))], ""),
                     len(group),
                     int(session.history[int(str(who))].sum()),
@@ -100,7 +101,7 @@ def _individuals(histories: Histories) -> str:
                 )
             )
     header = (
-        "session", "individual", "identity_id", "sex", "images", "occasions", "detectors", "first",
+        "session", "individual", "identity_id", "name", "sex", "images", "occasions", "detectors", "first",
         "last", "sides",
     )  # fmt: skip
     return people_sheet(header, lines)

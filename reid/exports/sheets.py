@@ -12,7 +12,7 @@ import pyarrow as pa
 from reid.errors import InputError
 from reid.sources.columns import column_key
 from reid.sources.dates import ORDERS, Order, read_dates
-from reid.sources.tables import open_table
+from reid.sources.table_files import open_table
 from reid.spreadsheet import write_rows
 
 _ANY_DAY = date(9000, 1, 1)  # a camera may be planned to stand until next year

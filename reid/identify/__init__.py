@@ -1,32 +1,32 @@
-"""A growing catalogue's thinking: who is who is a pure function of what the catalogue holds.
+"""Incremental identification: who is who is a pure function of what the catalogue holds.
 
 Rows, edges, labels and decisions go in; nothing depends on the order in which they came. The pieces,
 in the order the data meets them:
 
-    constraints.py     labels, encounters, images and reviewers' words as must-links and cannot-links
-    boxes.py           boxes of one image: one animal boxed twice, or two animals
-    encounters.py      what is compared: images, or all views of one side in an encounter as one
-    distances.py       distances that are the same bits whenever they are measured
-    extend.py          edges that new rows bring: new × all
-    empty_labels.py    words of an older catalogue that say nothing, and contradict
-    species.py         rows, decisions and edges of one species as numbers
-    contradictions.py  must-links that a cannot-link forbids, with their chains
-    partition.py       edges, must-links and cannot-links → individuals
-    names.py           names follow the largest overlap, and never come back
-    events.py          what happened between two partitions
-    partings.py        what keeps two components apart
-    wording.py         why, in words
-    calibration.py     distance → probability of "same individual"
-    decisions.py       known, new or unsure, and how sure
-    identify.py        all of it for one species, Arrow tables in and out
-    bridges.py         single edges that hold large parts together
-    review.py          the pairs most worth a person's look
+    constraints.py            labels, encounters, images and reviewers' words as must-links and cannot-links
+    same_boxes.py             boxes of one image: one animal boxed twice, or two animals
+    encounters.py             what is compared: images, or all views of one side in an encounter as one
+    distances.py              distances that are the same bits whenever they are measured
+    extend.py                 edges that new rows bring: new × all
+    empty_labels.py           words of an older catalogue that say nothing, and contradict
+    species_nodes.py          rows, decisions and edges of one species as numbers
+    contradictions.py         must-links that a cannot-link forbids, with their chains
+    constrained_partition.py  edges, must-links and cannot-links → individuals
+    names.py                  names follow the largest overlap, and never come back
+    changes.py                what happened between two partitions
+    separating_pairs.py       what keeps two components apart
+    wording.py                why, in words
+    calibration.py            distance → probability of "same individual"
+    decisions.py              known, new or unsure, and how sure
+    one_species.py            all of it for one species, Arrow tables in and out
+    joining_edges.py          single edges that hold large parts together
+    expected_corrections.py   the pairs most worth a person's look
 """
 
-from reid.identify.boxes import SAME_BOX_IOU
 from reid.identify.calibration import Calibration, calibrate, thresholds
 from reid.identify.empty_labels import without_contradicting_words
 from reid.identify.encounters import ENCOUNTERS, Nodes, make_nodes, pool
+from reid.identify.expected_corrections import CANDIDATES, review_candidates
 from reid.identify.extend import (
     EDGES,
     comparable,
@@ -37,9 +37,9 @@ from reid.identify.extend import (
     search_radius,
     sides,
 )
-from reid.identify.identify import Identified, identify_species, species_nodes
 from reid.identify.names import check_species, identity_name, identity_number
-from reid.identify.review import CANDIDATES, review_candidates
+from reid.identify.one_species import Identified, identify_species, species_nodes
+from reid.identify.same_boxes import SAME_BOX_IOU
 from reid.identify.wording import ContradictionError
 
 __all__ = [

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.identify.constrained_partition import components
 from reid.identify.constraints import (
     ENCOUNTER,
     LABEL,
@@ -15,7 +16,6 @@ from reid.identify.constraints import (
     conflicted,
     must_links,
 )
-from reid.identify.partition import components
 
 Link = tuple[int, int, int]  # from row, to row, kind
 
@@ -51,7 +51,7 @@ def find_contradictions(constraints: Constraints) -> list[Contradiction]:
     bad = conflicted(component, constraints)[component]
     if not bad.any():
         return []
-    chains = _Chains(constraints, np.flatnonzero(bad))
+    chains = _ConstraintPaths(constraints, np.flatnonzero(bad))
     return [
         *_between("nomatch", _apart(component, constraints.nomatch), chains),
         *_between_labels(constraints, np.flatnonzero(bad), chains),
@@ -60,7 +60,7 @@ def find_contradictions(constraints: Constraints) -> list[Contradiction]:
 
 
 def _between(
-    forbidden: str, pairs: Iterable[tuple[int, int]], chains: "_Chains"
+    forbidden: str, pairs: Iterable[tuple[int, int]], chains: "_ConstraintPaths"
 ) -> list[Contradiction]:
     partners = defaultdict(list)
     for a, b in sorted(set(pairs)):
@@ -73,7 +73,7 @@ def _between(
 
 
 def _between_labels(
-    constraints: Constraints, rows: NDArray[np.int64], chains: "_Chains"
+    constraints: Constraints, rows: NDArray[np.int64], chains: "_ConstraintPaths"
 ) -> list[Contradiction]:
     members = _groups(constraints.labels, rows)
     found = []
@@ -113,7 +113,7 @@ def _groups(group: NDArray[np.int64], rows: NDArray[np.int64]) -> dict[int, list
     return members
 
 
-class _Chains:
+class _ConstraintPaths:
     """Breadth-first search over must-links; a group is one step wide, however large."""
 
     def __init__(self, constraints: Constraints, rows: NDArray[np.int64]) -> None:

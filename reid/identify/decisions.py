@@ -8,8 +8,8 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order
 
 from reid.identify.calibration import Calibration
+from reid.identify.constrained_partition import BY_DISTANCE, Partition, minimum_links
 from reid.identify.constraints import Constraints
-from reid.identify.partition import BY_DISTANCE, Partition, minimum_links
 
 KNOWN, NEW, UNSURE = 0, 1, 2
 DECISIONS = ("known", "new", "unsure")

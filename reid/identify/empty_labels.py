@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reid.identify.contradictions import find_contradictions
-from reid.identify.species import read_species
+from reid.identify.species_nodes import read_species
 from reid.sources.words import empty_cells, plain_column
 
 COLUMNS = ("identity", "encounter_id")

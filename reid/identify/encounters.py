@@ -52,7 +52,7 @@ def make_nodes(
         ids: n annotation ids, rising.
         encounters: n encounter ids, None for none.
         viewpoints: n viewpoints, None for unknown; only images of one viewpoint are pooled.
-        mode: `off`: encounters mean nothing. `best`: an encounter is one animal, its images are
+        mode: `off`: ignore encounters. `best`: an encounter is one animal, its images are
             compared one by one, so that its best pair decides. `mean`: an encounter is one animal,
             and the mean of its images of one viewpoint is compared.
         images: (n,) which rows share an image; −1 = none.

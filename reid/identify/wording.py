@@ -3,8 +3,8 @@
 from reid.errors import InputError
 from reid.identify.constraints import ENCOUNTER, LABEL
 from reid.identify.contradictions import Contradiction
-from reid.identify.partings import Link
-from reid.identify.species import Species
+from reid.identify.separating_pairs import Link
+from reid.identify.species_nodes import Species
 
 MOST_CHAINS = 20
 

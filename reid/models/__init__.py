@@ -6,7 +6,7 @@
 | file | holds |
 | --- | --- |
 | `spec.py` | the names, and how a name is read |
-| `load.py` | from a name to a network ready to embed, and its digest |
+| `load_model.py` | from a name to a network ready to embed, and its digest |
 | `packaged.py` | weights inside installed packages |
 | `hub.py` | repositories of the Hugging Face hub: the cache, and fetching |
 | `repository.py` | folders in timm's and transformers' format |
@@ -16,7 +16,7 @@
 `networks.py` and `checkpoint.py` import torch; import them where they are needed.
 """
 
-from reid.models.load import LoadedModel, availability, load_model
+from reid.models.load_model import LoadedModel, availability, load_model
 from reid.models.spec import ModelSpec, find_spec, known_models
 
 __all__ = [

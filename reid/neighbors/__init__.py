@@ -3,8 +3,9 @@
 Distance is cosine distance, 1 − cos, in [0, 2]. Rows are unit length: `check_unit_rows` says so or
 raises, nothing here normalises. The pieces, in the order the data meets them:
 
-    rows.py           is this a matrix of unit rows?
+    unit_rows.py           is this a matrix of unit rows?
     screen.py         backends; low-precision scores with a proven error bound
+    prefix.py         the same by a few coordinates, where a sample says that it is faster
     hits.py           which scores reach a threshold
     measure.py        float32 distances of what passed the screen, and what is kept
     graph.py          Graph, radius_graph, and its blocks for whoever distributes them
@@ -15,9 +16,10 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
 
 from reid.neighbors.graph import Graph, block_strips, edges_of_block, radius_graph, stream_edges
 from reid.neighbors.knn import knn, nearest
-from reid.neighbors.rows import check_unit_rows
+from reid.neighbors.prefix import choose_basis
 from reid.neighbors.screen import choose_backend
-from reid.neighbors.search import Refine, Search, local_search
+from reid.neighbors.search import Refine, Search, local_search, nearest_backend
+from reid.neighbors.unit_rows import check_unit_rows
 
 __all__ = [
     "Graph",
@@ -26,10 +28,12 @@ __all__ = [
     "block_strips",
     "check_unit_rows",
     "choose_backend",
+    "choose_basis",
     "edges_of_block",
     "knn",
     "local_search",
     "nearest",
+    "nearest_backend",
     "radius_graph",
     "stream_edges",
 ]

@@ -9,7 +9,7 @@ import torch
 from reid.errors import InputError, MissingPackageError
 from reid.neighbors.hits import hits
 from reid.neighbors.measure import near_pairs
-from reid.neighbors.rows import check_unit_rows
+from reid.neighbors.prefix import choose_basis, prefix_rows
 from reid.neighbors.screen import (
     Rows,
     budget_bytes,
@@ -19,6 +19,7 @@ from reid.neighbors.screen import (
     scores,
     with_columns,
 )
+from reid.neighbors.unit_rows import check_unit_rows
 
 MAX_ROWS = 2**31 - 1
 Edges = tuple[np.ndarray, np.ndarray]
@@ -47,6 +48,7 @@ def edges_of_block(
     a_start: int,
     b_start: int,
     backend: str = "auto",
+    basis: np.ndarray | None = None,
     device: str = "cpu",
     memory_bytes: int | None = None,
 ) -> Edges:
@@ -62,7 +64,9 @@ def edges_of_block(
         a_start: index of the first row of `a`; a_start ≤ b_start.
         b_start: index of the first row of `b`.
         backend: see `choose_backend`.
-        device: where the work is done.
+        basis: (d, k) float32 of `choose_basis`: screen with it, whatever `backend` says. Changes no
+            result. None: `prefix` finds one in the block `a`, other backends need none.
+        device: where the work is done; with a basis the CPU.
         memory_bytes: for the scores of one tile; by default from the device.
 
     Returns:
@@ -77,9 +81,11 @@ def edges_of_block(
             f"embeddings have {a.shape[1]} dimensions from row {a_start} and {b.shape[1]} from row "
             f"{b_start}; all must come from the same model"
         )
+    if backend == "prefix" and basis is None:
+        basis = choose_basis(a, radius, backend=backend, device=device)
     backend = choose_backend(max(len(a), len(b)), a.shape[1], device, backend)
-    left = prepare(a, backend, device)
-    right = left if a_start == b_start else prepare(b, backend, device)
+    left = _ready(a, backend, device, basis)
+    right = left if a_start == b_start else _ready(b, backend, device, basis)
     tile = _tile_rows(len(a), budget_bytes(device, memory_bytes), device)
     found = _edges(left, right, radius, a_start, b_start, tile, _finder(backend))
     return sort_edges([found])
@@ -112,6 +118,7 @@ def stream_edges(
     n, d = embeddings.shape
     if n > MAX_ROWS:
         raise InputError(f"embeddings: {n} rows, at most {MAX_ROWS}; split them, say by species")
+    basis = choose_basis(embeddings, radius, new_from=new_from, backend=backend, device=device)
     backend = choose_backend(n, d, device, backend)
     budget = budget_bytes(device, memory_bytes)
     block = block_rows or _block_rows(d, budget, device)
@@ -119,11 +126,12 @@ def stream_edges(
     find = _finder(backend)
     cuts, strips = block_strips(n, block, new_from)
     # Preparing a block again and again is cheap; keeping all of them is faster where there is room.
-    keep = n * d * (2 if device == "cpu" else 6) <= budget // 2
-    ready = [prepare(embeddings[cut], backend, device) for cut in cuts] if keep else []
+    row_bytes = d * (2 if device == "cpu" else 6) if basis is None else 4 * (basis.shape[1] + 1)
+    keep = n * row_bytes <= budget // 2
+    ready = [_ready(embeddings[cut], backend, device, basis) for cut in cuts] if keep else []
 
     def rows_of(k: int) -> Rows:
-        return ready[k] if keep else prepare(embeddings[cuts[k]], backend, device)
+        return ready[k] if keep else _ready(embeddings[cuts[k]], backend, device, basis)
 
     for k, others in strips:
         left = with_columns(rows_of(k))
@@ -175,7 +183,8 @@ def radius_graph(
     Args:
         embeddings: (n, d) float32, unit rows; n = 0 and n = 1 give a graph without edges.
         radius: largest cosine distance kept, 0 < radius < 2.
-        backend: `auto`, `torch`, `numpy` or `triton`; `choose_backend` says what `auto` takes.
+        backend: `auto`, `torch`, `numpy`, `prefix` or `triton`; `choose_backend` and `choose_basis`
+            say what `auto` takes.
         device: "cpu", or a torch device such as "cuda".
         memory_bytes: budget for blocks and scores; by default 512 MiB, on a GPU half of what is
             free. Block sizes follow from it.
@@ -201,6 +210,10 @@ def radius_graph(
         return Graph(len(embeddings), np.empty((0, 2), np.int32), np.empty(0, np.float32))
     edges = np.concatenate([edges for edges, _ in parts])
     return Graph(len(embeddings), edges, np.concatenate([distance for _, distance in parts]))
+
+
+def _ready(rows: np.ndarray, backend: str, device: str, basis: np.ndarray | None) -> Rows:
+    return prepare(rows, backend, device) if basis is None else prefix_rows(rows, basis)
 
 
 Finder = Callable[[Rows, Rows, float, bool, int], Iterator[tuple[torch.Tensor, torch.Tensor]]]
@@ -233,7 +246,7 @@ def _finder(backend: str) -> Finder:
                 f"backend: triton is not installed ({error}); pip install triton, or use torch"
             ) from error
         return fused_pairs
-    if backend in ("torch", "numpy"):
+    if backend in ("torch", "numpy", "prefix"):
         return _screened_pairs
     raise InputError(
         f"backend: {backend} finds nearest neighbours only; for a radius graph use torch or numpy"

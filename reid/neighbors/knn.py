@@ -9,8 +9,8 @@ from reid import optional
 from reid.errors import InputError
 from reid.neighbors.hits import as_keys, keys_as_scores, sort_keys, threshold_keys, true_positions
 from reid.neighbors.measure import best_pairs, distances_cpu
-from reid.neighbors.rows import check_unit_rows
 from reid.neighbors.screen import budget_bytes, choose_backend, prepare, score_error, scores
+from reid.neighbors.unit_rows import check_unit_rows
 
 FAISS_GPU_MAX_K = 2048
 HALF_UNIT = 2.0**-8  # half a unit in the last place of bfloat16, of a number between 1 and 2
@@ -76,8 +76,8 @@ def knn(
     if found < 1 or len(asked) == 0:
         return indices, lengths
     backend = choose_backend(max(n, len(asked)), d, device, backend)
-    if backend == "triton":
-        raise InputError("backend: triton builds radius graphs only; for k nearest use torch")
+    if backend in ("triton", "prefix"):
+        raise InputError(f"backend: {backend} builds radius graphs only; for k nearest use torch")
     search = _faiss_search if backend.startswith("faiss") else _screened_search
     search(
         embeddings, asked, own, backend, device, budget_bytes(device, memory_bytes),

@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from reid.errors import InputError
-from reid.neighbors.rows import UNIT_TOLERANCE
+from reid.neighbors.unit_rows import UNIT_TOLERANCE
 
-BACKENDS = ("auto", "torch", "numpy", "faiss", "faiss-gpu", "triton")
+BACKENDS = ("auto", "torch", "numpy", "prefix", "faiss", "faiss-gpu", "triton")
 
 # float32 distances of unit rows are good to about 2e-7; the screen must not be sharper than that.
 DISTANCE_ERROR = 1e-6
@@ -57,8 +57,9 @@ def choose_backend(n: int, d: int, device: str = "cpu", backend: str = "auto") -
         d: dimensions.
         device: "cpu", "cuda", "cuda:1", …
         backend: `auto`, or one of `torch` (bfloat16 screen, float32 distances), `numpy` (float32
-            screen, CPU), `triton` (fused kernel, CUDA, radius graph only), `faiss` and `faiss-gpu`
-            (k nearest only).
+            screen, CPU), `prefix` (a few coordinates, CPU, radius graph only: see `prefix.py`, which
+            a radius graph on `auto` takes too where it pays), `triton` (fused kernel, CUDA, radius
+            graph only), `faiss` and `faiss-gpu` (k nearest only).
 
     Raises:
         InputError: unknown backend, or one that cannot run on this device.
@@ -66,7 +67,7 @@ def choose_backend(n: int, d: int, device: str = "cpu", backend: str = "auto") -
     if backend not in BACKENDS:
         raise InputError(f"backend: unknown {backend!r}; known backends: {', '.join(BACKENDS)}")
     on_cpu = torch.device(device).type == "cpu"
-    if not on_cpu and backend in ("numpy", "faiss"):
+    if not on_cpu and backend in ("numpy", "prefix", "faiss"):
         raise InputError(f"backend: {backend} runs on the CPU, device is {device!r}; use torch")
     if on_cpu and backend in ("triton", "faiss-gpu"):
         raise InputError(f"backend: {backend} needs a CUDA device, device is {device!r}")
@@ -83,9 +84,9 @@ class Rows:
     """A block of rows, ready to be screened: exact, low precision, and how far apart they are."""
 
     exact: torch.Tensor  # (b, d) float32
-    low: torch.Tensor  # (b, d) bfloat16, or `exact` itself
-    error: float  # the largest ‖exact row − low row‖
-    columns: torch.Tensor | None = None  # (d, b), `low` transposed: see `with_columns`
+    low: torch.Tensor  # (b, d) bfloat16, or `exact` itself, or (b, k + 1) of `prefix_rows`
+    error: float  # the largest ‖exact row − low row‖; of a prefix as defined there
+    columns: torch.Tensor | None = None  # `low` transposed: see `with_columns`
 
 
 def budget_bytes(device: str, memory_bytes: int | None) -> int:
@@ -110,7 +111,7 @@ def as_tensor(rows: np.ndarray) -> torch.Tensor:
 def prepare(rows: np.ndarray, backend: str, device: str) -> Rows:
     """`rows` (b, d) float32 on `device`, with its low-precision copy and the measured error."""
     exact = as_tensor(rows).to(device)
-    if backend == "numpy":
+    if backend in ("numpy", "prefix"):  # `prefix` without a basis: no rows to find one on
         return Rows(exact, exact, 0.0)
     low = exact.to(torch.bfloat16)
     error = float(torch.linalg.vector_norm(exact - low, dim=1).max()) if len(rows) else 0.0
@@ -126,10 +127,13 @@ def with_columns(rows: Rows) -> Rows:
 
 
 def score_error(a: Rows, b: Rows) -> float:
-    """The most by which a screened score of these blocks can differ from −distance + 1."""
+    """The most by which a screened score of these blocks can be below 1 − distance.
+
+    But for prefixes it is the most by which the two differ.
+    """
     longest = 1 + UNIT_TOLERANCE
     rounding = a.error * longest + (longest + a.error) * b.error
-    summing = a.exact.shape[1] * 2.0**-23 * (longest + a.error) * (longest + b.error)
+    summing = a.low.shape[1] * 2.0**-23 * (longest + a.error) * (longest + b.error)
     # The distance is ‖a − b‖²/2, which is 1 − a·b only when the rows are exactly unit.
     return rounding + summing + 2 * UNIT_TOLERANCE + UNIT_TOLERANCE**2 + DISTANCE_ERROR
 

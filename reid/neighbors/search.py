@@ -60,8 +60,6 @@ def local_search(
     *, backend: str = "auto", device: str = "cpu", memory_bytes: int | None = None
 ) -> Search:
     """Search in this process; arguments as in `radius_graph`."""
-    # Triton has a kernel for the radius graph alone.
-    for_nearest = "torch" if backend == "triton" else backend
 
     def edges(
         vectors: np.ndarray, radius: float, *, refine: Refine | None = None
@@ -72,6 +70,15 @@ def local_search(
         )
 
     nearest = partial(
-        knn, backend=for_nearest, device=device, memory_bytes=memory_bytes, checked=True
+        knn,
+        backend=nearest_backend(backend),
+        device=device,
+        memory_bytes=memory_bytes,
+        checked=True,
     )
     return Search(edges, nearest)
+
+
+def nearest_backend(backend: str) -> str:
+    """What finds the nearest rows where `backend` finds a radius graph: some do that alone."""
+    return {"triton": "torch", "prefix": "auto"}.get(backend, backend)

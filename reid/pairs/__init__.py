@@ -7,7 +7,7 @@ log-odds of each pair. In the order of the data:
     votes.py        a cheap first look at many: descriptors that are clearly each other's nearest
     matchers.py     names → which points two pictures share (`lightglue.py`: the network)
     affine.py       do they agree on one movement of the coat?
-    evidence.py     a pair's row of numbers (schema.PAIR_EVIDENCE)
+    evidence_rows.py     a pair's row of numbers (schema.PAIR_EVIDENCE)
     spacetime.py    pairs that are too far apart for the time between, or steps of one track
     features.py     rows of numbers → what the classifier is given
     classifier.py   features → calibrated log-odds, by individuals that were not trained on
@@ -32,7 +32,7 @@ from reid.pairs.classifier import (
     probability,
     stated_curve,
 )
-from reid.pairs.evidence import match_pairs, vote_pairs
+from reid.pairs.evidence_rows import match_pairs, vote_pairs
 from reid.pairs.features import FEATURES, pair_features
 from reid.pairs.graphs import pairs_graph
 from reid.pairs.matchers import MATCHERS, Matches, extractor_of, load_matcher

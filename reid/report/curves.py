@@ -84,7 +84,9 @@ def line_chart(
 def ticks(low: float, high: float) -> list[float]:
     """About TICKS round numbers from below the least value to above the largest."""
     spread = high - low or abs(high) or 1.0
-    rough = spread / TICKS
+    rough = max(
+        spread / TICKS, np.finfo(float).tiny
+    )  # the least number there is has no fourth part
     power = 10.0 ** np.floor(np.log10(rough))
     step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough)
     start, stop = np.floor(low / step), np.ceil(high / step)

@@ -16,7 +16,7 @@ from reid.catalogue import SpeciesGraph
 from reid.identify import review_candidates
 from reid.identify.constraints import must_links
 from reid.identify.decisions import undecided_crossings
-from reid.identify.species import Species, read_species, row_edges
+from reid.identify.species_nodes import Species, read_species, row_edges
 
 OTHERS = 6  # further images shown of each side
 SHORTEST = 1e-6  # a link of length 0 would be none to scipy
@@ -53,7 +53,7 @@ class Question:
         distance: between the two.
         probability: that they show the same individual.
         calibrated: False where the probability is drawn between two thresholds for want of labels.
-        worth: expected number of images that a look puts right.
+        expected_corrections: expected number of images that a look puts right.
         why: a sentence.
         if_match, if_nomatch: what the answer does, to follow it.
     """
@@ -65,7 +65,7 @@ class Question:
     distance: float
     probability: float
     calibrated: bool
-    worth: float
+    expected_corrections: float
     why: str
     if_match: str
     if_nomatch: str
@@ -76,7 +76,7 @@ def questions(graph: SpeciesGraph, decisions: pa.Table, *, limit: int = 200) -> 
 
     Args:
         graph: of the species, as `reid.catalogue.read_graph` gives it.
-        decisions: all decisions of the catalogue; what somebody has judged is not asked again.
+        decisions: all decisions of the catalogue; pairs that somebody has judged are left out.
         limit: questions at most.
     """
     rules = graph.rules
@@ -104,7 +104,9 @@ def questions(graph: SpeciesGraph, decisions: pa.Table, *, limit: int = 200) -> 
 
 def best_questions(asked: Iterable[Question], limit: int) -> list[Question]:
     """The best of several species, most worth first."""
-    return sorted(asked, key=lambda one: (-one.worth, one.species, one.a.annotation_id))[:limit]
+    return sorted(
+        asked, key=lambda one: (-one.expected_corrections, one.species, one.a.annotation_id)
+    )[:limit]
 
 
 class _Surroundings:
@@ -199,7 +201,7 @@ def _question(candidate: dict[str, Any], surroundings: _Surroundings, calibrated
         distance=candidate["distance"],
         probability=candidate["probability"],
         calibrated=calibrated,
-        worth=candidate["worth"],
+        expected_corrections=candidate["expected_corrections"],
         why=why,
         if_match=if_match,
         if_nomatch=if_nomatch,

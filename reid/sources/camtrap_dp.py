@@ -13,9 +13,9 @@ from typing import Any
 from reid import store
 from reid.errors import InputError
 from reid.sources import places
-from reid.sources.records import Records, box_of, mapping, mappings, number_of, text_of
-from reid.sources.rows import How, Rows
-from reid.sources.tables import open_table
+from reid.sources.built_rows import Records, box_of, mapping, mappings, number_of, text_of
+from reid.sources.source_rows import How, Rows
+from reid.sources.table_files import open_table
 from reid.sources.words import is_empty
 
 Row = Mapping[str, str]

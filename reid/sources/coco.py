@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from reid.sources.records import Records, box_of, mappings, text_of
-from reid.sources.rows import How, Rows
+from reid.sources.built_rows import Records, box_of, mappings, text_of
+from reid.sources.source_rows import How, Rows
 
 EMPTY = frozenset({"empty", "blank", "nothing", "none"})
 

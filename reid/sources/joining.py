@@ -9,12 +9,12 @@ import pyarrow.compute as pc
 from reid import schema, store
 from reid.errors import InputError
 from reid.sources import ids, words
+from reid.sources.built_rows import DOWNLOAD, WEB
 from reid.sources.camera_times import fill_encounters
 from reid.sources.listings import parent_names
 from reid.sources.reading import LABELS, Reading
-from reid.sources.records import DOWNLOAD, WEB
 from reid.sources.repeats import each_once, given_ids
-from reid.sources.rows import TEXTS, TIMES, Failed, How, Rows
+from reid.sources.source_rows import TEXTS, TIMES, Failed, How, Rows
 from reid.sources.stacked import Stacked
 from reid.sources.stations import bursts, places_from_folders, vote
 

@@ -11,7 +11,7 @@ from reid.sources.camtrap_dp import read_camtrap_dp
 from reid.sources.coco import read_coco
 from reid.sources.delimited import decode_text
 from reid.sources.megadetector import read_megadetector
-from reid.sources.rows import How, Rows
+from reid.sources.source_rows import How, Rows
 from reid.sources.speciesnet import read_speciesnet
 
 KNOWN = "MegaDetector results, SpeciesNet predictions, COCO Camera Traps, Camtrap DP"

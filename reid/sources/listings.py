@@ -18,7 +18,7 @@ from reid.sources.folders import (
     listing_notes,
 )
 from reid.sources.globs import has_wildcards, matcher, split_glob
-from reid.sources.rows import Failed, How, Rows
+from reid.sources.source_rows import Failed, How, Rows
 
 LISTS_IN_LISTS = 20  # levels
 _SHOWN = 3

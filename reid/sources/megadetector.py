@@ -7,8 +7,7 @@ out, is an image that the detector could not read; an empty list is an image wit
 from collections.abc import Mapping
 from typing import Any
 
-from reid.sources.folders import VIDEO_SUFFIXES, suffix_of
-from reid.sources.records import (
+from reid.sources.built_rows import (
     Records,
     box_of,
     mapping,
@@ -17,7 +16,8 @@ from reid.sources.records import (
     scientific_name,
     text_of,
 )
-from reid.sources.rows import How, Rows
+from reid.sources.folders import VIDEO_SUFFIXES, suffix_of
+from reid.sources.source_rows import How, Rows
 
 # Confidences mean different things: v4 and before give 0.8 to what v5 gives 0.2.
 OLD_THRESHOLD, NEW_THRESHOLD = 0.8, 0.2

@@ -21,8 +21,8 @@ from reid.sources.joining import join
 from reid.sources.json_files import read_json
 from reid.sources.listings import read_folder, read_glob, read_image, read_list
 from reid.sources.reading import Reading
-from reid.sources.rows import How, Rows
-from reid.sources.tables import TABLE_SUFFIXES, read_table
+from reid.sources.source_rows import How, Rows
+from reid.sources.table_files import TABLE_SUFFIXES, read_table
 from reid.sources.wildlife_insights import COLUMNS as WILDLIFE_INSIGHTS
 from reid.sources.wildlife_insights import is_export, read_wildlife_insights
 

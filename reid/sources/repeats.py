@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from reid.errors import InputError
 from reid.sources import places
-from reid.sources.rows import TEXTS, TIMES
+from reid.sources.source_rows import TEXTS, TIMES
 from reid.sources.stacked import Stacked
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reid.sources.records import (
+from reid.sources.built_rows import (
     Records,
     box_of,
     mapping,
@@ -12,7 +12,7 @@ from reid.sources.records import (
     scientific_name,
     text_of,
 )
-from reid.sources.rows import How, Rows
+from reid.sources.source_rows import How, Rows
 
 THRESHOLD = 0.2  # its detector is MegaDetector 5
 WHOLE_IMAGE = "0"  # a category of version 5 that stands for no animal

@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid import store
-from reid.sources.rows import Rows
+from reid.sources.source_rows import Rows
 
 
 @dataclass

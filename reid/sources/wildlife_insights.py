@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from reid import store
 from reid.errors import InputError
 from reid.sources import places
+from reid.sources.built_rows import NO_SPECIES, Records, number_of
 from reid.sources.delimited import read_delimited
-from reid.sources.records import NO_SPECIES, Records, number_of
-from reid.sources.rows import How, Rows
+from reid.sources.source_rows import How, Rows
 from reid.sources.words import is_empty
 
 Row = Mapping[str, str]

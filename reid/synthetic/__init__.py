@@ -4,7 +4,7 @@ The data's path in here: `species` (who there is) → `coat` (a pattern for each
 posed animal that wears it) → `scene` (the place) → `photo` (the picture) → `herd` (the survey).
 """
 
+from reid.synthetic.coat_kinds import SPECIES
 from reid.synthetic.herd import COLUMNS, Herd, make_herd
-from reid.synthetic.species import SPECIES
 
 __all__ = ["COLUMNS", "SPECIES", "Herd", "make_herd"]

@@ -13,10 +13,10 @@ from PIL import Image
 
 from reid.errors import InputError
 from reid.synthetic.coat import Floats, draw_traits, grow_flanks
+from reid.synthetic.coat_kinds import SPECIES
 from reid.synthetic.photo import take
 from reid.synthetic.plan import Picture, plan_species
 from reid.synthetic.scene import HABITATS, paint_panorama
-from reid.synthetic.species import SPECIES
 
 COLUMNS = (
     "image_path",

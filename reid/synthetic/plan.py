@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from reid.synthetic.body import draw_pose
+from reid.synthetic.coat_kinds import Species
 from reid.synthetic.scene import HABITATS
 from reid.synthetic.shot import Shot, draw_shot, next_shot
-from reid.synthetic.species import Species
 
 STATIONS = 12  # camera stations of the survey; number s stands in HABITATS[s % len(HABITATS)]
 _LONGEST_BURST = 3

@@ -23,6 +23,7 @@ NAMES = (
     "finetune",
     "catalogue",
     "kills",
+    "screens",
     "one_pass",
     "sources",
     "pairs",

@@ -29,8 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from jobs.cluster.groups import Group, read_groups
 from reid.identify import Nodes, comparable, make_nodes, pool, sides
+from reid.identify.constrained_partition import partition
 from reid.identify.constraints import Constraints
-from reid.identify.partition import partition
 
 THRESHOLDS = 200
 APART = np.float32(2.5)  # of nodes that are not compared: behind every distance there is

@@ -17,7 +17,7 @@ from jobs.cluster.groups import Group, read_embedding_file, read_groups
 from jobs.cluster.labels import relabel
 from jobs.common import outputs
 from reid.catalogue import read_decisions
-from reid.catalogue.decisions import IMPORT_SCHEMA, KINDS
+from reid.catalogue.reviewer_decisions import IMPORT_SCHEMA, KINDS
 from reid.errors import ReidError
 from reid.foreign_vectors import read_foreign
 from reid.metrics import evaluate

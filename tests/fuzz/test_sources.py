@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reid import schema
 from reid.errors import ReidError
 from reid.sources import How, read_sources
-from reid.sources.boxes import read_boxes
+from reid.sources.box_columns import read_boxes
 from reid.sources.dates import read_dates
 from reid.sources.globs import matcher
 from tests.fuzz.examples import fuzzed

@@ -43,6 +43,12 @@ def test_it_is_the_graph_of_one_process(block_rows: int) -> None:
     assert_same(graph_by_tasks(rows, 0.4, block_rows=block_rows), neighbors.radius_graph(rows, 0.4))
 
 
+def test_tasks_share_the_basis_of_a_prefix_screen() -> None:
+    rows = bursts(330)
+    found = graph_by_tasks(rows, 0.4, block_rows=100, backend="prefix")
+    assert_same(found, neighbors.radius_graph(rows, 0.4))
+
+
 def test_only_pairs_with_a_new_row() -> None:
     rows = bursts(200)
     whole = neighbors.radius_graph(rows, 0.4)

@@ -15,7 +15,7 @@ from jobs.exports.history_exports import HISTORY_FORMATS
 from reid import schema, store
 from reid.catalogue import Change, open_catalogue, update
 from reid.catalogue.commits import ROW_SCHEMA
-from reid.catalogue.decisions import IMPORT_SCHEMA
+from reid.catalogue.reviewer_decisions import IMPORT_SCHEMA
 from tests.leopard_cats import CAMERA_TABLE, frame
 
 Reid = Callable[..., int]

@@ -293,7 +293,7 @@ def test_names_that_people_gave_come_back(survey: Survey, said: Say, tmp_path: P
         assert survey.reid("history", "-C", survey.place, "--identity", asked) == 0
         assert f"({name}) is new" in said()
     assert survey.reid("history", "-C", survey.place, "--identity", "Lune") == 1
-    assert "nobody was ever called Lune; did you mean Luna" in said()
+    assert "no individual is or was called Lune; did you mean Luna" in said()
     for raw, leo in (((), "'=Leo"), (("--raw",), "=Leo")):
         assert survey.reid("export", "-C", survey.place, "-o", tmp_path / "who.csv", *raw) == 0
         assert ("got an apostrophe" in said()) == (not raw)

@@ -281,7 +281,7 @@ def test_a_fallback_that_has_no_threshold_is_an_error(
     known = ("-c", ran.out / outputs.CONFIG, "--store", ran.out / "embeddings", *QUICK)
     lends = "cluster.fallback_species=okapi"
     assert reid("run", *known, "-i", table, "-o", tmp_path / "out", lends) == 1
-    assert "cluster.fallback_species: okapi has no threshold to lend" in capsys.readouterr().err
+    assert "cluster.fallback_species: no image is of the species 'okapi'" in capsys.readouterr().err
 
 
 # ── Real photographs ──────────────────────────────────────────────────────────────────────────────

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reid.identify.changes import derive_events
+from reid.identify.constrained_partition import partition
 from reid.identify.constraints import Constraints
-from reid.identify.events import derive_events
 from reid.identify.names import follow_names, identity_name, identity_number
-from reid.identify.partition import partition
 
 NONE = np.empty((0, 2), np.int64)
 

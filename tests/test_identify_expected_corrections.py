@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from reid import schema
 from reid.identify import CANDIDATES, edges_table, identify_species, review_candidates
-from reid.identify.bridges import find_bridges
-from reid.identify.partition import components
+from reid.identify.constrained_partition import components
+from reid.identify.joining_edges import joining_edges
 
 KNOWN, NEW = 0.2, 0.4
 
@@ -36,14 +36,14 @@ def test_a_bridge_is_a_link_without_which_there_are_more_parts(
         if without.max() > whole:
             sides = [int(sizes[without == without[end]].sum()) for end in (a, b)]
             expected.append((place, sides))
-    places, parts = find_bridges(n, pairs, sizes)
+    places, parts = joining_edges(n, pairs, sizes)
     assert list(zip(places.tolist(), parts.tolist(), strict=True)) == expected
 
 
 def test_a_long_chain_needs_no_recursion() -> None:
     n = 20_000
     chain = np.stack([np.arange(n - 1), np.arange(1, n)], axis=1)
-    places, parts = find_bridges(n, chain, np.ones(n, np.int64))
+    places, parts = joining_edges(n, chain, np.ones(n, np.int64))
     assert len(places) == n - 1
     np.testing.assert_array_equal(parts[:, 0], np.arange(1, n))
     np.testing.assert_array_equal(parts.sum(axis=1), np.full(n - 1, n))
@@ -81,7 +81,7 @@ def catalogue(
 def asked(tables: tuple[pa.Table, pa.Table, pa.Table], **options: int) -> list[dict]:
     found = review_candidates("s", *tables, known_distance=KNOWN, new_distance=NEW, **options)
     assert found.schema.equals(CANDIDATES)
-    worth = found["worth"].to_pylist()
+    worth = found["expected_corrections"].to_pylist()
     assert worth == sorted(worth, reverse=True)
     return found.to_pylist()
 
@@ -99,10 +99,10 @@ def test_the_bridge_of_two_triangles_comes_first_of_the_equals() -> None:
     bridge, single = kinds["a02", "a03"], kinds["a05", "a06"]
     assert (bridge["kind"], bridge["rows"]) == ("bridge", 3)
     assert bridge["a_identity_id"] == bridge["b_identity_id"] == "s-0001"
-    assert bridge["worth"] == pytest.approx(3 * (1 - bridge["probability"]))
+    assert bridge["expected_corrections"] == pytest.approx(3 * (1 - bridge["probability"]))
     assert (single["kind"], single["rows"]) == ("new", 1)
     assert single["probability"] == pytest.approx(0.5)
-    assert single["worth"] == pytest.approx(0.5)
+    assert single["expected_corrections"] == pytest.approx(0.5)
     assert {single["a_identity_id"], single["b_identity_id"]} == {"s-0001", "s-0002"}
     # Row 5's own link would be wrong if row 6 were its animal: a margin.
     assert {row["kind"] for row in found} == {"bridge", "new", "margin"}

@@ -12,12 +12,12 @@ from reid import store
 from reid.errors import InputError, StorageError
 from reid.sources import columns as names
 from reid.sources import dates, detectors, places, words
-from reid.sources.boxes import read_boxes
+from reid.sources.box_columns import read_boxes
 from reid.sources.columns import Matched
 from reid.sources.delimited import read_delimited
 from reid.sources.finding import find_images
 from reid.sources.reading import LABELS
-from reid.sources.rows import TEXTS, Failed, How, Rows
+from reid.sources.source_rows import TEXTS, Failed, How, Rows
 from reid.sources.workbooks import SUFFIXES as WORKBOOKS
 from reid.sources.workbooks import read_workbook
 from reid.spreadsheet import unguard_column

@@ -27,7 +27,10 @@ class Finetune(Section):
         "column `split`",
     )
     hold_out: float = Field(
-        0.2, gt=0, lt=1, description="Share held out: the proof, which nothing is chosen on"
+        0.2,
+        gt=0,
+        lt=1,
+        description="Share held out as the test set; never used for model selection",
     )
     keep_encounters: bool = Field(
         True,

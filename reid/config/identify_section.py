@@ -29,7 +29,7 @@ class Rules(Section):
     )
     encounters: Encounters | None = Field(
         None,
-        description="off: they mean nothing; best, mean: an encounter is one animal, compared by its "
+        description="off: ignore encounters; best, mean: an encounter is one animal, compared by its "
         "best pair or its mean view. Default: off",
     )
     viewpoints: Viewpoints | None = Field(

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.identify.constrained_partition import Partition
 from reid.identify.constraints import Constraints
-from reid.identify.partings import Link, edge_distance, partings
-from reid.identify.partition import Partition
+from reid.identify.separating_pairs import Link, edge_distance, separating_pairs
 
 ORDER = ("new", "extend", "split", "merge", "confirm")
 
@@ -17,7 +17,7 @@ class Event:
     """A change of one identity. The rows of all events, applied in order, make the new partition.
 
     Attributes:
-        event: `new` (rows that nobody knew), `extend` (new rows for an identity), `split` (rows that
+        event: `new` (an identity created from unmatched rows), `extend` (new rows for an identity), `split` (rows that
             left identity `other`), `merge` (what was left of identity `other`, which is no more), or
             `confirm` (a decision that changed nothing).
         identity: the identity that now holds `rows`.
@@ -73,7 +73,9 @@ def derive_events(
             kind = "extend" if held[found.component[rows[0]]] else "new"
         events.append(Event(kind, identity, other, rows, None))
     events = _with_joins(events, before, found)
-    events = _with_partings(events, after, found.component, edges, distances, constraints, targets)
+    events = _with_separating_pairs(
+        events, after, found.component, edges, distances, constraints, targets
+    )
     for pairs, one in ((fresh_match, True), (fresh_nomatch, False)):
         if pairs is not None:
             events += _confirmed(pairs, one, before, after, edges, distances)
@@ -180,7 +182,7 @@ def _meetings(
     return met
 
 
-def _with_partings(
+def _with_separating_pairs(
     events: list[Event],
     after: NDArray[np.int64],
     component: NDArray[np.int64],
@@ -200,7 +202,7 @@ def _with_partings(
             stayed = home[targets.get(event.other, event.other)]
             x, y = sorted((int(component[event.rows[0]]), stayed))
             wanted[event.identity, event.other] = (x, y)
-    links = partings(set(wanted.values()), component, edges, distances, constraints)
+    links = separating_pairs(set(wanted.values()), component, edges, distances, constraints)
     return [
         replace(event, link=links.get(wanted[event.identity, event.other]))
         if event.event == "split" and event.other is not None

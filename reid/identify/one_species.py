@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from reid import schema
 from reid.errors import InputError
 from reid.identify.calibration import Calibration
+from reid.identify.changes import Event, derive_events
+from reid.identify.constrained_partition import partition
 from reid.identify.contradictions import find_contradictions
 from reid.identify.decisions import DECISIONS, UNSURE, Decided, decide
 from reid.identify.encounters import Nodes
-from reid.identify.events import Event, derive_events
 from reid.identify.names import follow_names, identity_name, identity_number
-from reid.identify.partition import partition
-from reid.identify.species import Species, decided_pairs, read_species, row_edges
+from reid.identify.species_nodes import Species, decided_pairs, read_species, row_edges
 from reid.identify.wording import contradiction_error, reason
 
 IDENTIFIED = pa.schema(

@@ -12,7 +12,7 @@ import pyarrow as pa
 from reid.sources import dates, words
 from reid.sources.finding import find_images
 from reid.sources.reading import LABELS
-from reid.sources.rows import TEXTS, Failed, How, Rows
+from reid.sources.source_rows import TEXTS, Failed, How, Rows
 
 WEB = "web"  # stage of images that lie behind web addresses, and so were never here
 DOWNLOAD = "a web address: download the image first, or give --root"

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reid import optional, schema, store
-from reid.catalogue import tables
+from reid.catalogue import delta_tables
 from reid.catalogue.state import decisions_path
 from reid.errors import InputError, StorageError
 from reid.sources.delimited import read_delimited
@@ -203,16 +203,18 @@ def write_version(path: str, decisions: pa.Table) -> int:
     folder = decisions_path(path)
     failure = ""
     for _ in range(_ATTEMPTS):
-        table = tables.open_table(folder) or tables.create_table(folder, schema.DECISIONS)
+        table = delta_tables.open_table(folder) or delta_tables.create_table(
+            folder, schema.DECISIONS
+        )
         try:
             delta.write_deltalake(
                 table,
                 decisions.cast(schema.DECISIONS),
                 mode="overwrite",
-                commit_properties=tables.properties(),
+                commit_properties=delta_tables.properties(),
             )
         except (delta.exceptions.DeltaError, OSError) as error:
-            failure = tables.plain(
+            failure = delta_tables.plain(
                 error
             )  # another run's version came first, which nothing here depends on
             continue

@@ -12,7 +12,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from reid.catalogue import called
-from reid.catalogue.decisions import COLUMNS
+from reid.catalogue.reviewer_decisions import COLUMNS
 from reid.errors import InputError
 from reid.report.data import Thumbnail
 from reid.report.html import encoded, json_for_script, write_page

@@ -26,7 +26,7 @@ class Link:
     kind: str
 
 
-def partings(
+def separating_pairs(
     wanted: set[tuple[int, int]],
     component: NDArray[np.int64],
     edges: NDArray[np.integer],

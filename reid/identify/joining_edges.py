@@ -3,10 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.identify.partition import minimum_links
+from reid.identify.constrained_partition import minimum_links
 
 
-def find_bridges(
+def joining_edges(
     n: int, links: NDArray[np.integer], sizes: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The links whose removal cuts a component in two, and what lies on either side.

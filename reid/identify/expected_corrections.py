@@ -5,12 +5,12 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from reid.identify.bridges import find_bridges
 from reid.identify.calibration import Calibration
+from reid.identify.constrained_partition import components
 from reid.identify.constraints import Constraints, must_links
 from reid.identify.decisions import undecided_crossings
-from reid.identify.partition import components
-from reid.identify.species import read_species, row_edges
+from reid.identify.joining_edges import joining_edges
+from reid.identify.species_nodes import read_species, row_edges
 
 SMALLEST_PART = 2
 
@@ -25,7 +25,9 @@ CANDIDATES = pa.schema(
         pa.field("a_identity_id", pa.string(), nullable=False),
         pa.field("b_identity_id", pa.string(), nullable=False),
         pa.field("rows", pa.int64(), nullable=False),  # that would get another identity
-        pa.field("worth", pa.float32(), nullable=False),  # P(the state is wrong) × rows
+        pa.field(
+            "expected_corrections", pa.float32(), nullable=False
+        ),  # P(the state is wrong) × rows
     ]
 )
 
@@ -77,8 +79,10 @@ def review_candidates(
         _margins(component, pairs, distances, same, read.constraints),
     ]
     frame = pd.concat(found, ignore_index=True)
-    frame = frame[askable[frame["edge"]] & (frame["worth"] > 0)]
-    ranked = frame.sort_values(["worth", "edge", "kind"], ascending=[False, True, True])
+    frame = frame[askable[frame["edge"]] & (frame["expected_corrections"] > 0)]
+    ranked = frame.sort_values(
+        ["expected_corrections", "edge", "kind"], ascending=[False, True, True]
+    )
     ranked = ranked.drop_duplicates("edge").head(limit)
     edge = ranked["edge"].to_numpy(np.int64)
     ids = read.frame["annotation_id"].to_numpy(dtype=object)
@@ -94,7 +98,7 @@ def review_candidates(
             pa.array(np.asarray(names, dtype=object)[component[a]], pa.string()),
             pa.array(np.asarray(names, dtype=object)[component[b]], pa.string()),
             pa.array(ranked["rows"].to_numpy(np.int64)),
-            pa.array(ranked["worth"].to_numpy(np.float32)),
+            pa.array(ranked["expected_corrections"].to_numpy(np.float32)),
         ],
         schema=CANDIDATES,
     )
@@ -106,7 +110,9 @@ def _candidates(
     wrong: NDArray[np.float64],
     rows: "NDArray[np.int64] | int",
 ) -> pd.DataFrame:
-    return pd.DataFrame({"edge": edge, "kind": kind, "rows": rows, "worth": wrong * rows})
+    return pd.DataFrame(
+        {"edge": edge, "kind": kind, "rows": rows, "expected_corrections": wrong * rows}
+    )
 
 
 def _nearest_pairs(
@@ -150,7 +156,7 @@ def _bridges(
         & (component[pairs[:, 0]] == component[pairs[:, 1]])
         & (ends[:, 0] != ends[:, 1])
     )
-    places, parts = find_bridges(n, ends[inside], np.bincount(solid, minlength=n))
+    places, parts = joining_edges(n, ends[inside], np.bincount(solid, minlength=n))
     large = parts.min(axis=1, initial=n) >= SMALLEST_PART
     edge = inside[places[large]]
     return _candidates("bridge", edge, 1 - same[edge], parts[large].min(axis=1, initial=n))

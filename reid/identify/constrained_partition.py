@@ -141,7 +141,7 @@ def _kruskal(
     """
     ends = start[links]
     pieces = np.unique(ends)
-    animals = _Animals(start, pieces, constraints)
+    animals = _ConstrainedUnionFind(start, pieces, constraints)
     parent = {piece: piece for piece in pieces.tolist()}
     joined: list[int] = []
     refused: set[Pair] = set()
@@ -171,7 +171,7 @@ def _kruskal(
     return joined
 
 
-class _Animals:
+class _ConstrainedUnionFind:
     """What each component carries: its label, its images, and the rows it must not meet."""
 
     def __init__(

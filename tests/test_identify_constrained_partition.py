@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid.errors import InputError
+from reid.identify.constrained_partition import Partition, components, minimum_links, partition
 from reid.identify.constraints import ENCOUNTER, LABEL, MATCH, Constraints, conflicted
 from reid.identify.contradictions import find_contradictions
-from reid.identify.partition import Partition, components, minimum_links, partition
 
 KNOWN = 0.5
 

@@ -9,11 +9,11 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from reid import store
-from reid.config.catalogue import Identify
-from reid.config.evidence import Pairs
+from reid.config.finetune_section import Finetune
+from reid.config.identify_section import Identify
 from reid.config.overrides import parse_override
+from reid.config.pairs_section import Pairs
 from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section, Seed, Sources
-from reid.config.training import Finetune
 from reid.config.yaml_text import YamlError, parse_yaml
 from reid.errors import InputError
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid.identify.boxes import overlap, pair_up, told_apart
+from reid.identify.same_boxes import overlap, pair_up, told_apart
 
 SIDE = st.integers(0, 20).map(float)
 BOX = st.tuples(SIDE, SIDE, SIDE, SIDE)

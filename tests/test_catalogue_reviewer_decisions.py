@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from reid import catalogue as cat
 from reid import schema
-from reid.catalogue.decisions import IMPORT_SCHEMA
+from reid.catalogue.reviewer_decisions import IMPORT_SCHEMA
 from reid.errors import InputError
 from reid.identify.constraints import latest_decisions
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid.errors import InputError
-from reid.identify.boxes import told_apart
 from reid.identify.constraints import Constraints, latest_decisions
 from reid.identify.encounters import Nodes, make_nodes
 from reid.identify.extend import read_edges
+from reid.identify.same_boxes import told_apart
 
 Pair = tuple[int, int]
 
