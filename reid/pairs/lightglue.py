@@ -6,6 +6,7 @@ layers by itself, one core a pair, so that neither what else is matched nor on h
 a bit of it; several pairs run beside each other.
 """
 
+import copy
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -96,7 +97,7 @@ def _by_torch(network: Any, device: str, precision: str) -> Assign:
     import torch
 
     number = torch.bfloat16 if precision == "bf16" else torch.float32
-    cast = network.to(number)
+    cast = network.to(number) if precision == "fp32" else copy.deepcopy(network).to(number)
 
     def assign(a: Points, b: Points) -> NDArray[np.float32]:
         tensors = [torch.from_numpy(x)[None].to(device) for x in (*a, *b)]
