@@ -303,7 +303,7 @@ def test_two_who_complete_a_dead_run_append_its_events_once(
     with monkeypatch.context() as patch:
         patch.setattr(events, "publish", lambda _: 0)
         dead = night(start, "dead", {"a": "lynx-1"})
-    opened = events.tables.open_table
+    opened = events.delta_tables.open_table
     inside = []
 
     def slowly(path: str, version: int | None = None) -> object:
@@ -313,7 +313,7 @@ def test_two_who_complete_a_dead_run_append_its_events_once(
             assert events.publish(dead) == 1  # the other one, in between
         return table
 
-    monkeypatch.setattr(events.tables, "open_table", slowly)
+    monkeypatch.setattr(events.delta_tables, "open_table", slowly)
     assert events.publish(dead) == 0
     assert event_list(dead) == [("dead", 0, "new")]
 
