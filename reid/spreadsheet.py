@@ -27,6 +27,10 @@ def unguard(text: str) -> str:
     return text[1:] if _GUARDED.match(text) else text
 
 
+_BETWEEN = "\x1f"  # cells, so that the beginning of each can be seen
+_NOT_PLAIN = re.compile(f"{_SPECIAL.pattern}|(?:^|{_BETWEEN})(?:{_FORMULA.pattern})")
+
+
 def unguard_column(column: pa.Array) -> pa.Array:
     """`unguard` for a column of strings."""
     guarded = pc.match_substring_regex(column, f"^(?:{_GUARDED.pattern})")
@@ -48,6 +52,12 @@ def write_rows(
     lines = [",".join(map(_cell, header))]
     guarded = 0
     for row in rows:
+        texts = ["" if cell is None else str(cell) for cell in row]
+        if not _NOT_PLAIN.search(
+            _BETWEEN.join(texts)
+        ):  # one look at a row, as nearly all are plain
+            lines.append(",".join(texts))
+            continue
         cells = [guard(cell) if isinstance(cell, str) and not raw else cell for cell in row]
         guarded += sum(cell != was for cell, was in zip(cells, row, strict=True))
         lines.append(",".join(map(_cell, cells)))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from reid.neighbors import Graph
 
 Rows = NDArray[np.int64]
-COMPARED_ROWS = 2**15  # beyond, a sample tells the number of neighbours to within a few per cent
+COMPARED_ROWS = 2**13  # beyond, a sample tells the number of neighbours to within a few per cent
 
 
 def thin(codes: NDArray[np.int64], images_per_individual: float | None, seed: int) -> Rows:
