@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -260,11 +260,9 @@ def _write_clusters(
     config: Config, groups: Sequence[Group], found: dict[str, Individuals], labels: list[list[str]]
 ) -> None:
     parts = [schema.CLUSTERS.empty_table()]
-    rows: list[list[object]] = []
     for group, names in zip(groups, labels, strict=True):
         one = found[group.species]
         ids = group.rows["annotation_id"].to_pylist()
-        paths = group.rows["image_path"].to_pylist()
         alone = one.nearest < 0
         nearest = [None if lost else ids[i] for i, lost in zip(one.nearest, alone, strict=True)]
         parts.append(
@@ -280,18 +278,25 @@ def _write_clusters(
                 schema=schema.CLUSTERS,
             )
         )
-        for i, (image_id, identity) in enumerate(
-            zip(group.rows["image_id"].to_pylist(), group.rows["identity"].to_pylist(), strict=True)
-        ):
-            near = (
-                ("", "") if alone[i] else (paths[one.nearest[i]], f"{one.nearest_distance[i]:.6f}")
-            )
-            rows.append([paths[i], ids[i], image_id, group.species, names[i], identity, *near])
     store.write_table(store.join(config.out, outputs.CLUSTERS), pa.concat_tables(parts))
+    rows = _identity_rows(groups, found, labels)
     text, guarded = write_rows(IDENTITIES_HEADER, rows, raw=not config.guard_formulas)
     store.write_text(store.join(config.out, outputs.IDENTITIES), text)
     if guarded:
         say(f"note: {outputs.IDENTITIES}: {guard_note(guarded, 'guard_formulas=false')}")
+
+
+def _identity_rows(
+    groups: Sequence[Group], found: dict[str, Individuals], labels: list[list[str]]
+) -> Iterator[list[object]]:
+    """The rows of identities.csv, one at a time: as lists they would be as large as the vectors."""
+    for group, names in zip(groups, labels, strict=True):
+        one = found[group.species]
+        columns = ("annotation_id", "image_path", "image_id", "identity")
+        ids, paths, image_ids, identities = (group.rows[name].to_pylist() for name in columns)
+        for i, nearest in enumerate(one.nearest.tolist()):
+            near = ("", "") if nearest < 0 else (paths[nearest], f"{one.nearest_distance[i]:.6f}")
+            yield [paths[i], ids[i], image_ids[i], group.species, names[i], identities[i], *near]
 
 
 def _write_tuning(config: Config, groups: Sequence[Group], found: dict[str, Individuals]) -> None:
