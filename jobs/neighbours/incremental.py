@@ -22,7 +22,7 @@ from jobs.neighbours.placement import (
 from reid.config import Config
 from reid.identify import extend_edges, same_bits, search_radius
 from reid.neighbors import block_strips, check_unit_rows
-from reid.neighbors.graph import Edges
+from reid.neighbors.graph import Edges, join_edges
 
 EDGES_AT_ONCE = 2_000_000  # handed on together, 24 MB
 
@@ -85,11 +85,7 @@ def _gathered(parts: Iterator[Edges], advance: Callable[[], None]) -> Iterator[E
         advance()
         held.append(part)
         if sum(len(edges) for edges, _ in held) >= EDGES_AT_ONCE:
-            yield _joined(held)
+            yield join_edges(held)
             held = []
     if held:
-        yield _joined(held)
-
-
-def _joined(parts: list[Edges]) -> Edges:
-    return np.concatenate([edges for edges, _ in parts]), np.concatenate([far for _, far in parts])
+        yield join_edges(held)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from reid.cluster.dbscan import check_min_samples
 from reid.cluster.forest import Forest, minimum_forest, spanning_forest
 from reid.neighbors import Graph, Search
+from reid.neighbors.graph import join_edges
 
 Edges = tuple[NDArray[np.int32], NDArray[np.float32]]
 # Edges a row that wait to be reduced to a forest, which costs several times their memory.
@@ -92,7 +93,7 @@ def compare_all(
     index, distance = _nearest_rows(vectors, nearest, search)
     graph = None
     if labelled is not None:
-        edges, distances = _joined(kept)
+        edges, distances = join_edges(kept)
         graph = Graph(int(labelled.sum()), edges, distances)
     return Compared(ceiling, forest, links, index, distance, graph)
 
@@ -147,15 +148,6 @@ def _among(number: NDArray[np.int32], part: Edges) -> Edges:
     return edges[inside], distances[inside]
 
 
-def _joined(parts: list[Edges]) -> Edges:
-    none: Edges = (np.empty((0, 2), np.int32), np.empty(0, np.float32))
-    parts = [none, *parts]
-    return (
-        np.concatenate([edges for edges, _ in parts]),
-        np.concatenate([distances for _, distances in parts]),
-    )
-
-
 def streamed_forest(
     parts: Iterable[Edges],
     n: int,
@@ -179,11 +171,11 @@ def streamed_forest(
     """
     check_min_samples(min_samples)
     if min_samples > 2:
-        return spanning_forest(Graph(n, *_joined(list(parts))), min_samples, weights=weights)
+        return spanning_forest(Graph(n, *join_edges(parts)), min_samples, weights=weights)
     core = np.full(n, np.inf if min_samples == 2 else 0.0, np.float32)
     if weights is not None:
         core[weights >= min_samples] = 0  # its own duplicates suffice
-    forest, waiting, count = _joined([]), [], 0
+    forest, waiting, count = join_edges([]), [], 0
     for edges, distances in parts:
         if min_samples == 2:  # a row is core from its nearest neighbour on
             np.minimum.at(core, edges[:, 0], distances)
@@ -193,8 +185,8 @@ def streamed_forest(
         if count >= EDGES_A_ROW * n:
             forest, waiting, count = _reduce(n, [forest, *waiting]), [], 0
     edges, distances = _reduce(n, [forest, *waiting])
-    return Forest(n, edges, distances, core, *_joined([]))
+    return Forest(n, edges, distances, core, *join_edges([]))
 
 
 def _reduce(n: int, parts: list[Edges]) -> Edges:
-    return minimum_forest(n, *_joined(parts))
+    return minimum_forest(n, *join_edges(parts))

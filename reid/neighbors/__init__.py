@@ -3,7 +3,7 @@
 Distance is cosine distance, 1 − cos, in [0, 2]. Rows are unit length: `check_unit_rows` says so or
 raises, nothing here normalises. The pieces, in the order the data meets them:
 
-    unit_rows.py           is this a matrix of unit rows?
+    unit_rows.py      is this a matrix of unit rows?
     screen.py         backends; low-precision scores with a proven error bound
     prefix.py         the same by a few coordinates, where a sample says that it is faster
     hits.py           which scores reach a threshold

@@ -1,6 +1,6 @@
 """The radius graph: every pair of rows within a distance, once, block by block."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -230,12 +230,7 @@ def _blocks(
     def rows_of(k: int) -> Rows:
         if kept is not None and k in kept:
             return kept[k]
-        rows = embeddings[cuts[k]]
-        ready = (
-            prepare(rows, backend, device, errors.get(k))
-            if basis is None
-            else prefix_rows(rows, basis)
-        )
+        ready = _ready(embeddings[cuts[k]], backend, device, basis, errors.get(k))
         errors[k] = ready.error
         if kept is not None:
             kept[k] = ready
@@ -244,8 +239,16 @@ def _blocks(
     return rows_of
 
 
-def _ready(rows: np.ndarray, backend: str, device: str, basis: np.ndarray | None) -> Rows:
-    return prepare(rows, backend, device) if basis is None else prefix_rows(rows, basis)
+def _ready(
+    rows: np.ndarray,
+    backend: str,
+    device: str,
+    basis: np.ndarray | None,
+    error: float | None = None,
+) -> Rows:
+    if basis is not None:
+        return prefix_rows(rows, basis)
+    return prepare(rows, backend, device, error)
 
 
 Finder = Callable[[Rows, Rows, float, bool, int], Iterator[tuple[torch.Tensor, torch.Tensor]]]
@@ -296,6 +299,16 @@ def _edges(
         edges.append(np.stack([i + a_start, j + b_start], axis=1).astype(np.int32))
         lengths.append(distance)
     return np.concatenate(edges), np.concatenate(lengths)
+
+
+def join_edges(parts: Iterable[Edges]) -> Edges:
+    """Parts behind each other; of no parts, no edges."""
+    none: Edges = (np.empty((0, 2), np.int32), np.empty(0, np.float32))
+    parts = [none, *parts]
+    return (
+        np.concatenate([edges for edges, _ in parts]),
+        np.concatenate([distances for _, distances in parts]),
+    )
 
 
 def sort_edges(parts: list[Edges]) -> Edges:

@@ -11,6 +11,7 @@ from reid import cluster
 from reid.cluster import Collapsed, Compared, Forest
 from reid.errors import InputError
 from reid.neighbors import Graph, Search
+from reid.neighbors.graph import join_edges
 from reid.tune.heldout import MIN_INDIVIDUALS, Tuning, tune, tuning_ceiling
 from reid.tune.samples import search_ceiling
 from reid.tune.sweep import Criterion, Sweep, best, encode_labels, sweep_forest
@@ -198,7 +199,7 @@ def tuned_threshold(
     ceiling = compared.ceiling
     graph = compared.labelled
     if graph is None:  # copies among the labelled images are no rows of their own in `compared`
-        graph = _graph(search, labelled, ceiling)
+        graph = Graph(len(labelled), *join_edges(search.edges(labelled, ceiling)))
 
     method = asked.method
     if method == "hdbscan" or method == "kmeans":
@@ -238,14 +239,6 @@ def tuned_threshold(
             tuned = replace(tuned, notes=[note, *tuned.notes])
             curve = joint_curve(tuned)
     return _from_curve(tuned, curve, asked.criterion)
-
-
-def _graph(search: Search, vectors: NDArray[np.float32], radius: float) -> Graph:
-    parts = list(search.edges(vectors, radius))
-    edges = np.concatenate([np.empty((0, 2), np.int32), *(part for part, _ in parts)])
-    return Graph(
-        len(vectors), edges, np.concatenate([np.empty(0, np.float32), *(far for _, far in parts)])
-    )
 
 
 def _joint_forest(
