@@ -1,32 +1,16 @@
 """Commands around models: the list of them, and fine-tuning."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jobs.cli.app import app
-from jobs.cli.options import (
-    Address,
-    AsFolder,
-    Column,
-    ConfigFile,
-    DateOrder,
-    Debug,
-    Detections,
-    FromParent,
-    Input,
-    KeepWord,
-    MaxFailures,
-    Out,
-    Overrides,
-    Root,
-    Seed,
-    Species,
-    TrustIds,
-    config_of,
-)
+from jobs.cli.options import READING, Debug, config_of, takes
 
 PANEL = "Models"
+StartModel = Annotated[
+    str | None, typer.Option("--model", "-m", metavar="NAME", help="The model to start from.")
+]
 
 
 @app.command(rich_help_panel=PANEL)
@@ -57,40 +41,18 @@ def models(debug: Debug = False) -> None:  # noqa: ARG001
 
 
 @app.command(rich_help_panel=PANEL)
-def finetune(
-    overrides: Overrides = None,
-    input: Input = None,  # noqa: A002
-    out: Out = None,
-    config: ConfigFile = None,
-    root: Root = None,
-    species: Species = None,
-    identity_from_parent: FromParent = None,
-    column: Column = None,
-    date_order: DateOrder = None,
-    keep_word: KeepWord = None,
-    detections: Detections = None,
-    trust_individual_ids: TrustIds = False,
-    as_folder: AsFolder = False,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", metavar="NAME", help="The model to start from.")
-    ] = None,
-    max_failures: MaxFailures = None,
-    address: Address = None,
-    seed: Seed = None,
-    debug: Debug = False,  # noqa: ARG001
-) -> None:
+@takes(
+    "overrides", "input", "out", "config", *READING, "model", "max_failures", "address",
+    "seed",
+    model=StartModel,
+)  # fmt: skip
+def finetune(given: dict[str, Any]) -> None:
     """Labelled images to a better model, proved on individuals that were held out.
 
     The settings are `finetune.…`, for example `finetune.epochs=24 finetune.hold_out=0.2`. Run it
     again to go on after an interruption. Then: `reid run --model OUT/checkpoint`.
     """
-    settings = config_of(
-        config, overrides, model=model, input=input, out=out, root=root, species=species,
-        identity_from_parent=identity_from_parent, column=column, date_order=date_order,
-        keep_word=keep_word, detections=detections, trust_individual_ids=trust_individual_ids,
-        as_folder=as_folder, max_failures=max_failures, address=address,
-        seed=seed,
-    )  # fmt: skip
+    settings = config_of(**given)
     from jobs.run import run_finetune
 
     run_finetune(settings)

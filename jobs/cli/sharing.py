@@ -1,11 +1,14 @@
 """Commands that hand results on: to other programs, and to a number."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from jobs.cli.app import app
-from jobs.cli.options import Catalogue, DateOrder, Debug
+from jobs.cli.options import OPTIONS, Catalogue, takes
+
+if TYPE_CHECKING:
+    from jobs.exports.wishes import Survey
 
 PANEL = "From individuals to a number"
 
@@ -13,51 +16,60 @@ Results = Annotated[
     str | None,
     typer.Option("--results", "-r", metavar="FOLDER", help="Output folder of `reid run`, instead."),
 ]
-OneSpecies = Annotated[
-    str | None,
-    typer.Option("--species", metavar="NAME", help="Which, where there are several."),
-]
-Deployments = Annotated[
-    str | None,
-    typer.Option(
-        "--deployments",
-        "-d",
-        metavar="FILE",
-        help="When and where cameras stood: deployments.csv of Camtrap DP, camtrapR's camera table (with "
-        "Problem columns), or a table `detector, start, end` with `lat, lon` or `x, y` (metres).",
-    ),
-]
-OccasionDays = Annotated[
-    float, typer.Option("--occasion-days", metavar="DAYS", help="Length of an occasion.")
-]
-Start = Annotated[
-    str | None,
-    typer.Option("--start", metavar="DAY", help="First day, 2026-05-01. [default: first camera]"),
-]
-End = Annotated[
-    str | None,
-    typer.Option("--end", metavar="DAY", help="Last day. [default: that of the last camera]"),
-]
-DayStarts = Annotated[
-    str,
-    typer.Option("--day-starts", metavar="HH:MM", help="12:00 keeps a night in one day."),
-]
-Flank = Annotated[
-    str | None,
-    typer.Option(
-        "--flank",
-        metavar="SIDE",
-        help="left, right, best (the side with more individuals) or both-sessions. Sides are never thrown "
-        "together unless an individual is known from both.",
-    ),
-]
+# By the name of the field of `Survey`. None, for each of them: not given.
+SURVEY: dict[str, Any] = {
+    "species": Annotated[
+        str | None,
+        typer.Option("--species", metavar="NAME", help="Which, where there are several."),
+    ],
+    "deployments": Annotated[
+        str | None,
+        typer.Option(
+            "--deployments",
+            "-d",
+            metavar="FILE",
+            help="When and where cameras stood: deployments.csv of Camtrap DP, camtrapR's camera table (with "
+            "Problem columns), or a table `detector, start, end` with `lat, lon` or `x, y` (metres).",
+        ),
+    ],
+    "date_order": OPTIONS["date_order"],
+    "occasion_days": Annotated[
+        float | None,
+        typer.Option("--occasion-days", metavar="DAYS", help="Length of an occasion. [default: 7]"),
+    ],
+    "start": Annotated[
+        str | None,
+        typer.Option(
+            "--start", metavar="DAY", help="First day, 2026-05-01. [default: first camera]"
+        ),
+    ],
+    "end": Annotated[
+        str | None,
+        typer.Option("--end", metavar="DAY", help="Last day. [default: that of the last camera]"),
+    ],
+    "day_starts": Annotated[
+        str | None,
+        typer.Option(
+            "--day-starts", metavar="HH:MM", help="12:00 keeps a night in one day. [default: 00:00]"
+        ),
+    ],
+    "flank": Annotated[
+        str | None,
+        typer.Option(
+            "--flank",
+            metavar="SIDE",
+            help="left, right, best (the side with more individuals) or both-sessions. Sides are never thrown "
+            "together unless an individual is known from both.",
+        ),
+    ],
+}
 Unsure = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--unsure",
         metavar="RULE",
         help="Images nobody is sure of: drop; own (as the catalogue has them) or as-best (as the nearest); "
-        "drop-singles or join-singles: only those of individuals met once, as `reid population` does.",
+        "drop-singles or join-singles: only those of individuals met once, as `reid population` does. [default: drop]",
     ),
 ]
 Individuals = Annotated[
@@ -67,7 +79,9 @@ Individuals = Annotated[
 
 
 @app.command(rich_help_panel=PANEL)
+@takes(*SURVEY, "unsure", "individuals", **SURVEY, unsure=Unsure, individuals=Individuals)
 def export(
+    *,
     catalogue: Catalogue = None,
     results: Results = None,
     format: Annotated[  # noqa: A002
@@ -89,16 +103,7 @@ def export(
             help="File (.csv, .parquet) or folder. [default: CATALOGUE/export/…]",
         ),
     ] = None,
-    species: OneSpecies = None,
-    deployments: Deployments = None,
-    date_order: DateOrder = None,
-    occasion_days: OccasionDays = 7,
-    start: Start = None,
-    end: End = None,
-    day_starts: DayStarts = "00:00",
-    flank: Flank = None,
-    unsure: Unsure = "drop",
-    individuals: Individuals = None,
+    given: dict[str, Any],
     detector: Annotated[
         str,
         typer.Option(
@@ -150,7 +155,6 @@ def export(
             "--raw", help="csv: no apostrophe before text that a spreadsheet takes for a formula."
         ),
     ] = False,
-    debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """Who is who, for other programs: tables, Camtrap DP, capture histories, Wildbook, folders.
 
@@ -164,37 +168,26 @@ def export(
     Images that nobody is sure of count for nobody, unless `--unsure` says so.
     """
     from jobs.exports.exporting import export as run_export
-    from jobs.exports.wishes import Survey, Wish
+    from jobs.exports.wishes import Wish
 
     wish = Wish(
         format=format, out=out, raw=raw, detector=detector, scientific_name=scientific_name or (),
         images=images, package=package, timezone=timezone, title=title, contributor=contributor,
     )  # fmt: skip
-    survey = Survey(
-        species=species, unsure=unsure, deployments=deployments, date_order=date_order,
-        occasion_days=occasion_days, start=start, end=end, day_starts=day_starts, flank=flank,
-        individuals=individuals,
-    )  # fmt: skip
-    run_export(catalogue, results, wish, survey)
+    run_export(catalogue, results, wish, _survey(given))
 
 
 @app.command(rich_help_panel=PANEL)
+@takes(*SURVEY, **SURVEY)
 def population(
+    *,
     catalogue: Catalogue = None,
     results: Results = None,
     out: Annotated[
         str | None,
         typer.Option("--out", "-o", metavar="FOLDER", help="[default: CATALOGUE/population]"),
     ] = None,
-    species: OneSpecies = None,
-    deployments: Deployments = None,
-    date_order: DateOrder = None,
-    occasion_days: OccasionDays = 7,
-    start: Start = None,
-    end: End = None,
-    day_starts: DayStarts = "00:00",
-    flank: Flank = None,
-    debug: Debug = False,  # noqa: ARG001
+    given: dict[str, Any],
 ) -> None:
     """How many are there? Chapman, M0, Mt and Chao's Mh, with intervals and a picture.
 
@@ -208,10 +201,11 @@ def population(
     is not known; `reid export --format secr` writes the files for that.
     """
     from jobs.exports.estimating import population as run_population
+
+    run_population(catalogue, results, out, _survey(given))
+
+
+def _survey(given: dict[str, Any]) -> "Survey":
     from jobs.exports.wishes import Survey
 
-    survey = Survey(
-        species=species, deployments=deployments, date_order=date_order, occasion_days=occasion_days,
-        start=start, end=end, day_starts=day_starts, flank=flank,
-    )  # fmt: skip
-    run_population(catalogue, results, out, survey)
+    return Survey(**{name: value for name, value in given.items() if value is not None})
