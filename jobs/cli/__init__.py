@@ -6,6 +6,7 @@
 | `results.py` | run, embed, match, cluster, report, evaluate, demo |
 | `individuals.py` | identify, calibrate, review, history, undo, tidy |
 | `sharing.py` | export, population |
+| `competitions.py` | submission, score |
 | `model_commands.py` | models, finetune |
 | `machines.py` | submit, doctor |
 """
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 import typer
 
 # Commands register as their modules are imported; `reid --help` lists them in this order.
-from jobs.cli import results, individuals, sharing, model_commands, machines  # isort: skip  # noqa: F401
+from jobs.cli import results, individuals, sharing, competitions, model_commands, machines  # isort: skip  # noqa: F401
 from jobs.cli.app import app
 from jobs.common.endings import REPORT, TERMINATED, Termination, as_reid_error, orderly_termination
 from reid.errors import InputError, InternalError, ReidError, StorageError
