@@ -1,11 +1,11 @@
 """Commands that write what a competition wants."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jobs.cli.app import app
-from jobs.cli.options import Debug, Seed
+from jobs.cli.options import Debug, takes
 
 PANEL = "Competitions"
 
@@ -67,7 +67,9 @@ def submission(
 
 
 @app.command(rich_help_panel=PANEL)
+@takes("seed")
 def score(
+    *,
     out: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,8 +109,7 @@ def score(
     rerank: Annotated[
         bool, typer.Option("--rerank", help="By k-reciprocal neighbours among all images.")
     ] = False,
-    seed: Seed = None,
-    debug: Debug = False,  # noqa: ARG001
+    given: dict[str, Any],
 ) -> None:
     """A similarity in [0, 1] for each pair of a list: `row_id, similarity`.
 
@@ -117,5 +118,11 @@ def score(
     from jobs.cluster.scoring import score as run_score
 
     run_score(
-        out or ["results"], pairs, to, scale=scale, join=join, reranked=rerank, seed=seed or 0
+        out or ["results"],
+        pairs,
+        to,
+        scale=scale,
+        join=join,
+        reranked=rerank,
+        seed=given["seed"] or 0,
     )
