@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from reid.errors import InputError
 from reid.sources.columns import column_key
-from reid.sources.dates import ORDERS, Order, read_dates
+from reid.sources.date_orders import ORDERS, Order
+from reid.sources.dates import read_dates
 from reid.sources.table_files import open_table
 from reid.spreadsheet import write_rows
 

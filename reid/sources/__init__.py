@@ -9,8 +9,9 @@ Images are not opened here: a file that cannot be read is a row in `failures` wh
 | `table_files.py`, `delimited.py`, `workbooks.py`, `detectors.py` | CSV, Parquet and spreadsheets; strict CSV of any encoding; what no animal is |
 | `json_files.py`, `megadetector.py`, `speciesnet.py`, `coco.py`, `camtrap_dp.py`, `wildlife_insights.py` | other programs' formats |
 | `built_rows.py`, `finding.py` | rows built one by one; images found below another root |
-| `columns.py`, `box_columns.py`, `dates.py`, `words.py` | what columns, boxes, dates and labels mean |
-| `places.py`, `ids.py` | paths in one spelling; names of annotations |
+| `columns.py`, `box_columns.py`, `words.py` | what columns, boxes and labels mean |
+| `dates.py`, `date_parts.py`, `date_orders.py` | what dates mean |
+| `places.py`, `ids.py`, `digests.py` | paths in one spelling; names of annotations |
 | `joining.py`, `stacked.py`, `repeats.py`, `stations.py` | all sources to one table, each animal once; places and bursts |
 | `source_rows.py`, `reading.py` | what one source gives, and what all give |
 """

@@ -204,8 +204,23 @@ def _from_lists(column: pa.Array, bad: dict[int, str]) -> Parsed:
     return values, blank, empty
 
 
+def _all_numbers(columns: Sequence[pa.Array]) -> NDArray[np.float64] | None:
+    """(n, 4), where every cell is a plain number; else None."""
+    try:
+        numbers = [pc.cast(column, pa.float64()) for column in columns]
+    except pa.ArrowException:
+        return None
+    if any(column.null_count for column in numbers):
+        return None
+    values: NDArray[np.float64] = np.stack([column.to_numpy() for column in numbers], axis=1)
+    return values if np.isfinite(values).all() else None
+
+
 def _from_four(columns: Sequence[pa.Array], bad: dict[int, str]) -> Parsed:
     n = len(columns[0])
+    values = _all_numbers(columns)
+    if values is not None:
+        return values, np.zeros(n, bool), np.zeros(n, bool)
     values = np.full((n, 4), np.nan)
     blanks, empties = np.zeros((n, 4), bool), np.zeros((n, 4), bool)
     for at, column in enumerate(columns):

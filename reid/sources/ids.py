@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reid import store
+from reid.sources.digests import fixed_texts, hex_digests, number_texts
 
 RELATIVE, PIXELS = "relative", "px"
 PIXEL_FORM = "%s\n%.3f,%.3f,%.3f,%.3f"
@@ -63,7 +64,8 @@ AT_ONCE = 1 << 16  # rows that are Python objects at one time
 
 def key_of(written: str, bbox: Sequence[float] | None, unit: str | None) -> str:
     """`source_key` from what is known of the file."""
-    box = None if bbox is None else [float(value) for value in bbox]
+    # As the table of annotations holds it.
+    box = None if bbox is None else [float(np.float32(value)) for value in bbox]
     return _key(f"{box}\n{written}", relative=unit == RELATIVE and box is not None)
 
 
@@ -120,52 +122,71 @@ def annotation_ids(
     paths: pa.Array, boxes: NDArray[np.float64], relative: NDArray[np.bool_]
 ) -> pa.Array:
     """`annotation_id` of n rows; boxes are NaN where there is none."""
-    made = []
-    digest = hashlib.blake2b
-    for start in range(0, len(paths), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        rows = zip(
-            paths[part].to_pylist(), box_lists(boxes[part]), relative[part].tolist(), strict=True
-        )
-        named = []
-        for path, box, shares in rows:  # annotation_id, without a million calls
-            form = "%s\n" if box is None else RELATIVE_FORM if shares else PIXEL_FORM
-            values = (path,) if box is None else (path, *box)
-            named.append(digest((form % values).encode(), digest_size=12).hexdigest())
-        made.append(pa.array(named, pa.string()))
-    return pa.chunked_array(made, pa.string()).combine_chunks()
+    return _by_parts(
+        len(paths),
+        lambda part: hex_digests(_id_texts(paths[part], boxes[part], relative[part]), 12),
+    )
+
+
+def _id_texts(paths: pa.Array, boxes: NDArray[np.float64], relative: NDArray[np.bool_]) -> pa.Array:
+    """What `annotation_id` digests."""
+    none = np.isnan(boxes[:, 0])
+    if none.all():
+        return pc.binary_join_element_wise(paths, "", "\n")
+    if none.any() or (relative.any() and not relative.all()):
+        groups = (none, ~none & relative, ~none & ~relative)
+        return _each(groups, lambda rows: _id_texts(paths.take(rows), boxes[rows], relative[rows]))
+    shares = bool(relative[0])
+    numbers = [fixed_texts(column, 5 if shares else 3) for column in boxes.T]
+    box = pc.binary_join_element_wise(*numbers, ",")
+    return pc.binary_join_element_wise(paths, box, "\nrelative " if shares else "\n")
 
 
 def source_keys(
     files: Files, places: pa.Array, boxes: NDArray[np.float64], relative: NDArray[np.bool_]
 ) -> pa.Array:
     """`source_key` of n rows; `places` is where a file lies on object storage, null on a disk."""
-    made = []
-    digest = hashlib.blake2b
-    for start in range(0, len(places), AT_ONCE):
-        part = slice(start, start + AT_ONCE)
-        keys = []
-        for size, time_ns, place, box, shares in zip(
-            files.size[part].tolist(),
-            files.time_ns[part].tolist(),
-            places[part].to_pylist(),
-            box_lists(boxes[part]),
-            relative[part].tolist(),
-            strict=True,
-        ):
-            written = place or (ABSENT if size < 0 else f"{size} {time_ns}")
-            text = f"relative {box}\n{written}" if shares and box else f"{box}\n{written}"
-            keys.append(digest(text.encode(), digest_size=8).hexdigest())
-        made.append(pa.array(keys, pa.string()))
-    return pa.chunked_array(made, pa.string()).combine_chunks()
+    boxes = boxes.astype(np.float32).astype(np.float64)
+    written = pc.coalesce(places, _size_and_time(files))
+    return _by_parts(
+        len(places),
+        lambda part: hex_digests(_key_texts(written[part], boxes[part], relative[part]), 8),
+    )
 
 
-def box_lists(boxes: NDArray[np.float64]) -> list[list[float] | None]:
-    """(n, 4) as lists, None where there is none."""
+def _size_and_time(files: Files) -> pa.Array:
+    size, time = (pa.array(column).cast(pa.string()) for column in (files.size, files.time_ns))
+    return pc.if_else(
+        pa.array(files.size < 0), ABSENT, pc.binary_join_element_wise(size, time, " ")
+    )
+
+
+def _key_texts(
+    written: pa.Array, boxes: NDArray[np.float64], relative: NDArray[np.bool_]
+) -> pa.Array:
+    """What `key_of` digests."""
     none = np.isnan(boxes[:, 0])
     if none.all():
-        return [None] * len(boxes)
-    if not none.any():
-        return boxes.tolist()  # type: ignore[no-any-return]
-    rows = zip(boxes.tolist(), none.tolist(), strict=True)
-    return [None if empty else box for box, empty in rows]
+        return pc.binary_join_element_wise("None", written, "\n")
+    if none.any():
+        return _each(
+            (none, ~none), lambda rows: _key_texts(written.take(rows), boxes[rows], relative[rows])
+        )
+    numbers = pc.binary_join_element_wise(*map(number_texts, boxes.T), ", ")
+    before = pa.array(["[", "relative ["]).take(pa.array(relative.astype(np.int8)))
+    return pc.binary_join_element_wise(before, numbers, "]\n", written, "")
+
+
+def _by_parts(n: int, make: Callable[[slice], pa.Array]) -> pa.Array:
+    """Strings of n rows, of which only some are Python objects at one time."""
+    parts = [make(slice(start, start + AT_ONCE)) for start in range(0, n, AT_ONCE)]
+    return pa.chunked_array(parts, pa.string()).combine_chunks()
+
+
+def _each(
+    groups: Sequence[NDArray[np.bool_]], make: Callable[[NDArray[np.int64]], pa.Array]
+) -> pa.Array:
+    """Strings of rows that are made group by group, in the rows' order."""
+    rows = [np.flatnonzero(group) for group in groups if group.any()]
+    texts = pa.concat_arrays([make(one) for one in rows])
+    return texts.take(pa.array(np.argsort(np.concatenate(rows))))
