@@ -9,6 +9,7 @@ FORMATS = Path(
 )
 SCHEMAS = FORMATS / "camtrap-dp-schemas"
 EXAMPLE = FORMATS / "camtrap-dp-1.0.2"
+OLD = FORMATS / "camtrap-dp-0.1.6"
 
 
 def mistakes(folder: Path) -> list[str]:

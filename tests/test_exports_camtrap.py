@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from reid.errors import InputError
 from reid.exports.camtrap_back import GivenBack, give_back
 from reid.exports.camtrap_checks import in_words, package_mistakes
+from reid.exports.camtrap_files import is_inside, packing
 from reid.exports.camtrap_new import NewPackage, new_package
 from reid.exports.camtrap_package import read_package
 from reid.exports.camtrap_words import (
@@ -29,7 +31,7 @@ from reid.exports.histories import make_histories
 from reid.exports.sightings import choose, counted_as
 from reid.sources.read import read_sources
 from reid.sources.source_rows import How
-from tests.camtrap_validity import EXAMPLE, SCHEMAS, mistakes
+from tests.camtrap_validity import EXAMPLE, OLD, SCHEMAS, mistakes
 from tests.leopard_cats import frame
 
 NOW = "2026-11-27T06:00:00Z"
@@ -295,8 +297,8 @@ def test_tracks_that_were_no_individuals_do_not_become_some(tmp_path: Path) -> N
         (lambda folder: (folder / "media.csv").unlink(), "there is no such file"),
         (lambda folder: (folder / "media.csv").write_text("a,b\n1,2\n"), "no columns media.mediaID"),
         (
-            lambda folder: (folder / "observations.csv").write_text("observationID,sequenceID\n1,2\n"),
-            "a Camtrap DP of before version 1.0",
+            lambda folder: (folder / "observations.csv").write_text("observationID,mediaID\n1,2\n"),
+            "observations with neither eventID nor sequenceID",
         ),
     ],
 )  # fmt: skip
@@ -306,6 +308,112 @@ def test_packages_that_cannot_be_read_say_why(tmp_path: Path, change: object, sa
     with pytest.raises(InputError) as error:
         read_package(str(folder))
     assert said in str(error.value)
+
+
+# ── Version 0.1.6, and packages that are a .zip ──────────────────────────────────────────────────
+
+OLD_MEDIA = """\
+mediaID,deploymentID,sequenceID,timestamp,filePath,fileName
+m1,d1,s1,2020-04-02T08:00:00Z,media/IMG_1.JPG,IMG_1.JPG
+m2,d1,s1,2020-04-02T08:00:05Z,media/IMG_2.JPG,IMG_2.JPG
+m3,d1,s2,2020-04-03T08:00:00Z,media/IMG_3.JPG,IMG_3.JPG
+"""
+OLD_SITES = """\
+deploymentID,locationID,longitude,latitude,start,end
+d1,A,4.5,50.5,2020-04-01T08:00:00Z,2020-05-01T08:00:00Z
+"""
+OLD_ROWS = """\
+observationID,deploymentID,sequenceID,mediaID,timestamp,observationType,cameraSetup,taxonID,scientificName,count,countNew,lifeStage,sex,behaviour,individualID,classificationMethod,classifiedBy,classificationTimestamp,classificationConfidence,comments,_id
+o1,d1,s1,,2020-04-02T08:00:00Z,animal,FALSE,DGP6,Lynx lynx,3,1,adult,,,,human,Ann,2020-05-01T08:00:00Z,0.9,near; the den,x
+o2,d1,s2,,2020-04-03T08:00:00Z,blank,FALSE,,,,,,,,,human,,,,,
+"""
+
+
+def old_package(folder: Path, observations: str = OLD_ROWS) -> Path:
+    packed(folder, classificationLevel="sequence", animalTypes=["unmarked"])
+    (folder / "deployments.csv").write_text(OLD_SITES)
+    (folder / "media.csv").write_text(OLD_MEDIA)
+    (folder / "observations.csv").write_text(observations)
+    return folder
+
+
+def test_sequences_of_0_1_6_get_individuals_and_stay_0_1_6(tmp_path: Path) -> None:
+    folder = old_package(tmp_path / "in")
+    table = sighted(
+        seen("media/IMG_1.JPG", "lynx-1", viewpoint="left"),
+        seen("media/IMG_2.JPG", "lynx-2", bbox=[0.1, 0.2, 0.3, 0.4]),
+        seen("media/IMG_3.JPG", "lynx-2"),
+        seen("media/IMG_1.JPG", "lynx-3", decision="unsure"),
+    )
+    given = back(folder, table)
+    rows = observations(given)
+    before = list(csv.DictReader(io.StringIO(OLD_ROWS)))
+    assert list(rows[0]) == list(before[0])
+    assert [(row["observationID"], row["individualID"], row["count"]) for row in rows] == [
+        ("o1", "lynx-1", "1"), ("o1_reid_1", "lynx-2", "1"), ("o1_reid_2", "", "1"), ("o2", "", ""),
+    ]  # fmt: skip
+    assert rows[0]["comments"] == (
+        "near; the den | individualIDProbability:0.930 | individualIDDecision:known | viewpoint:left"
+    )
+    changed = {"individualID", "count", "comments"}
+    assert {name for name in before[0] if rows[0][name] != before[0][name]} == changed
+    assert rows[3] == before[1]
+    assert (given.named, given.added, given.split) == (2, 0, 1)
+    assert given.left_out["reason"].tolist() == [
+        "the package has no row, or several, for this animal in its sequence",
+        "nobody is sure who this is, and the package has no row for it",
+    ]
+    descriptor = json.loads(given.files["datapackage.json"])
+    assert descriptor["project"]["animalTypes"] == ["unmarked", "marked"]
+    assert len(descriptor["resources"]) == 3, "it allows no other"
+    assert "individualAnimals" in descriptor["project"], "which was there, and stays"
+
+
+def test_rows_of_images_of_0_1_6_get_individuals_and_others_are_added(tmp_path: Path) -> None:
+    text = OLD_ROWS.replace("o1,d1,s1,,", "o1,d1,s1,m1,").replace("Lynx lynx,3,", "Lynx lynx,1,")
+    folder = old_package(tmp_path / "in", text)
+    given = back(folder, sighted(seen("media/IMG_1.JPG", "a"), seen("media/IMG_2.JPG", "b")))
+    rows = {row["observationID"]: row for row in observations(given)}
+    assert (rows["o1"]["individualID"], rows["o1"]["taxonID"]) == ("a", "DGP6")
+    added = rows["m2_reid_1"]
+    assert (added["sequenceID"], added["timestamp"]) == ("s1", "2020-04-02T08:00:05Z")
+    assert (added["individualID"], added["mediaID"]) == ("b", "m2")
+    assert any("has no boxes" in note for note in given.notes)
+
+
+@pytest.mark.parametrize("above", ["", "survey/"])
+def test_a_package_may_be_a_zip(tmp_path: Path, above: str) -> None:
+    folder = packed(tmp_path / "in")
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for file in folder.iterdir():
+            archive.write(file, above + file.name)
+    table = sighted(seen("media/b/IMG_1.JPG", "lynx-3"))
+    assert back(tmp_path / "in.zip", table).files == back(folder, table).files
+
+
+def test_zips_that_cannot_be_read_say_why(tmp_path: Path) -> None:
+    (tmp_path / "no.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"this is no \.zip, or a damaged one"):
+        read_package(str(tmp_path / "no.zip"))
+    with pytest.raises(InputError, match="there is no such file"):
+        read_package(str(tmp_path / "none.zip"))
+    with packing(str(tmp_path / "empty.zip")) as put:
+        put("media.csv", b"a,b\n")
+    with pytest.raises(InputError, match=r"no datapackage\.json in it"):
+        read_package(str(tmp_path / "empty.zip"))
+    with packing(str(tmp_path / "poor.zip")) as put:
+        put("datapackage.json", (packed(tmp_path / "in") / "datapackage.json").read_bytes())
+    with pytest.raises(InputError, match=r"there is no such file in it: deployments\.csv"):
+        read_package(str(tmp_path / "poor.zip"))
+
+
+@pytest.mark.parametrize(
+    ("name", "inside"),
+    [("media/a.jpg", True), ("./a.jpg", True), ("media/../a.jpg", True), ("../a.jpg", False),
+     ("/a.jpg", False), ("C:\\a.jpg", False), ("https://a.b/c", False), ("~/a", False), (".", False)],
+)  # fmt: skip
+def test_what_lies_in_a_package(name: str, inside: bool) -> None:
+    assert is_inside(name) is inside
 
 
 # ── A new package ─────────────────────────────────────────────────────────────────────────────────
@@ -433,10 +541,14 @@ def test_mistakes_that_frictionless_does_not_find() -> None:
         ),
         observation(observationID="6", deploymentID="d", mediaID="m", eventEnd="2020-04-02 07:00"),
         observation(observationID="7", deploymentID="d", mediaID="m", **{**BOXED, "bboxX": ""}),
+        observation(
+            observationID="8", deploymentID="d", mediaID="m", eventEnd="2020-04-02T10:00:00+0100"
+        ),
     ]
     found = package_mistakes(sites, media, rows)
     assert found == {
         "observations: observationID twice": ["1"],
+        "observations: offset such as +0100, which is to be +01:00": ["8"],
         "media: filePath of Windows": ["m"],
         "media: filePath outside of the package": ["n"],
         "media: unknown deploymentID": ["n"],
@@ -523,3 +635,34 @@ def test_what_was_read_from_the_example_goes_back_into_it(tmp_path: Path) -> Non
     found = make_histories(choose(table), stations, occasion_days=7)
     assert len(found.left_out) == 0, "offsets of media and deployments differ, and the times fit"
     assert found.sessions[0].history.sum() == 1
+
+
+@pytest.mark.formats
+@pytest.mark.skipif(not SCHEMAS.is_dir(), reason=f"{SCHEMAS} is not there")
+def test_the_old_sample_comes_back_with_individuals(tmp_path: Path) -> None:
+    """Agouti's muskrats, 0.1.6: rows of sequences, pictures at web addresses."""
+    package = read_package(str(OLD))
+    events = {row["eventID"]: row for row in package.observations}
+    animals = [row for row in package.media if events.get(row["eventID"], {}).get("count") == "1"]
+    table = sighted(
+        *(
+            seen(row["fileName"], f"who-{row['eventID'][:4]}", image_id=row["mediaID"],
+                 species=events[row["eventID"]]["scientificName"])
+            for row in animals
+        )
+    )  # fmt: skip
+    given = back(OLD, table)
+    before = list(csv.DictReader((OLD / "observations.csv").read_text().splitlines()))
+    rows = observations(given)
+    assert len(rows) == len(before)
+    assert given.named + len(given.left_out) == len(animals)
+    named = [row["observationID"] for row in rows if row["individualID"]]
+    assert len(named) == given.individuals > 10
+    assert package_mistakes(package.deployments, package.media, given.observations) == {}
+    changed = {
+        name
+        for row, was in zip(rows, before, strict=True)
+        for name in was
+        if row[name] != was[name]
+    }
+    assert changed == {"individualID", "comments"}

@@ -8,16 +8,16 @@ import pandas as pd
 import pyarrow.csv
 
 from jobs.common.console import print_result, progress, say
-from jobs.exports.camtrap import camtrap_files
+from jobs.exports.camtrap import write_camtrap_dp
 from jobs.exports.history_exports import HISTORY_FORMATS, history_files
 from jobs.exports.holdings import Holdings, read_holdings
+from jobs.exports.left_outs import with_left_out
 from jobs.exports.wishes import Survey, Wish, scientific_names
 from reid import store
 from reid.errors import InputError
 from reid.exports.deployments import read_stations
 from reid.exports.insights_ids import insights_files
 from reid.exports.picture_folders import CLUSTERS, UNMATCHED, picture_folders, place_pictures
-from reid.exports.sheets import frame_rows, people_sheet
 from reid.exports.who_is_who import who_is_who
 from reid.exports.wildbook import wildbook_files
 from reid.spreadsheet import guard_note, guard_table
@@ -26,7 +26,6 @@ TABLES = ("csv", "parquet")
 FORMATS = (
     *TABLES, "camtrap-dp", *HISTORY_FORMATS, "wildbook", "wildlife-insights", "folders",
 )  # fmt: skip
-LEFT_OUT = "left_out.csv"
 
 
 def export(catalogue: str | None, results: str | None, wish: Wish, survey: Survey) -> None:
@@ -57,11 +56,12 @@ def export(catalogue: str | None, results: str | None, wish: Wish, survey: Surve
         files = _wildbook(holdings, out, wish, survey)
     elif kind == "wildlife-insights":
         files, left = insights_files(_of_species(holdings.frame, survey))
-        files = _with_left_out(files, left)
+        files = with_left_out(files, left)
         say(f"export: {files['individuals.csv'].count(chr(10)) - 1:,} lines for Wildlife Insights")
     elif kind == "camtrap-dp":
         frame = _of_species(holdings.frame, survey)
-        files = _with_left_out(*camtrap_files(replace(holdings, frame=frame), out, wish, survey))
+        write_camtrap_dp(replace(holdings, frame=frame), out, wish, survey)
+        files = {}
     else:
         files = _folders(holdings, out, wish, survey)
     write_files(out, files)
@@ -139,7 +139,7 @@ def _wildbook(holdings: Holdings, out: str, wish: Wish, survey: Survey) -> dict[
         f"export: {found.encounters:,} encounters in {len(found.files) - 1} files for Wildbook, pictures named "
         "as images.csv says"
     )
-    return _with_left_out(found.files, pd.concat(out_of, ignore_index=True))
+    return with_left_out(found.files, pd.concat(out_of, ignore_index=True))
 
 
 def _folders(holdings: Holdings, out: str, wish: Wish, survey: Survey) -> dict[str, str]:
@@ -147,7 +147,7 @@ def _folders(holdings: Holdings, out: str, wish: Wish, survey: Survey) -> dict[s
     with progress("pictures", len(frame), "pictures") as advance:
         written, left = picture_folders(frame, out, how=wish.images or "link", advance=advance)
     say(f"export: {written:,} pictures in {CLUSTERS}/ and {UNMATCHED}/, the best one first")
-    return _with_left_out({}, left)
+    return with_left_out({}, left)
 
 
 def _of_species(frame: pd.DataFrame, survey: Survey) -> pd.DataFrame:
@@ -160,10 +160,3 @@ def _of_species(frame: pd.DataFrame, survey: Survey) -> pd.DataFrame:
             f"--species {survey.species}: there is no such species; known: {', '.join(known)}"
         )
     return frame[frame["species"] == survey.species].reset_index(drop=True)
-
-
-def _with_left_out(files: Mapping[str, str], left: pd.DataFrame) -> dict[str, str]:
-    for reason, number in left["reason"].value_counts().items():
-        say(f"left out: {number:,} images: {reason}")
-    text = people_sheet([str(name) for name in left.columns], frame_rows(left))
-    return {**files, LEFT_OUT: text}

@@ -1,27 +1,36 @@
 """A Camtrap DP that came in, given back with individuals in it: two of its files change."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from reid import store
-from reid.exports.camtrap_descriptor import given_back_descriptor, project_of, store_json
-from reid.exports.camtrap_events import event_of, forget, keep_as_tag, number_of, split_events
-from reid.exports.camtrap_package import DESCRIPTOR, CamtrapPackage, Row, media_finder
+from reid.exports.camtrap_descriptor import given_back_descriptor, store_json
+from reid.exports.camtrap_events import (
+    Members,
+    animal_event,
+    event_of,
+    forget,
+    keep_as_tag,
+    split_events,
+    unused_id,
+)
+from reid.exports.camtrap_files import DESCRIPTOR
+from reid.exports.camtrap_old import COLUMNS as OLD_COLUMNS
+from reid.exports.camtrap_old import old_row
+from reid.exports.camtrap_package import CamtrapPackage, Row
+from reid.exports.camtrap_rows import Box, box_of, media_finder, row_of, sighting_tags
 from reid.exports.camtrap_words import (
-    BOX,
     OBSERVATIONS,
     Teller,
     box_words,
-    relative_box,
     with_tags,
 )
 from reid.exports.sheets import program_sheet, records
 from reid.exports.sightings import left_out
 
-NEAR = 1e-3  # two boxes this near in all four numbers are one
+NOBODY = "nobody is sure who this is, and the package has no row for it"
 
 
 @dataclass(slots=True)
@@ -30,7 +39,7 @@ class GivenBack:
 
     Attributes:
         files: the two files that change: path in the package → text.
-        observations: the rows, for checks.
+        observations: the rows in the words of version 1, for checks.
         named, added, split: rows that got an individual, media rows that are new, event rows that
             became several.
         individuals: how many.
@@ -48,12 +57,43 @@ class GivenBack:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class _Book:
+    """The observations while individuals are put into them.
+
+    Attributes:
+        rows: all of them.
+        media: mediaID → its row.
+        of_media: mediaID → its observations of level media.
+        find: of `media_finder`.
+        taken: ids of row objects that a sighting has.
+        taken_ids: observationIDs.
+        members: event and species → individuals met there, with tags where rows are of sequences.
+        former: individual → names that it had.
+        species: individual → scientific name.
+        named, added: see `GivenBack`.
+    """
+
+    rows: list[Row]
+    media: dict[str, Row]
+    of_media: dict[str, list[Row]]
+    find: Callable[[Mapping[str, Any]], tuple[str | None, str]]
+    taken_ids: set[str]
+    taken: set[int] = field(default_factory=set)
+    members: Members = field(default_factory=dict)
+    former: dict[str, set[str]] = field(default_factory=dict)
+    species: dict[str, str] = field(default_factory=dict)
+    named: int = 0
+    added: int = 0
+
+
 def give_back(package: CamtrapPackage, frame: pd.DataFrame, teller: Teller) -> GivenBack:
     """Put individuals into the observations of a package.
 
     A sighting goes to the media row with its box, or to the only animal row of its media; where there
     is none a row is added. Event rows become a row for each individual; counts still sum. Sightings
-    with individual None (nobody is sure) get tags and no individualID.
+    with individual None (nobody is sure) get tags and no individualID. In a package of sequences
+    (0.1.6) only their rows are named, as a row of an image beside them would count an animal twice.
 
     Args:
         package: of `read_package`.
@@ -61,178 +101,148 @@ def give_back(package: CamtrapPackage, frame: pd.DataFrame, teller: Teller) -> G
         teller: what is written beside.
     """
     rows = [dict(row) for row in package.observations]
-    former: dict[str, set[str]] = {}
-    notes: list[str] = []
-    if not project_of(package.descriptor).get("individualAnimals"):
-        cleared = _clear_tracks(rows)
-        if cleared:
-            notes.append(
-                f"{cleared} individualIDs of the package were no individuals (it says individualAnimals: false, "
-                "or they repeat the row's own id); they are kept as tags"
-            )
-    place = media_finder(package)
-    by_media: dict[str, list[Row]] = {}
-    for row in rows:
-        if row["mediaID"] and row["observationLevel"] != "event":
-            by_media.setdefault(row["mediaID"], []).append(row)
-    media = {row["mediaID"]: row for row in package.media}
-    taken: set[int] = set()
-    taken_ids = {row["observationID"] for row in rows}
-    seen: dict[tuple[str, str], list[str]] = {}
-    species_of: dict[str, str] = {}
+    notes = [] if package.knows_individuals else _clear_tracks(rows)
+    book = _open_book(package, rows)
+    enter = _enter_sequence if package.by_sequence else _enter
     lost: list[tuple[int, str]] = []
-    named = added = 0
     for number, sighting in enumerate(records(frame)):
-        media_id, reason = place(sighting)
-        if media_id is None:
+        reason = enter(book, sighting, teller)
+        if reason:
             lost.append((number, reason))
-            continue
-        who = sighting["individual"]
-        species = teller.species(sighting["species"])
-        box = None
-        if sighting.get("bbox") is not None:
-            path = store.join(sighting["root"], sighting["image_path"])
-            box = relative_box(sighting["bbox"], sighting.get("bbox_unit"), teller.sizes.get(path))
-            if box is None:
-                lost.append((number, "has a box in pixels, and its picture cannot be opened"))
-                continue
-        own = by_media.setdefault(media_id, [])
-        found, reason = _row_of(own, box, taken)
-        if found is None and not reason and who is None:
-            reason = "nobody is sure who this is, and the package has no row for it"
-        if found is None and reason:
-            lost.append((number, reason))
-            continue
-        if found is not None:
-            row = found
-        else:
-            row = _added(media[media_id], own, box, species, taken_ids)
-            row |= dict.fromkeys(package.extra, "")
-            row |= {
-                "classificationMethod": "machine",
-                "classifiedBy": teller.classified_by(sighting["species"]),
-                "classificationTimestamp": teller.now,
-            }
-            rows.append(row)
-            own.append(row)
-            added += 1
-        taken.add(id(row))
-        row["observationTags"] = with_tags(row["observationTags"], sighting_tags(sighting))
-        if who is None:
-            forget(row, former, None)
-            continue
-        forget(row, former, who)
-        row["individualID"], row["count"] = who, "1"
-        if not row["sex"]:
-            row["sex"] = teller.sexes.get(sighting["identity_id"], "")
-        named += 1
-        species_of.setdefault(who, row["scientificName"] or species)
-        event = event_of(row, own, media[media_id], rows)
-        if event is not None:
-            members = seen.setdefault((event, row["scientificName"] or species), [])
-            if who not in members:
-                members.append(who)
-    rows, split, said = split_events(rows, seen, former)
+    rows, split, said = split_events(rows, book.members, book.former)
     notes += said
     if package.extra:
         notes.append(
             f"columns that Camtrap DP does not know came with it: {', '.join(package.extra)}"
         )
+    if package.old and book.added:
+        notes.append("Camtrap DP 0.1.6 has no boxes: rows that were added do not say where in it")
     _order_rows(rows, package.observations)
     people = [
         {
             "individualID": who,
-            "scientificName": species_of[who],
+            "scientificName": book.species[who],
             "sex": teller.sexes.get(who, ""),
             "lifeStage": "",
-            "formerIndividualIDs": " | ".join(sorted(former.get(who, ()))),
+            "formerIndividualIDs": " | ".join(sorted(book.former.get(who, ()))),
         }
-        for who in sorted(species_of)
+        for who in sorted(book.species)
     ]
-    header = [*OBSERVATIONS, *package.extra]
     files = {
-        package.observations_path: program_sheet(
-            header, [[row[name] for name in header] for row in rows]
-        ),
-        DESCRIPTOR: store_json(
-            given_back_descriptor(package.descriptor, rows, people, teller.now, teller.version)
-        ),
+        package.observations_path: _sheet(package, rows),
+        DESCRIPTOR: store_json(given_back_descriptor(package, rows, people, teller)),
     }
     out = left_out(frame.iloc[[number for number, _ in lost]], [reason for _, reason in lost])
-    return GivenBack(files, rows, named, added, split, len(people), out, notes)
+    return GivenBack(files, rows, book.named, book.added, split, len(people), out, notes)
 
 
-def sighting_tags(sighting: Mapping[str, Any]) -> dict[str, str | None]:
-    """How sure it is, from which side, and who confirmed it."""
-    sure, viewpoint = sighting.get("confidence"), sighting.get("viewpoint")
-    by = sighting.get("confirmed_by")
-    return {
-        "individualIDProbability": None if sure is None or sure != sure else f"{sure:.3f}",
-        "individualIDDecision": sighting["decision"],
-        "individualIDConfirmedBy": by if isinstance(by, str) else None,
-        "viewpoint": viewpoint if isinstance(viewpoint, str) else None,
-    }
+def _open_book(package: CamtrapPackage, rows: list[Row]) -> _Book:
+    of_media: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["mediaID"] and row["observationLevel"] != "event":
+            of_media.setdefault(row["mediaID"], []).append(row)
+    media = {row["mediaID"]: row for row in package.media}
+    ids = {row["observationID"] for row in rows}
+    return _Book(rows, media, of_media, media_finder(package), ids)
 
 
-def _row_of(
-    own: list[Row], box: tuple[float, ...] | None, taken: set[int]
-) -> tuple[Row | None, str]:
-    """The row that says that this animal is here, or why none can be told."""
-    animals = [row for row in own if row["observationType"] == "animal" and id(row) not in taken]
-    boxed = [row for row in animals if row["bboxX"]]
-    plain = [row for row in animals if not row["bboxX"]]
-    if box is not None:
-        for row in boxed:
-            if all(
-                abs(number_of(row[name]) - value) <= NEAR
-                for name, value in zip(BOX, box, strict=True)
-            ):
-                return row, ""
-    elif len(animals) > 1 or (len(plain) == 1 and not _single(plain[0])):
-        return None, "several animals are in the picture, and this one has no box"
-    elif len(boxed) == 1:
-        return boxed[0], ""
-    if len(plain) == 1 and _single(plain[0]):
-        return plain[0], ""
-    return None, ""
+def _enter(book: _Book, sighting: Mapping[str, Any], teller: Teller) -> str:
+    """Put one sighting into a row of its media; why not, where that cannot be."""
+    media_id, reason = book.find(sighting)
+    if media_id is None:
+        return reason
+    box, reason = box_of(sighting, teller)
+    if reason:
+        return reason
+    media, own = book.media[media_id], book.of_media.setdefault(media_id, [])
+    row, reason = row_of(own, box, book.taken)
+    if reason:
+        return reason
+    who, species = sighting["individual"], teller.species(sighting["species"])
+    if row is None and who is None:
+        return NOBODY
+    if row is None:
+        row = _add_row(book, media, own, box, sighting, teller)
+    book.taken.add(id(row))
+    row["observationTags"] = with_tags(row["observationTags"], sighting_tags(sighting))
+    forget(row, book.former, who)
+    if who is None:
+        return ""
+    row["individualID"], row["count"] = who, "1"
+    row["sex"] = row["sex"] or teller.sexes.get(sighting["identity_id"], "")
+    book.named += 1
+    called = row["scientificName"] or species
+    book.species.setdefault(who, called)
+    event = event_of((row, *own, media), book.rows)
+    if event is not None:
+        book.members.setdefault((event, called), {}).setdefault(who, None)
+    return ""
 
 
-def _single(row: Row) -> bool:
-    return number_of(row["count"] or "1") <= 1
+def _enter_sequence(book: _Book, sighting: Mapping[str, Any], teller: Teller) -> str:
+    """Note an individual for the row of its sequence; why not, where there is none."""
+    media_id, reason = book.find(sighting)
+    if media_id is None:
+        return reason
+    who, event = sighting["individual"], book.media[media_id].get("eventID", "")
+    if who is None:
+        return NOBODY
+    row = animal_event(book.rows, event, teller.species(sighting["species"]))
+    if row is None:
+        return "the package has no row, or several, for this animal in its sequence"
+    book.named += 1
+    book.species.setdefault(who, row["scientificName"])
+    members = book.members.setdefault((event, row["scientificName"]), {})
+    members.setdefault(who, sighting_tags(sighting))
+    return ""
 
 
-def _added(
-    media: Row, own: list[Row], box: tuple[float, ...] | None, species: str, taken_ids: set[str]
+def _add_row(
+    book: _Book, media: Row, own: list[Row], box: Box, sighting: Mapping[str, Any], teller: Teller
 ) -> Row:
-    number = 1
-    while (identity := f"{media['mediaID']}_reid_{number}") in taken_ids:
-        number += 1
-    taken_ids.add(identity)
-    moment = media["timestamp"]
-    return dict.fromkeys(OBSERVATIONS, "") | {
-        "observationID": identity,
+    """A new row of level media, among the others."""
+    event = next((row["eventID"] for row in own if row["eventID"]), media.get("eventID", ""))
+    row = dict.fromkeys([*(book.rows[0] if book.rows else ()), *OBSERVATIONS], "") | {
+        "observationID": unused_id(media["mediaID"], book.taken_ids),
         "deploymentID": media["deploymentID"],
         "mediaID": media["mediaID"],
-        "eventID": next((row["eventID"] for row in own if row["eventID"]), ""),
-        "eventStart": moment,
-        "eventEnd": moment,
+        "eventID": event,
+        "eventStart": media["timestamp"],
+        "eventEnd": media["timestamp"],
         "observationLevel": "media",
         "observationType": "animal",
-        "scientificName": species,
+        "scientificName": teller.species(sighting["species"]),
         "count": "1",
         **box_words(box),
+        "classificationMethod": "machine",
+        "classifiedBy": teller.classified_by(sighting["species"]),
+        "classificationTimestamp": teller.now,
     }
+    book.rows.append(row)
+    own.append(row)
+    book.added += 1
+    return row
 
 
-def _clear_tracks(rows: list[Row]) -> int:
+def _clear_tracks(rows: list[Row]) -> list[str]:
     """Tracks of single animals stand in individualID where nobody told individuals apart."""
-    cleared = 0
-    for row in rows:
-        if row["individualID"]:
-            keep_as_tag(row)
-            row["individualID"] = ""
-            cleared += 1
-    return cleared
+    named = [row for row in rows if row["individualID"]]
+    for row in named:
+        keep_as_tag(row)
+        row["individualID"] = ""
+    if not named:
+        return []
+    return [
+        f"{len(named)} individualIDs of the package were no individuals (by its own word, or as they repeat the "
+        "row's own id); they are kept as tags"
+    ]
+
+
+def _sheet(package: CamtrapPackage, rows: list[Row]) -> str:
+    """observations.csv, as the package's version has it."""
+    header = [*(OLD_COLUMNS if package.old else OBSERVATIONS), *package.extra]
+    told = [old_row(row) | row if package.old else row for row in rows]
+    return program_sheet(header, [[row[name] for name in header] for row in told])
 
 
 def _order_rows(rows: list[Row], before: list[Row]) -> None:

@@ -1,14 +1,22 @@
 """Mistakes of a Camtrap DP that its own schemas do not find, or that would spread through us."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from reid.exports.camtrap_words import BOX, utc_of
+from reid.exports.sheets import number_of
 
 Rows = Sequence[Mapping[str, str]]
 _WINDOWS = re.compile(r"^[A-Za-z]:|\\")
 _OUTSIDE = re.compile(r"^[./~]|\.\.")
 _ROUNDING = 2e-5
+_OFFSET_WITHOUT_COLON = re.compile(r"[+-]\d{4}$")  # Python reads it, and the standard forbids it
+_KEYS_AND_TIMES = {
+    "deployments": ("deploymentID", ("deploymentStart", "deploymentEnd")),
+    "media": ("mediaID", ("timestamp",)),
+    "observations": ("observationID", ("eventStart", "eventEnd", "classificationTimestamp")),
+}
 
 
 def package_mistakes(deployments: Rows, media: Rows, observations: Rows) -> dict[str, list[str]]:
@@ -24,13 +32,14 @@ def package_mistakes(deployments: Rows, media: Rows, observations: Rows) -> dict
     def note(kind: str, row: str) -> None:
         found.setdefault(kind, []).append(row)
 
-    for name, rows, key in (
-        ("deployments", deployments, "deploymentID"),
-        ("media", media, "mediaID"),
-        ("observations", observations, "observationID"),
-    ):
+    tables = {"deployments": deployments, "media": media, "observations": observations}
+    for name, rows in tables.items():
+        key, times = _KEYS_AND_TIMES[name]
         for one in _twice(row.get(key, "") for row in rows):
             note(f"{name}: {key} twice", one)
+        for row in rows:
+            if any(_OFFSET_WITHOUT_COLON.search(row.get(column, "")) for column in times):
+                note(f"{name}: offset such as +0100, which is to be +01:00", row.get(key, ""))
     for row in media:
         media_id = row.get("mediaID", "")
         if _WINDOWS.search(row.get("filePath", "")):
@@ -56,46 +65,44 @@ def in_words(mistakes: Mapping[str, Sequence[str]]) -> list[str]:
 def _observation_mistakes(
     row: Mapping[str, str], sites: set[str], pictures: Mapping[str, str]
 ) -> list[str]:
-    wrong = []
-    level, media = row.get("observationLevel", ""), row.get("mediaID", "")
-    if level == "media" and not media:
-        wrong.append("of level media without mediaID")
-    if level == "event" and not row.get("eventID", ""):
-        wrong.append("of level event without eventID")
-    if media and media not in pictures:
-        wrong.append("unknown mediaID")
-    if row.get("deploymentID", "") not in sites:
-        wrong.append("unknown deploymentID")
-    elif media in pictures and pictures[media] != row.get("deploymentID", ""):
-        wrong.append("of another deployment than its media")
-    box = [_number(row.get(name, "")) for name in BOX]
-    known = [value for value in box if value is not None]
+    level, media, count = (row.get(name, "") for name in ("observationLevel", "mediaID", "count"))
+    site = row.get("deploymentID", "")
+    wrong = {
+        "of level media without mediaID": level == "media" and not media,
+        "of level event without eventID": level == "event" and not row.get("eventID", ""),
+        "unknown mediaID": bool(media) and media not in pictures,
+        "unknown deploymentID": site not in sites,
+        "of another deployment than its media": site in sites and pictures.get(media, site) != site,
+        "tags parted by ; instead of |": ";" in row.get("observationTags", ""),
+        "count that is no whole number above 0": bool(count) and not _is_count(count),
+        "individualID of more than one animal": bool(row.get("individualID", ""))
+        and count not in ("", "1"),
+    }
+    found = [kind for kind, is_so in wrong.items() if is_so]
+    return found + list(filter(None, (_box_mistake(row), _time_mistake(row))))
+
+
+def _is_count(text: str) -> bool:
+    return text.isdecimal() and int(text) >= 1
+
+
+def _box_mistake(row: Mapping[str, str]) -> str | None:
+    box = [number_of(row.get(name, "")) for name in BOX]
+    known = [value for value in box if math.isfinite(value)]
     if len(known) not in (0, 4):
-        wrong.append("box with less than four numbers")
-    elif len(known) == 4:
-        x, y, w, h = known
-        if min(known) < 0 or w == 0 or h == 0 or x + w > 1 + _ROUNDING or y + h > 1 + _ROUNDING:
-            wrong.append("box that leaves the picture")
-    if ";" in row.get("observationTags", ""):
-        wrong.append("tags parted by ; instead of |")
+        return "box with less than four numbers"
+    if not known:
+        return None
+    x, y, w, h = known
+    leaves = min(x, y) < 0 or min(w, h) <= 0 or max(x + w, y + h) > 1 + _ROUNDING
+    return "box that leaves the picture" if leaves else None
+
+
+def _time_mistake(row: Mapping[str, str]) -> str | None:
     start, end = (utc_of(row.get(name, "")) for name in ("eventStart", "eventEnd"))
     if start is None or end is None:
-        wrong.append("eventStart or eventEnd without an offset from UTC")
-    elif end < start:
-        wrong.append("eventEnd before eventStart")
-    count = row.get("count", "")
-    if count and not (count.isdigit() and int(count) >= 1):
-        wrong.append("count that is no whole number above 0")
-    if row.get("individualID", "") and count not in ("", "1"):
-        wrong.append("individualID of more than one animal")
-    return wrong
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+        return "eventStart or eventEnd without an offset from UTC"
+    return "eventEnd before eventStart" if end < start else None
 
 
 def _twice(ids: Iterable[str]) -> list[str]:

@@ -4,52 +4,57 @@ import json
 import re
 from typing import Any
 
-from reid.exports.camtrap_package import Row
+from reid.exports.camtrap_old import old_project
+from reid.exports.camtrap_package import CamtrapPackage, Row
 from reid.exports.camtrap_words import SCHEMAS, SOFTWARE, Teller
 
 INDIVIDUALS = "individuals"
 OTHER_INDIVIDUALS = "identified-individuals"  # where a resource of that name is somebody else's
 
 
-def project_of(descriptor: dict[str, Any]) -> dict[str, Any]:
-    """What a descriptor says of its project; nothing where it says nothing usable."""
-    found = descriptor.get("project")
-    return found if isinstance(found, dict) else {}
-
-
 def given_back_descriptor(
-    before: dict[str, Any], rows: list[Row], people: list[dict[str, str]], now: str, version: str
+    package: CamtrapPackage, rows: list[Row], people: list[dict[str, str]], teller: Teller
 ) -> dict[str, Any]:
-    """The descriptor that came in: individualAnimals, levels, time, source and individuals are ours now.
+    """The descriptor that came in: individuals, levels, time and source are ours now, and nothing else.
 
     Args:
-        before: as it came.
+        package: as it came.
         rows: the observations as they are now.
         people: a row an individual; they go into a resource of their own, never into somebody else's.
-        now: the time, as a stamp in UTC.
-        version: of this software.
+        teller: time and version.
     """
-    after = dict(before)
-    levels = {row["observationLevel"] for row in rows}
-    after["project"] = {
-        **project_of(before),
-        "individualAnimals": True,
-        "observationLevel": [one for one in ("media", "event") if one in levels],
-    }
-    after["created"] = now
+    before = package.descriptor
     given = before.get("sources")
     sources = [
         one
         for one in (given if isinstance(given, list) else [])
         if not isinstance(one, dict) or one.get("title") != SOFTWARE
     ]
-    after["sources"] = [*sources, {"title": SOFTWARE, "version": version}]
-    resources = list(before["resources"])
+    after = {
+        **before,
+        "created": teller.now,
+        "sources": [*sources, {"title": SOFTWARE, "version": teller.version}],
+    }
+    if package.old:  # it allows no resources but its three tables
+        return {**after, "project": old_project(package.project)}
+    levels = {row["observationLevel"] for row in rows}
+    after["project"] = {
+        **package.project,
+        "individualAnimals": True,
+        "observationLevel": [one for one in ("media", "event") if one in levels],
+    }
+    after["resources"] = _with_people(before["resources"], people)
+    return after
+
+
+def _with_people(before: list[Any], people: list[dict[str, str]]) -> list[Any]:
+    """The resources with ours among them, in the place where it was."""
     ours = {
         "name": INDIVIDUALS,
         "description": "Individuals of the observations, by individualID.",
         "data": people,
     }
+    resources = list(before)
     for number, one in enumerate(resources):
         if isinstance(one, dict) and one.get("name") in (INDIVIDUALS, OTHER_INDIVIDUALS):
             data = one.get("data")
@@ -58,12 +63,9 @@ def given_back_descriptor(
             )
             if mine:
                 resources[number] = {**ours, "name": one["name"]}
-                break
+                return resources
             ours["name"] = OTHER_INDIVIDUALS
-    else:
-        resources.append(ours)
-    after["resources"] = resources
-    return after
+    return [*resources, ours]
 
 
 def new_descriptor(
@@ -97,15 +99,8 @@ def new_descriptor(
         }
         for one in ("deployments", "media", "observations")
     ]
-    resources.append(
-        {
-            "name": INDIVIDUALS,
-            "description": "Individuals of the observations, by individualID.",
-            "data": people,
-        }
-    )
     return {
-        "resources": resources,
+        "resources": _with_people(resources, people),
         "profile": f"{SCHEMAS}/camtrap-dp-profile.json",
         "name": name,
         "created": teller.now,

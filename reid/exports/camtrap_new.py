@@ -4,7 +4,7 @@ import hashlib
 import mimetypes
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
@@ -14,27 +14,22 @@ import pandas as pd
 
 from reid import store
 from reid.errors import InputError
-from reid.exports.camtrap_back import sighting_tags
 from reid.exports.camtrap_descriptor import new_descriptor, store_json
+from reid.exports.camtrap_new_rows import observation_rows, people_rows
+from reid.exports.camtrap_package import Row
 from reid.exports.camtrap_words import (
     DEPLOYMENTS,
     MEDIA,
     OBSERVATIONS,
-    SEXES,
     Teller,
-    box_words,
     relative_box,
     stamp,
-    with_tags,
 )
 from reid.exports.deployments import Stations
 from reid.exports.effort import place_rows
 from reid.exports.identifiers import cleaned
-from reid.exports.meetings import encounter_keys
 from reid.exports.sheets import program_sheet, records
 from reid.exports.sightings import left_out
-
-Row = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +102,8 @@ def new_package(
     deployments = [_deployment(stations, number, ids, zone) for number in range(len(ids))]
     media, pictures, media_ids = _media(rows, stations, zone)
     stamps = {row["mediaID"]: row["timestamp"] for row in media}
-    observations = _observations(rows, media_ids, stamps, teller)
-    people = _people(rows, teller)
+    observations = observation_rows(rows, media_ids, stamps, teller)
+    people = people_rows(rows, teller)
     notes = []
     if title is None or contributor is None:
         notes.append(
@@ -211,93 +206,3 @@ def _file_path(path: str) -> str:
     """media/…, without what the standard forbids: a way up, a drive, a backslash."""
     parts = [part for part in re.split(r"[\\/]+", path) if part not in ("", ".", "..")]
     return posixpath.join("media", *(part.replace("..", "_").replace(":", "_") for part in parts))
-
-
-def _observations(
-    rows: pd.DataFrame,
-    media_ids: Mapping[str, str],
-    stamps: Mapping[str, str],
-    teller: Teller,
-) -> list[Row]:
-    """A row a sighting, and a row for each animal of an event."""
-    rows = rows.assign(
-        animal=rows["identity_id"],
-        media_id=[media_ids[path] for path in rows["path"]],
-        met=encounter_keys(rows, ["identity_id", "deployment_id"], "clock"),
-    )
-    rows["event"] = _event_ids(rows)
-    rows = rows.sort_values(["deployment_id", "clock", "annotation_id"], kind="stable")
-    found = [
-        _said(row, teller)
-        | {
-            "observationID": row["annotation_id"],
-            "mediaID": row["media_id"],
-            "eventStart": stamps[row["media_id"]],
-            "eventEnd": stamps[row["media_id"]],
-            "observationLevel": "media",
-            **box_words(row["box"]),
-            "observationTags": with_tags("", sighting_tags(row)),
-        }
-        for row in records(rows)
-    ]
-    for number, (_, group) in enumerate(rows.groupby(["event", "species", "animal"], sort=False)):
-        row = group.iloc[[0]].pipe(records)[0]
-        times = [stamps[one] for one in group["media_id"]]
-        found.append(
-            _said(row, teller)
-            | {
-                "observationID": f"{row['event']}_{number + 1}",
-                "eventStart": times[0],
-                "eventEnd": times[-1],
-                "observationLevel": "event",
-            }
-        )
-    return found
-
-
-def _said(row: Mapping[str, Any], teller: Teller) -> Row:
-    who, by = row["individual"], row["confirmed_by"]
-    confirmed = isinstance(by, str)
-    return dict.fromkeys(OBSERVATIONS, "") | {
-        "deploymentID": row["deployment_id"],
-        "eventID": row["event"],
-        "observationType": "animal",
-        "scientificName": teller.species(row["species"]),
-        "count": "1",
-        "sex": SEXES.get(teller.sexes.get(row["identity_id"], "").lower(), ""),
-        "individualID": who if isinstance(who, str) else "",
-        "classificationMethod": "human" if confirmed else "machine",
-        "classifiedBy": by if confirmed else teller.classified_by(row["species"]),
-        "classificationTimestamp": row["confirmed_at"].strftime("%Y-%m-%dT%H:%M:%SZ")
-        if confirmed
-        else teller.now,
-    }
-
-
-def _event_ids(rows: pd.DataFrame) -> list[str]:
-    """An id for each encounter of a deployment: as given where that is one deployment's alone."""
-    homes = rows[rows["encounter_id"].notna()].groupby("encounter_id")["deployment_id"].nunique()
-    ids: list[str] = []
-    made: dict[tuple[str, str], str] = {}
-    for row in rows[["encounter_id", "deployment_id", "met"]].itertuples(index=False):
-        if isinstance(row.encounter_id, str):
-            alone = homes[row.encounter_id] == 1
-            ids.append(row.encounter_id if alone else f"{row.encounter_id}_{row.deployment_id}")
-        else:
-            key = (str(row.deployment_id), str(row.met))
-            ids.append(made.setdefault(key, f"{row.deployment_id}_e{len(made) + 1}"))
-    return ids
-
-
-def _people(rows: pd.DataFrame, teller: Teller) -> list[dict[str, str]]:
-    known = rows[[isinstance(one, str) for one in rows["individual"]]]
-    found = known.sort_values("individual").drop_duplicates("individual")
-    return [
-        {
-            "individualID": row["individual"],
-            "scientificName": teller.species(row["species"]),
-            "sex": SEXES.get(teller.sexes.get(row["identity_id"], "").lower(), ""),
-            "lifeStage": "",
-        }
-        for row in records(found)
-    ]

@@ -1,133 +1,134 @@
-"""A Camtrap DP as it lies in a folder: its tables as text, and which media a sighting is of."""
+"""A Camtrap DP as it came: its tables as text."""
 
-import posixpath
-from collections.abc import Callable, Mapping
+import json
 from dataclasses import dataclass
 from typing import Any
 
-from reid import store
+import pandas as pd
+
 from reid.errors import InputError
+from reid.exports.camtrap_files import DESCRIPTOR, PackageFiles
+from reid.exports.camtrap_old import COLUMNS as OLD_COLUMNS
+from reid.exports.camtrap_old import is_old, modern_row
 from reid.exports.camtrap_words import OBSERVATIONS
 from reid.exports.sheets import read_sheet, records
 
-DESCRIPTOR = "datapackage.json"
+TABLES = ("deployments", "media", "observations")
+NEEDED = {"media": ("mediaID", "filePath"), "observations": ("observationID",)}
 
 Row = dict[str, str]
 
 
 @dataclass(slots=True)
 class CamtrapPackage:
-    """What a package holds.
+    """What a package holds, in the words of version 1.
 
     Attributes:
-        folder: where it lies.
+        files: where its files lie.
         descriptor: datapackage.json.
         deployments, media, observations: rows, as text.
         extra: columns of the observations that the standard does not know.
-        observations_path: of its table, relative to the folder.
+        observations_path: of its table in the package.
+        old: whether it is of version 0.1.6.
     """
 
-    folder: str
+    files: PackageFiles
     descriptor: dict[str, Any]
     deployments: list[Row]
     media: list[Row]
     observations: list[Row]
     extra: list[str]
     observations_path: str
+    old: bool
+
+    @property
+    def project(self) -> dict[str, Any]:
+        """What the descriptor says of the project; nothing where it says nothing usable."""
+        found = self.descriptor.get("project")
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def knows_individuals(self) -> bool:
+        """Whether its individualIDs are individuals, by its own word."""
+        if self.old:
+            kinds = self.project.get("animalTypes")
+            return isinstance(kinds, list) and "marked" in kinds
+        return bool(self.project.get("individualAnimals"))
+
+    @property
+    def by_sequence(self) -> bool:
+        """Whether rows are of whole sequences: a row of an image beside them would count an animal twice."""
+        return self.old and not any(row["mediaID"] for row in self.observations)
 
 
 def read_package(path: str) -> CamtrapPackage:
-    """Read a package of version 1.
+    """Read a package of version 0.1.6 or 1.
 
     Args:
-        path: its folder, or its datapackage.json.
+        path: its folder, its datapackage.json, or a .zip.
 
     Raises:
-        InputError: it is none, of another version, or a table is missing.
+        InputError: it is none, of a version between these, or a table is missing.
     """
-    folder = posixpath.dirname(path) or "." if path.endswith(DESCRIPTOR) else path
-    place = store.join(folder, DESCRIPTOR)
-    try:
-        descriptor = store.read_json(place)
-    except OSError as error:
-        raise InputError(f"--package {path}: no {DESCRIPTOR} can be read there: {error}") from error
-    except ValueError as error:
-        raise InputError(f"--package {place}: this is not JSON: {error}") from error
-    resources = descriptor.get("resources") if isinstance(descriptor, dict) else None
-    if not isinstance(resources, list):
-        raise InputError(f"--package {place}: no list of resources, so no data package")
+    files = PackageFiles(path)
+    descriptor = _descriptor(files)
+    where = f"--package {files.place}"
     paths = {
         one["name"]: one["path"]
-        for one in resources
+        for one in descriptor["resources"]
         if isinstance(one, dict)
         and isinstance(one.get("name"), str)
         and isinstance(one.get("path"), str)
     }
-    tables = {}
-    for name in ("deployments", "media", "observations"):
+    for name in TABLES:
         if name not in paths:
-            raise InputError(f"--package {place}: no resource {name} with a path, so no Camtrap DP")
-        tables[name] = read_sheet(store.join(folder, paths[name]), "--package")
-    here = tables["observations"].columns
-    if "eventID" not in here and "observationLevel" not in here:
-        raise InputError(
-            f"--package {place}: observations without eventID and observationLevel: a Camtrap DP of before "
-            "version 1.0. Bring it to 1.0 first (in R: camtrapdp::read_camtrapdp, write_camtrapdp)"
-        )
+            raise InputError(f"{where}: no resource {name} with a path, so no Camtrap DP")
+    with files.on_disk([paths[name] for name in TABLES]) as place:
+        tables = {name: read_sheet(place(paths[name]), "--package") for name in TABLES}
     lacking = [
-        name
-        for table, column in (
-            ("media", "mediaID"),
-            ("media", "filePath"),
-            ("observations", "observationID"),
-        )
+        f"{table}.{column}"
+        for table, columns in NEEDED.items()
+        for column in columns
         if column not in tables[table]
-        for name in [f"{table}.{column}"]
     ]
     if lacking:
-        raise InputError(f"--package {place}: no columns {', '.join(lacking)}")
-    rows_of = {name: records(table) for name, table in tables.items()}
-    extra = [str(name) for name in here if name not in OBSERVATIONS]
-    rows = [
-        {name: row.get(name, "") for name in (*OBSERVATIONS, *extra)}
-        for row in rows_of["observations"]
-    ]
+        raise InputError(f"{where}: no columns {', '.join(lacking)}")
+    here = [str(name) for name in tables["observations"].columns]
+    old = is_old(here)
+    if not old and "eventID" not in here and "observationLevel" not in here:
+        raise InputError(
+            f"{where}: observations with neither eventID nor sequenceID: no Camtrap DP 0.1.6, and none of "
+            "version 1"
+        )
+    known = OLD_COLUMNS if old else OBSERVATIONS
+    rows = [dict.fromkeys(known, "") | row for row in records(tables["observations"])]
+    media = records(_with_events(tables["media"]) if old else tables["media"])
     return CamtrapPackage(
-        folder,
+        files,
         descriptor,
-        rows_of["deployments"],
-        rows_of["media"],
-        rows,
-        extra,
+        records(tables["deployments"]),
+        media,
+        [modern_row(row) for row in rows] if old else rows,
+        [name for name in here if name not in known],
         paths["observations"],
+        old,
     )
 
 
-def media_finder(package: CamtrapPackage) -> Callable[[Mapping[str, Any]], tuple[str | None, str]]:
-    """Which media a sighting is of: by its id, else by its path, as far as that is one's alone."""
-    ids = {row["mediaID"] for row in package.media}
-    by_path: dict[str, set[str]] = {}
-    for row in package.media:
-        parts = [
-            part for part in row["filePath"].replace("\\", "/").split("/") if part not in ("", ".")
-        ]
-        for start in range(len(parts)):
-            by_path.setdefault("/".join(parts[start:]), set()).add(row["mediaID"])
-        if row.get("fileName"):
-            by_path.setdefault(row["fileName"], set()).add(row["mediaID"])
+def _with_events(media: pd.DataFrame) -> pd.DataFrame:
+    return media.assign(eventID=media["sequenceID"]) if "sequenceID" in media else media
 
-    def find(sighting: Mapping[str, Any]) -> tuple[str | None, str]:
-        own = sighting.get("image_id")
-        if isinstance(own, str) and own in ids:
-            return own, ""
-        parts = str(store.join(sighting["root"], sighting["image_path"])).split("/")
-        # The longest tail of its path that the package has.
-        for start in range(len(parts)):
-            found = by_path.get("/".join(parts[start:]))
-            if found is not None and len(found) == 1:
-                return next(iter(found)), ""
-            if found is not None:
-                return None, f"{len(found)} media of the package are called so"
-        return None, "is no media of the package"
 
-    return find
+def _descriptor(files: PackageFiles) -> dict[str, Any]:
+    place = f"{files.place}/{DESCRIPTOR}"
+    try:
+        found = json.loads(files.read(DESCRIPTOR).decode("utf-8-sig"))
+    except OSError as error:
+        raise InputError(
+            f"--package {files.place}: no {DESCRIPTOR} can be read there: {error}"
+        ) from error
+    except ValueError as error:
+        raise InputError(f"--package {place}: this is not JSON: {error}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("resources"), list):
+        raise InputError(f"--package {place}: no list of resources, so no data package")
+    return found

@@ -82,6 +82,14 @@ def _or_none(value: Any) -> Any:
     return None if pd.isna(value) else value
 
 
+def number_of(text: str) -> float:
+    """A number, also one that R has written as `1.0`; NaN where it is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
 class Moment(NamedTuple):
     """A date of a table: its wall clock, whether that has a time of day, and its offset from UTC."""
 

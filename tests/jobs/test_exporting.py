@@ -1,6 +1,7 @@
 """`reid export` from a catalogue and from a run's folder; no Ray is needed for any of it."""
 
 import csv
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -245,4 +246,20 @@ def test_a_new_camtrap_dp_with_its_pictures(reid: Reid, tmp_path: Path, said: Sa
     named = [row["individualID"] for row in rows]
     assert [row["individualID"] for row in again] == named
     assert reid(*command, "--package", tmp_path / "out") == 1
-    assert "that is the package itself; give another folder" in said()
+    assert "that is the package itself; give another place" in said()
+
+    # The same as a .zip, and out of one.
+    packed = ("export", "-C", tmp_path / "catalogue", "-f", "camtrap-dp", "-o", tmp_path / "p.zip")
+    assert reid(*packed, "--package", tmp_path / "out") == 0
+    with zipfile.ZipFile(tmp_path / "p.zip") as archive:
+        names = set(archive.namelist())
+        assert archive.read("media/C/IMG_0020.JPG") == b"a picture"
+    assert names >= {"datapackage.json", "deployments.csv", "media.csv", "observations.csv"}
+    for target in ("again.zip", "unpacked"):
+        out = ("export", "-C", tmp_path / "catalogue", "-f", "camtrap-dp", "-o", tmp_path / target)
+        assert reid(*out, "--package", tmp_path / "p.zip") == 0
+    with zipfile.ZipFile(tmp_path / "again.zip") as archive:
+        assert set(archive.namelist()) == names
+        for name in names - {"observations.csv", "datapackage.json"}:
+            assert archive.read(name) == (tmp_path / "unpacked" / name).read_bytes()
+    assert lines(tmp_path / "unpacked" / "observations.csv") == again
