@@ -20,7 +20,7 @@ from jobs.catalogue.identification import (
     warn_left_out,
     without,
 )
-from jobs.catalogue.thresholds import NoRulesError, make_rules
+from jobs.catalogue.thresholds import NoRulesError, make_rules, settle_modes
 from jobs.catalogue.unchanged_files import with_known_keys
 from jobs.common import outputs
 from jobs.common.console import console, say
@@ -175,4 +175,8 @@ def _learn(
         rows["annotation_id"], found.found, pa.array([], pa.string()), folder
     )
     vectors = np.ascontiguousarray(found.vectors)
-    return make_rules(config, species, recipe, rows, vectors, before)
+    nothing = schema.DECISIONS.empty_table()
+    modes = settle_modes(config.identify.rules(species), rows, nothing, before)
+    for reason in modes.reasons:
+        say(f"rules: {species}: {reason}")
+    return make_rules(config, species, recipe, rows, vectors, modes, before)

@@ -10,11 +10,13 @@ import pyarrow.compute as pc
 
 from jobs.catalogue.increments import Growth, compared_nodes, read_vectors
 from jobs.catalogue.thresholds import (
-    ENCOUNTERS,
+    Modes,
     NoRulesError,
     calibrate_event,
     check_asked,
     make_rules,
+    say_rules,
+    settle_modes,
 )
 from jobs.common.console import say
 from reid import schema
@@ -227,18 +229,17 @@ class Decider:
                 f"{name}: its images were embedded as {embedded}, and another run has meanwhile "
                 f"changed the catalogue to {rules.recipe}; run the same command again, with that model"
             )
-        mode = (
-            rules.encounters if rules else self.config.identify.rules(name).encounters or ENCOUNTERS
+        modes = (
+            Modes(rules.encounters, rules.viewpoints)
+            if rules
+            else settle_modes(self.config.identify.rules(name), rows, said)
         )
-        rows, notes = without_contradicting_words(rows, said, encounters=mode)
+        rows, notes = without_contradicting_words(rows, said, encounters=modes.encounters)
         vectors = None
         if rules is None:
             vectors = read_vectors(catalogue.path, self.recipes[name], rows)
-            rules = make_rules(self.config, name, self.recipes[name], rows, vectors)
-            say(
-                f"rules: {name}: known up to {rules.known_distance:.3f}, new beyond "
-                f"{rules.new_distance:.3f}; {rules.source}"
-            )
+            rules = make_rules(self.config, name, self.recipes[name], rows, vectors, modes)
+            say_rules(name, rules, modes)
         compared = set() if was is None else compared_nodes(catalogue, was, rules, before)
         searching = time.perf_counter()
         edges, found = self._growth.grow(catalogue, name, rules, rows, said, compared, vectors)

@@ -1,7 +1,7 @@
 """Which rules hold for a species: those of the catalogue, given ones, or learned from labels."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,17 +9,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from jobs.common.console import say
 from jobs.neighbours.placement import search_of
 from reid import schema
 from reid.catalogue import SpeciesRules, node_sides
-from reid.config import Config
+from reid.config import Config, Rules
 from reid.errors import InputError
 from reid.identify import Calibration, calibrate, pool, species_nodes, thresholds
+from reid.identify.default_rules import default_encounters, default_viewpoints
 from reid.tune import Clustering, find_individuals
 
-ENCOUNTERS, VIEWPOINTS = "off", "compare-all"  # where nothing else is asked for
+AUTO = "auto"
 # Without labels nothing says how far "another individual" begins.
 ESTIMATED_MARGIN = 1.25
+
+
+class Modes(NamedTuple):
+    """What is taken as one animal, and what is compared (`reid.catalogue.SpeciesRules`); why, in words."""
+
+    encounters: str
+    viewpoints: str
+    reasons: tuple[str, ...] = ()
 
 
 class NoRulesError(InputError):
@@ -48,12 +58,46 @@ def check_asked(config: Config, rules: Mapping[str, SpeciesRules]) -> None:
         for name, value in asked.model_dump(exclude_none=True).items():
             held = getattr(own, name)
             enough = name == "radius" and value <= held
-            if value != held and not enough:
+            if value not in (held, AUTO) and not enough:
                 raise InputError(
                     f"identify.{name}={value} for {species}, but this catalogue was made with "
                     f"{held}, and all its individuals follow from that; leave it out, or change it "
                     f"for all of them: reid calibrate --catalogue … identify.{name}={value}"
                 )
+
+
+def settle_modes(
+    asked: Rules, rows: pa.Table, decisions: pa.Table, before: SpeciesRules | None = None
+) -> Modes:
+    """Encounters and viewpoints as asked for; where that is `auto`, by what the images have.
+
+    Args:
+        asked: of one species.
+        rows: schema.ANNOTATIONS of the images at hand.
+        decisions: schema.DECISIONS.
+        before: what nobody asked for stays as it was here.
+    """
+    reasons = []
+    encounters = asked.encounters or (before.encounters if before else AUTO)
+    if encounters == AUTO:
+        encounters, why = default_encounters(rows, decisions)
+        reasons.append(f"identify.encounters={encounters}: {why}")
+    viewpoints = asked.viewpoints or (before.viewpoints if before else AUTO)
+    if viewpoints == AUTO:
+        viewpoints, why = default_viewpoints(rows)
+        reasons.append(f"identify.viewpoints={viewpoints}: {why}")
+    return Modes(encounters, viewpoints, tuple(reasons))
+
+
+def say_rules(species: str, rules: SpeciesRules, modes: Modes) -> None:
+    """Say what holds for a species from now on, and why."""
+    say(
+        f"rules: {species}: known up to {rules.known_distance:.3f}, new beyond {rules.new_distance:.3f}; "
+        f"{rules.source}"
+    )
+    for reason in modes.reasons:
+        say(f"rules: {species}: {reason}")
+    say(f"rules: {species}: kept in the catalogue from now on; `reid calibrate` changes them")
 
 
 def make_rules(
@@ -62,6 +106,7 @@ def make_rules(
     recipe: str,
     rows: pa.Table,
     vectors: NDArray[np.float32],
+    modes: Modes,
     before: SpeciesRules | None = None,
 ) -> SpeciesRules:
     """Rules for a species that has none yet, or new ones.
@@ -72,6 +117,7 @@ def make_rules(
         recipe: folder name of the embeddings.
         rows: schema.ANNOTATIONS of the images at hand, labelled or not.
         vectors: (n, d) float32, unit rows, of these rows.
+        modes: of `settle_modes`.
         before: what was not asked for stays as it was here, but for the distances; and the curve,
             where these are given and there are no labels.
 
@@ -81,8 +127,7 @@ def make_rules(
     settings = config.identify
     asked = settings.rules(species)
     known, new, curve = asked.known_distance, asked.new_distance, None
-    encounters = asked.encounters or (before.encounters if before else ENCOUNTERS)
-    viewpoints = asked.viewpoints or (before.viewpoints if before else VIEWPOINTS)
+    encounters, viewpoints, _ = modes
     if known is not None and new is not None:
         try:  # for the confidences, which need no curve that reaches the wanted probabilities
             curve = _calibrated(config, rows, vectors, encounters, viewpoints)
@@ -129,7 +174,10 @@ def calibrate_event(
     species: str, rules: SpeciesRules, before: SpeciesRules | None
 ) -> dict[str, Any]:
     """A row of schema.CHANGES: rules were set, or reset."""
-    words = f"known up to {rules.known_distance:.4g}, new beyond {rules.new_distance:.4g}"
+    words = (
+        f"encounters {rules.encounters}, viewpoints {rules.viewpoints}, known up to "
+        f"{rules.known_distance:.4g}, new beyond {rules.new_distance:.4g}"
+    )
     if before is not None:
         words += f" (before: {before.known_distance:.4g} and {before.new_distance:.4g})"
     event = dict.fromkeys(schema.CHANGES.names)

@@ -7,15 +7,16 @@ from pydantic import Field, field_validator, model_validator
 from reid.config.sections import Count, Section
 
 Distance = Annotated[float, Field(gt=0, lt=1.9)]
-Encounters = Literal["off", "best", "mean"]
-Viewpoints = Literal["compare-all", "same-side"]
+Encounters = Literal["auto", "off", "best", "mean"]
+Viewpoints = Literal["auto", "compare-all", "same-side"]
 
 
 class Rules(Section):
     """How one species is identified; what is not set is taken from `identify`.
 
     A catalogue keeps the rules with which a species came into it, so a nightly command may leave
-    them out. `reid calibrate` changes them.
+    them out. `reid calibrate` changes them; `auto` is settled by the first upload, and by calibrate
+    where it is asked for there.
     """
 
     known_distance: Distance | None = Field(
@@ -30,10 +31,13 @@ class Rules(Section):
     encounters: Encounters | None = Field(
         None,
         description="off: ignore encounters; best, mean: an encounter is one animal, compared by its "
-        "best pair or its mean view. Default: off",
+        "best pair or its mean view; auto, the default: best where most images of the first upload are in "
+        "encounters that show one animal each",
     )
     viewpoints: Viewpoints | None = Field(
-        None, description="same-side: left is never compared with right. Default: compare-all"
+        None,
+        description="same-side: left is never compared with right; auto, the default: compare-all, which "
+        "was measured to find more",
     )
 
     @field_validator("encounters", mode="before")

@@ -744,6 +744,29 @@ def test_rules_do_not_change_by_the_way(survey: Survey, said: Say) -> None:
     assert survey.names["c"] == survey.names["b"]
 
 
+def test_encounters_at_hand_are_used_and_said_and_stay(survey: Survey, said: Say) -> None:
+    """The first upload settles it; a later one without encounters changes nothing."""
+    survey.photograph({"a": at(0), "b": at(80), "c": at(1)})
+    listed = survey.home / "uploads" / "met.csv"
+    listed.write_text("path,species,encounter_id\na.jpg,lynx,e1\nb.jpg,lynx,e1\nc.jpg,lynx,e2\n")
+    arguments = ("identify", "-i", listed, "-C", survey.place)
+    assert survey.reid(*arguments, *RULES) == 0
+    text = said()
+    assert "rules: lynx: identify.encounters=best: 3 of 3 images are in 2 encounters" in text
+    assert "rules: lynx: identify.viewpoints=compare-all: no image has a viewpoint" in text
+    assert "kept in the catalogue from now on" in text
+    assert len(set(survey.names.values())) == 1, "an encounter is one animal"
+    assert read_rules(survey.catalogue)["lynx"].encounters == "best"
+    survey.photograph({"d": at(81), "e": at(150), "f": at(151)})
+    listed.write_text("path,species\nd.jpg,lynx\ne.jpg,lynx\nf.jpg,lynx\n")
+    assert survey.reid(*arguments, "identify.encounters=auto") == 0
+    assert "rules:" not in said()
+    assert read_rules(survey.catalogue)["lynx"].encounters == "best"
+    assert survey.names["d"] == survey.names["a"]
+    assert survey.reid("identify", *arguments[1:], "identify.encounters=off") == 1
+    assert "identify.encounters=off for lynx, but this catalogue was made with best" in said()
+
+
 def test_nothing_to_do_and_nowhere_to_go(survey: Survey, said: Say) -> None:
     assert survey.reid("identify", "-C", survey.place) == 1
     assert "give --input a folder of images, or --constraints" in said()
