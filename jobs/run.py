@@ -63,7 +63,7 @@ def _embed(config: Config, sections: Sequence[str] = ("embed",)) -> tuple[pa.Tab
     summary.annotations += len(reading.failures)
     summary.failed += len(reading.failures)
     summary.labelled, summary.sources = labelled, reading.sources
-    summary.notes = reading.notes + notes
+    summary.notes, summary.warnings = reading.notes + notes, reading.warnings
     summary.reading_seconds = reading_seconds
     store.write_table(store.join(config.out, outputs.FAILURES), failures)
     outputs.write_summary(config, "embed", summary)

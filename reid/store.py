@@ -176,6 +176,15 @@ def list_files(folder: str, *, recursive: bool = False) -> list[str]:
     Raises:
         PlaceError: there is no such bucket.
     """
+    return sorted(list_states(folder, recursive=recursive))
+
+
+def list_states(folder: str, *, recursive: bool = False) -> dict[str, tuple[int, int]]:
+    """Path → size in bytes and time of change (ns since 1970) of the files under `folder`.
+
+    Raises:
+        PlaceError: there is no such bucket.
+    """
     fs, inner = filesystem(folder)
     selector = pafs.FileSelector(inner, allow_not_found=True, recursive=recursive)
     infos = guarded(folder, "list", lambda: fs.get_file_info(selector))
@@ -186,11 +195,30 @@ def list_files(folder: str, *, recursive: bool = False) -> list[str]:
         if info.type == pafs.FileType.NotFound:
             raise PlaceError(f"{folder}: there is no bucket {bucket}. Check the bucket's name")
     inner = inner.rstrip("/")
-    return sorted(
-        join(folder, info.path[len(inner) :].lstrip("/"))
+    return {
+        join(folder, info.path[len(inner) :].lstrip("/")): (info.size or 0, info.mtime_ns or 0)
         for info in infos
         if info.type == pafs.FileType.File
-    )
+    }
+
+
+def states_of(folder: str, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Path → size and time of change, as of `list_states`, of files that are asked for one by one.
+
+    Args:
+        folder: path or URI.
+        names: paths below it; what is no file is not in the answer.
+    """
+    if not names:
+        return {}
+    fs, inner = filesystem(folder)
+    asked = [join(inner, name) for name in names]
+    infos = guarded(folder, "look", lambda: fs.get_file_info(asked))
+    return {
+        join(folder, name): (info.size or 0, info.mtime_ns or 0)
+        for name, info in zip(names, infos, strict=True)
+        if info.type == pafs.FileType.File
+    }
 
 
 def list_folders(folder: str) -> list[str]:

@@ -13,8 +13,9 @@ from reid import schema
 from reid.config import Sources
 from reid.errors import InputError
 from reid.sources.columns import in_words, match_columns
+from reid.sources.opened_tables import open_table
 from reid.sources.places import one_spelling
-from reid.sources.table_files import agreeing, joined_paths, open_table, read_times
+from reid.sources.table_files import agreeing, joined_paths, read_times
 from reid.sources.words import (
     Words,
     clean_labels,

@@ -26,6 +26,7 @@ class EmbedSummary:
         default_factory=list
     )  # what the sources hold that was left out, and such
     sources: list[dict[str, Any]] = field(default_factory=list)  # each with its counts
+    warnings: list[str] = field(default_factory=list)  # what makes the results worse than need be
     reading_seconds: float = 0.0  # for the annotations, before the stage's own seconds
     embedded: int = 0
     reused: int = 0

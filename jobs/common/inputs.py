@@ -34,6 +34,9 @@ def read_sources(config: Config) -> Reading:
         location_level=config.sources.location_level,
         location_pattern=config.sources.location_pattern,
         encounter_gap_seconds=config.sources.encounter_gap_seconds,
+        flank_sensitive=tuple(config.sources.flank_sensitive),
+        max_file_megabytes=config.sources.max_file_megabytes,
+        max_table_megabytes=config.sources.max_table_megabytes,
     )
     reading = sources.read_sources(config.input, how)
     annotations = reading.annotations
@@ -48,6 +51,8 @@ def read_sources(config: Config) -> Reading:
     )
     for note in reading.notes:
         say(f"note: {note}")
+    for warning in reading.warnings:
+        say(f"warning: {warning}")
     if len(reading.failures):
         first = reading.failures.slice(0, 1).to_pylist()[0]
         say(

@@ -52,11 +52,21 @@ class Sources(Section):
     encounter_gap_seconds: float = Field(
         60, ge=0, description="Longest pause within an encounter, where the source has none"
     )
+    flank_sensitive: list[str] = Field(
+        default_factory=list,
+        description="Species whose left and right differ, or all: a warning where images do not say the side",
+    )
+    max_file_megabytes: float = Field(
+        1000, gt=0, description="A larger image file is a failure, not read"
+    )
+    max_table_megabytes: float = Field(
+        4000, gt=0, description="A larger table or JSON file is an error, not read"
+    )
     as_folder: bool = Field(
         False, description="Read a package of another program as a folder of images"
     )
 
-    @field_validator("keep_words", "animal_categories", mode="before")
+    @field_validator("keep_words", "animal_categories", "flank_sensitive", mode="before")
     @classmethod
     def _one_word(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value

@@ -13,7 +13,7 @@ from reid.errors import InputError
 from reid.sources.columns import column_key
 from reid.sources.date_orders import ORDERS, Order
 from reid.sources.dates import read_dates
-from reid.sources.table_files import open_table
+from reid.sources.opened_tables import open_table
 from reid.spreadsheet import write_rows
 
 _ANY_DAY = date(9000, 1, 1)  # a camera may be planned to stand until next year

@@ -8,11 +8,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from reid import store
 from reid.sources import dates, words
-from reid.sources.finding import find_images
+from reid.sources.file_headers import read_headers
+from reid.sources.finding import Found, find_images, folders_removed
 from reid.sources.reading import LABELS
 from reid.sources.source_rows import TEXTS, Failed, How, Rows
+from reid.sources.stated_sizes import fit_boxes
 
 WEB = "web"  # stage of images that lie behind web addresses, and so were never here
 DOWNLOAD = "a web address: download the image first, or give --root"
@@ -38,6 +42,7 @@ class Records:
     _boxes: list[tuple[float, ...]] = field(default_factory=list)
     _relative: list[bool] = field(default_factory=list)
     _columns: dict[str, list[str | None]] = field(default_factory=dict)
+    _sizes: list[tuple[float, float] | None] = field(default_factory=list)
     _weights: list[float] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -50,16 +55,26 @@ class Records:
         relative: bool = True,
         *,
         weight: float | None = None,
+        size: tuple[float, float] | None = None,
         **columns: str | None,
     ) -> None:
-        """One animal; columns are of rows.TEXTS or `timestamp`, as text; the weight is a machine's."""
-        if weight is not None:
-            self._weights.append(weight)
+        """One animal.
+
+        Args:
+            path: of the image, as the source has it.
+            box: x, y, width, height; None: the whole image.
+            relative: the box is in shares of the image, not in pixels.
+            weight: how sure a machine is that named the species; None: it is given.
+            size: width and height of the picture that a box in pixels is of, where the source states them.
+            columns: of `source_rows.TEXTS` or `timestamp`, as text.
+        """
+        self._weights.append(math.nan if weight is None else weight)
         for name in columns:
             self._columns.setdefault(name, [None] * len(self))
         self._paths.append(path)
         self._boxes.append((math.nan,) * 4 if box is None else tuple(box))
         self._relative.append(box is not None and relative)
+        self._sizes.append(None if relative or box is None else size)
         for name, values in self._columns.items():
             values.append(columns.get(name))
 
@@ -77,27 +92,75 @@ class Records:
         Raises:
             InputError: no image is there; or a date cannot be understood.
         """
-        found = find_images(self.source, self._paths, self.root) if self._paths else None
-        places = found.places if found else {}
-        keep = np.asarray([path in places for path in self._paths], bool)
-        failed = list(self.failed)
-        web = [path for path in found.missing if _is_address(path)] if found else []
-        for path in found.missing if found else []:
-            stage, why = (WEB, DOWNLOAD) if _is_address(path) else ("find", "no such file")
-            failed.append(
-                Failed(0, path, f"{self.source}: {why} (looked below {self.root})", stage)
-            )
-        if web:
-            self.left_out["images behind web addresses (download them first, or give --root)"] = (
-                len(web)
-            )
-        mask = pa.array(keep)
+        found = find_images(self.source, self._paths, self.root) if self._paths else Found({})
+        self._fail_missing(found)
+        boxes = np.asarray(self._boxes, np.float64).reshape(-1, 4)
+        bad = self._fit_boxes(boxes, found)
+        keep = np.asarray([path in found.places for path in self._paths], bool)
+        keep[list(bad)] = False
+        given = [path for path, kept in zip(self._paths, keep.tolist(), strict=True) if kept]
         words_found = words.Words()
+        columns = self._read_columns(how, keep, words_found)
+        told = frozenset(name for name in LABELS if name in columns)
+        if "location_id" not in columns and how.places_by_folder:
+            named = folders_removed(given, found.places)
+            if any(named):
+                columns["location_id"] = pa.array(named, pa.string())
+        return Rows(
+            self.source,
+            self.root,
+            pa.array([found.places[path] for path in given], pa.string()),
+            columns,
+            boxes[keep],
+            np.asarray(self._relative, bool)[keep],
+            lines=np.zeros(len(given), np.int64),
+            weights=np.asarray(self._weights, np.float64)[keep],
+            folders="location_id" not in told,
+            given=told,
+            failed=list(self.failed),
+            notes=[
+                self._closing(described),
+                *self.notes,
+                *found.notes,
+                *words.word_notes(self.source, words_found),
+            ],
+            counts={"images": self.images, "rows": len(given), "unreadable": len(self.failed)}
+            | dict(self.left_out),
+        )
+
+    def _fail_missing(self, found: Found) -> None:
+        web = [path for path in found.missing if _is_address(path)]
+        for path in found.missing:
+            stage, why = (WEB, DOWNLOAD) if _is_address(path) else ("find", "no such file")
+            self.fail(path, f"{why} (looked below {self.root})", stage)
+        if web:
+            why = "images behind web addresses (download them first, or give --root)"
+            self.left_out[why] = len(web)
+
+    def _fit_boxes(self, boxes: NDArray[np.float64], found: Found) -> dict[int, str]:
+        """Boxes of pictures of a stated size become those of the pictures that are there, in place."""
+        if not any(self._sizes):
+            return {}
+        files = [
+            store.join(self.root, found.places.get(path, path)) if size else ""
+            for path, size in zip(self._paths, self._sizes, strict=True)
+        ]
+        headers = read_headers([file for file in dict.fromkeys(files) if file])
+        boxes[:], bad, done = fit_boxes(boxes, self._sizes, [headers.get(file) for file in files])
+        for row, why in bad.items():
+            self.fail(self._paths[row], why)
+        self.notes += [f"{self.source}: {count:,} boxes are {what}" for what, count in done.items()]
+        return bad
+
+    def _read_columns(
+        self, how: How, keep: NDArray[np.bool_], words_found: words.Words
+    ) -> dict[str, pa.Array]:
+        """Labels and times of the rows that stay."""
         columns = {}
         for name, values in self._columns.items():
             if not any(values):
                 continue  # this source does not tell it
-            column = pa.array(values, pa.string()).filter(mask)
+            column = pa.array(values, pa.string()).filter(pa.array(keep))
             if name in TEXTS:
                 columns[name] = words.clean_labels(
                     name, column, words_found, keep_words=how.keep_words
@@ -107,35 +170,23 @@ class Records:
                 columns["timestamp"], columns["utc_offset_minutes"] = times.timestamp, times.offset
                 told = dates.date_notes(times, "time")
                 self.notes += [f"{self.source}: {note}" for note in told]
-        boxes = np.asarray(self._boxes, np.float64).reshape(-1, 4)[keep]
-        paths = pa.array([places[path] for path in self._paths if path in places], pa.string())
+        return columns
+
+    def _closing(self, described: str) -> str:
+        """The closing line: what was read, left out and why."""
         told = [f"{count:,} {why}" for why, count in self.left_out.items()]
-        closing = f"{self.source}: {described}"
-        counted = sum(one.stage != WEB for one in failed)
-        if told or counted:
-            said = [*told, *([f"{counted:,} failures"] if counted else [])]
-            closing += f"; {', '.join(said)}"
-        return Rows(
-            self.source,
-            self.root,
-            paths,
-            columns,
-            boxes,
-            np.asarray(self._relative, bool)[keep],
-            lines=np.zeros(len(paths), np.int64),
-            weights=np.asarray(self._weights)[keep] if self._weights else None,
-            folders="location_id" not in columns,
-            given=frozenset(name for name in LABELS if name in columns),
-            failed=failed,
-            notes=[
-                closing,
-                *self.notes,
-                *(found.notes if found else []),
-                *words.word_notes(self.source, words_found),
-            ],
-            counts={"images": self.images, "rows": len(paths), "unreadable": len(failed)}
-            | dict(self.left_out),
-        )
+        stages = Counter(one.stage for one in self.failed if one.stage != WEB)
+        if stages:
+            told.append(f"{stages.total():,} failures ({in_stages(stages)})")
+        return f"{self.source}: {'; '.join([described, ', '.join(told)] if told else [described])}"
+
+
+def in_stages(stages: Counter[str]) -> str:
+    """Where images failed, in words that follow a number."""
+    return ", ".join(f"{count:,} {_STAGES.get(name, name)}" for name, count in stages.items())
+
+
+_STAGES = {"detect": "of the detector", "find": "not found", "read": "not understood"}
 
 
 def _is_address(path: str) -> bool:

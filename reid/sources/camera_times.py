@@ -54,8 +54,15 @@ def fill_encounters(
         annotations[name].combine_chunks()
         for name in ("location_id", "timestamp", "utc_offset_minutes")
     )
-    if places.null_count == len(places) or moments.null_count == len(moments):
+    if moments.null_count == len(moments):
         return annotations, []
+    if places.null_count == len(places):
+        alone = pc.sum(pc.and_(pa.array(without), moments.is_valid())).as_py() or 0
+        hint = (
+            f"{alone:,} images have a time and no place, so that no encounters are made of them; a column for the "
+            "place, or --location-level 1 where folders are stations, says it"
+        )
+        return annotations, [hint] if alone > 1 else []
     species = annotations["species"].combine_chunks()
     first = bursts(places, moments, offsets, [species], gap_seconds=gap_seconds)
     first[~without] = -1

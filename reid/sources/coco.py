@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from reid.sources.built_rows import Records, box_of, mappings, text_of
+from reid.sources.built_rows import Records, box_of, mappings, number_of, text_of
 from reid.sources.source_rows import How, Rows
 
 EMPTY = frozenset({"empty", "blank", "nothing", "none"})
@@ -58,6 +58,8 @@ def _add_annotations(
     """Add an image's animals; how many of them are of its sequence only."""
     place, sequence = text_of(image.get("location")), text_of(image.get("seq_id"))
     taken = text_of(image.get("datetime")) or text_of(image.get("date_captured"))
+    width, height = number_of(image.get("width")), number_of(image.get("height"))
+    size = (width, height) if width and height and min(width, height) > 0 else None
     sequence_level, before = 0, len(records)
     for annotation in annotations:
         name = categories.get(text_of(annotation.get("category_id")), "")
@@ -94,6 +96,7 @@ def _add_annotations(
             timestamp=taken,
             image_id=key,
             viewpoint=text_of(annotation.get("viewpoint")),
+            size=size,
         )
     if len(records) == before:
         records.left_out["images without animal"] += 1

@@ -110,16 +110,7 @@ def match_columns(
         InputError: two columns mean the same thing and differ. The message has no file name.
     """
     keys = [column_key(name) for name in header]
-    for at, key in enumerate(keys):
-        if (
-            key
-            and key in keys[:at]
-            and any(key in tier for tiers in NAMES.values() for tier in tiers)
-        ):
-            raise InputError(
-                f"two columns are called {header[keys.index(key)]!r} and {header[at]!r}; rename or remove "
-                "one"
-            )
+    _refuse_twins(header, keys)
     found = Matched()
     for name, column in mapping.items():
         if column in header:
@@ -129,37 +120,59 @@ def match_columns(
     taken = {at for places in found.fields.values() for at in places}
     free = {key: at for at, key in enumerate(keys) if at not in taken and key}
     for name, tiers in NAMES.items():
-        if name in found.fields:
-            continue
-        for number, tier in enumerate(tiers):
-            here = [free[key] for key in tier if key in free]
-            if name == "image_path" and number == 2:
-                pair = _together(FILES_IN_FOLDERS, free)
-                if pair:
-                    found.fields[name] = pair
-                    break
-            if not here:
-                continue
-            chosen = here[0] if len(here) == 1 else agree(here)
-            if chosen is None:
-                names = " and ".join(repr(header[at]) for at in here)
-                raise InputError(
-                    f"columns {names} both mean {name}, and say different things; say which one to read: "
-                    f"--column {name}={header[here[0]]}"
-                )
-            found.fields[name] = (chosen,)
-            break
+        if name not in found.fields:
+            places = _places_of(name, tiers, free, header, agree)
+            if places:
+                found.fields[name] = places
     date = found.fields.get("timestamp")
     if date and keys[date[0]] == "date" and "time" in free:
         found.fields["timestamp"] = (date[0], free["time"])
     if "bbox" not in found.fields:
         box, corners = _together(BOXES, free), _together(CORNERS, free)
         if box or corners:
-            found.fields["bbox"] = box or corners or ()
+            found.fields["bbox"] = box or corners
             found.corners = not box
     used = {at for places in found.fields.values() for at in places}
     found.unused = [name or "(no name)" for at, name in enumerate(header) if at not in used]
     return found
+
+
+def _refuse_twins(header: Sequence[str], keys: Sequence[str]) -> None:
+    """Refuse two columns of one name, capitals and blanks aside, where the name means something."""
+    known = {key for tiers in NAMES.values() for tier in tiers for key in tier}
+    for at, key in enumerate(keys):
+        if key in known and key in keys[:at]:
+            raise InputError(
+                f"two columns are called {header[keys.index(key)]!r} and {header[at]!r}; rename or remove "
+                "one"
+            )
+
+
+def _places_of(
+    name: str,
+    tiers: Sequence[Sequence[str]],
+    free: Mapping[str, int],
+    header: Sequence[str],
+    agree: Callable[[Sequence[int]], int | None],
+) -> tuple[int, ...]:
+    """Numbers of the columns that give a field: of the first tier that has some; none where none has."""
+    for number, tier in enumerate(tiers):
+        if name == "image_path" and number == 2:
+            pair = _together(FILES_IN_FOLDERS, free)
+            if pair:
+                return pair
+        here = [free[key] for key in tier if key in free]
+        if not here:
+            continue
+        chosen = here[0] if len(here) == 1 else agree(here)
+        if chosen is None:
+            names = " and ".join(repr(header[at]) for at in here)
+            raise InputError(
+                f"columns {names} both mean {name}, and say different things; say which one to read: "
+                f"--column {name}={header[here[0]]}"
+            )
+        return (chosen,)
+    return ()
 
 
 def check_mapping(mapping: Mapping[str, str]) -> None:
@@ -187,8 +200,9 @@ def in_words(header: Sequence[str], found: Matched) -> str:
     return f"columns read: {', '.join(read)}; columns not used: {unused}"
 
 
-def _together(sets: Sequence[tuple[str, ...]], free: Mapping[str, int]) -> tuple[int, ...] | None:
+def _together(sets: Sequence[tuple[str, ...]], free: Mapping[str, int]) -> tuple[int, ...]:
+    """Numbers of the first set of columns that are all there; none where no set is."""
     for names in sets:
         if all(name in free for name in names):
             return tuple(free[name] for name in names)
-    return None
+    return ()

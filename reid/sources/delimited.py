@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ from reid.errors import InputError
 
 SEPARATORS = (",", ";", "\t", "|")
 ROWS_AT_ONCE = 65536
+MOST_WRONG = 1000  # rows that do not fit; there the reading ends
 _SEP_LINE = re.compile(r'^"?sep=(.)"?$', re.IGNORECASE)
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -142,64 +143,68 @@ def _read_rows(text: str, separator: str, first: int, notes: list[str]) -> Delim
     plain = _read_plain(text, separator, first, notes)
     if plain is not None:
         return plain
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     header: list[str] | None = None
     rows: list[list[str]] = []
     lines: list[int] = []
     chunks: list[list[pa.Array]] = []
-    empty = 0
     wrong: list[tuple[int, str, list[str]]] = []
-    total_wrong = 0
-    ended = False
-    while not ended:
-        begins = reader.line_num
-        try:
-            row = next(reader)
-        except StopIteration:
-            break
-        except csv.Error as error:
-            last_line = _last_line(text, begins)
-            cells = (last_line or "").replace('"', "").split(separator)[:8]
-            wrong.append((begins + first, _quote_error(error), cells))
-            total_wrong += 1
-            if header is None or last_line is None:
-                raise InputError(_wrong_rows(wrong, total_wrong)) from error
-            ended = True
-            break
+    empty, last = 0, first
+    for line, last, row, problem in _records(text, separator, first):
         if header is None:
-            if any(cell.strip() for cell in row):
-                header = _checked_header(row)
+            if problem:
+                raise InputError(_wrong_rows([(line, problem, row)]))
+            header = _checked_header(row) if row else None
             continue
-        if len(row) != len(header):
-            if any(cell.strip() for cell in row):
-                total_wrong += 1
-                if len(wrong) < 3:
-                    wrong.append((begins + first, _count_error(row, header, separator), row[:8]))
-            else:
-                empty += 1
-            continue
-        if reader.line_num > begins + 1:
-            _check_swallowed(row, header, separator, begins + first)
-        if not any(row) or not any(cell.strip() for cell in row):
+        if not row and not problem:
             empty += 1
             continue
+        problem = problem or _misfit(row, header, separator)
+        if problem:
+            wrong.append((line, problem, row[:8]))
+            if len(wrong) == MOST_WRONG:
+                break
+            continue
+        if last > line:
+            _check_swallowed(row, header, separator, line)
         rows.append(row)
-        lines.append(begins + first)
+        lines.append(line)
         if len(rows) == ROWS_AT_ONCE:
             chunks.append(_columns(rows, len(header)))
             rows = []
     if header is None:
         raise InputError("it is empty")
-    last = reader.line_num + first - 1
-    cut = total_wrong == 1 and (not lines or wrong[0][0] > lines[-1]) and _was_cut(wrong[0], last)
-    if wrong and not cut:
-        raise InputError(_wrong_rows(wrong, total_wrong))
+    is_last = len(wrong) == 1 and (not lines or wrong[0][0] > lines[-1])
+    if wrong and not (is_last and _was_cut(wrong[0], last)):
+        raise InputError(_wrong_rows(wrong))
     if rows or not chunks:
         chunks.append(_columns(rows, len(header)))
     if empty:
         notes.append(f"{empty:,} empty rows are left out")
     columns = [pa.chunked_array(parts, pa.string()) for parts in zip(*chunks, strict=True)]
     return Delimited(columns, header, np.asarray(lines, np.int64), wrong, notes)
+
+
+def _records(
+    text: str, separator: str, first: int
+) -> Iterator[tuple[int, int, list[str], str | None]]:
+    """First and last line of each row, its cells (none where all are blank), and what is wrong with it.
+
+    A quotation mark that is out of place ends the rows, as nobody can tell where the next one begins.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    while True:
+        begins = reader.line_num
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            rest = _last_line(text, begins)
+            line, cells = begins + first, (rest or "").replace('"', "").split(separator)[:8]
+            yield line, line + (rest is None), cells, _quote_error(error)
+            return
+        blank = not any(row) or not any(cell.strip() for cell in row)
+        yield begins + first, reader.line_num + first - 1, [] if blank else row, None
 
 
 def _read_plain(text: str, separator: str, first: int, notes: list[str]) -> Delimited | None:
@@ -282,7 +287,10 @@ def _checked_header(row: list[str]) -> list[str]:
     return header
 
 
-def _count_error(row: list[str], header: list[str], separator: str) -> str:
+def _misfit(row: list[str], header: list[str], separator: str) -> str | None:
+    """In what a row does not fit the header; None: it does."""
+    if len(row) == len(header):
+        return None
     name = {"\t": "tab"}.get(separator, separator)
     extra = f", {len(row) - len(header)} extra" if len(row) > len(header) else ""
     ends = ": the row ends in a separator" if extra and not row[-1] else ""
@@ -324,10 +332,11 @@ def _last_line(text: str, begins: int) -> str | None:
 def _was_cut(wrong: tuple[int, str, list[str]], last: int) -> bool:
     """Was this row, which nothing follows, cut off? A row that has too much was not."""
     line, problem, _ = wrong
-    return "never closed" in problem or (line == last and "extra" not in problem)
+    return line == last and "extra" not in problem
 
 
-def _wrong_rows(wrong: list[tuple[int, str, list[str]]], total: int) -> str:
+def _wrong_rows(wrong: list[tuple[int, str, list[str]]]) -> str:
     shown = "; ".join(f"line {line}: {problem}" for line, problem, _ in wrong[:3])
-    more = f" ({total:,} such rows)" if total > len(wrong) else ""
+    many = "or more " if len(wrong) == MOST_WRONG else ""
+    more = f" ({len(wrong):,} {many}such rows)" if len(wrong) > 3 else ""
     return f"{shown}{more}; correct the file, or export it again"

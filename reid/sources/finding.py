@@ -4,12 +4,13 @@ import os
 import posixpath
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reid import store
 from reid.errors import InputError
 from reid.sources.folders import suffix_of
+from reid.sources.stations import place_of
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,42 @@ def find_images(source: str, paths: Sequence[str], root: str, *, strict: bool = 
         for prefix, count in removed.most_common(3)
     ]
     return Found(places, missing, notes)
+
+
+def folders_removed(paths: Sequence[str], found: Mapping[str, str]) -> list[str | None]:
+    """Places by folders that had to be removed from paths to find the images.
+
+    Args:
+        paths: as given, each of which was found.
+        found: path as given → path below the root.
+
+    Returns:
+        For each the folders of its path as given, without those that cameras make and those that all
+        paths begin with, though the last one stays; None where nothing was removed, or the folders below
+        the root tell the place.
+    """
+    named: dict[str, tuple[str, ...] | None] = {}
+    for path in dict.fromkeys(paths):
+        plain = path.replace("\\", "/").removeprefix("file://")
+        folder = posixpath.dirname(found[path])
+        if plain == found[path] or place_of(folder, None) is not None:
+            named[path] = None
+            continue
+        place = place_of(posixpath.dirname(plain), None) or ""
+        named[path] = tuple(part for part in place.split("/") if part)
+    known = [parts for parts in named.values() if parts]
+    shared = _alike(min(known), max(known)) if known else 0
+    texts = {
+        path: "/".join(parts[min(shared, len(parts) - 1) :]) if parts else None
+        for path, parts in named.items()
+    }
+    return [texts[path] for path in paths]
+
+
+def _alike(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """How many leading parts are the same."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 def _options(given: str, root: str) -> Iterator[tuple[int, str]]:

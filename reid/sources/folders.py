@@ -54,6 +54,7 @@ class Listing:
         special: pipes, sockets and devices, relative to the folder; they are never opened.
         closed: folders that may not be listed, and why.
         misnamed: images whose name is no UTF-8, spelled with escapes.
+    states: of images on object storage, whole path → size and time of change.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -63,6 +64,7 @@ class Listing:
     special: list[str] = field(default_factory=list)
     closed: list[tuple[str, str]] = field(default_factory=list)
     misnamed: list[str] = field(default_factory=list)
+    states: dict[str, tuple[int, int]] = field(default_factory=dict)
 
 
 def is_image_name(path: str) -> bool:
@@ -142,7 +144,8 @@ Wanted = Callable[[str], bool]
 
 def _remote_files(folder: str, depth: int | None, wanted: Wanted, found: Listing) -> Iterator[str]:
     skip = len(folder.rstrip("/")) + 1
-    for whole in store.list_files(folder, recursive=depth != 0):
+    states = store.list_states(folder, recursive=depth != 0)
+    for whole in sorted(states):
         path = whole[skip:]
         *folders, name = path.split("/")
         if depth is not None and len(folders) > depth:
@@ -152,6 +155,7 @@ def _remote_files(folder: str, depth: int | None, wanted: Wanted, found: Listing
         if kind:
             found.litter[kind] += 1
         elif wanted(path):
+            found.states[whole] = states[whole]
             yield path
 
 

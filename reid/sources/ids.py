@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reid import store
+from reid.sources import places
 from reid.sources.digests import fixed_texts, hex_digests, number_texts
 
 RELATIVE, PIXELS = "relative", "px"
@@ -44,12 +45,14 @@ def source_key(
 ) -> str:
     """16 hex digits that change when another picture takes an annotation's id.
 
-    On local disks over the box and the file's size and time of change, so that a collection may be
-    moved; on object storage, which would have to be asked for each of them, over the file's place.
+    Over the box and the file's size and time of change, so that a collection on a disk may be moved;
+    on object storage, whose clocks count in seconds, over the file's place as well.
     """
     path = store.join(root, image_path)
-    written = path
-    if not store.is_remote(path):
+    if store.is_remote(path):
+        state = store.states_of(places.parent(path), [path.rpartition("/")[2]]).get(path)
+        written = path if state is None else f"{path} {state[0]} {state[1]}"
+    else:
         try:
             found = Path(path).stat()
             written = f"{found.st_size} {found.st_mtime_ns}"
@@ -143,13 +146,18 @@ def _id_texts(paths: pa.Array, boxes: NDArray[np.float64], relative: NDArray[np.
 
 
 def source_keys(
-    files: Files, places: pa.Array, boxes: NDArray[np.float64], relative: NDArray[np.bool_]
+    files: Files, remote: pa.Array, boxes: NDArray[np.float64], relative: NDArray[np.bool_]
 ) -> pa.Array:
-    """`source_key` of n rows; `places` is where a file lies on object storage, null on a disk."""
+    """`source_key` of n rows; `remote` is where a file lies on object storage, null on a disk."""
     boxes = boxes.astype(np.float32).astype(np.float64)
-    written = pc.coalesce(places, _size_and_time(files))
+    written = _size_and_time(files)
+    if remote.null_count < len(remote):
+        there = pc.if_else(
+            pa.array(files.size < 0), remote, pc.binary_join_element_wise(remote, written, " ")
+        )
+        written = pc.coalesce(there, written)
     return _by_parts(
-        len(places),
+        len(written),
         lambda part: hex_digests(_key_texts(written[part], boxes[part], relative[part]), 8),
     )
 

@@ -156,7 +156,7 @@ def _listed(source: str, folder: str, found: Listing, how: How) -> Rows:
         if is_image_name(path)
     ]
     rows = Rows(source, root, pa.array(paths, pa.string()), failed=failed, folders=True)
-    rows.notes = listing_notes(source, found)
+    rows.notes, rows.states = listing_notes(source, found), found.states
     others = sum(n for name, n in found.other.items() if name)
     rows.counts = {"images": len(paths), "other_files": others, "left_out": found.litter.total()}
     return rows

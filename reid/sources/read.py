@@ -7,7 +7,7 @@ from reid import store
 from reid.errors import InputError
 from reid.image_files import READABLE_SUFFIXES
 from reid.sources import columns, places
-from reid.sources.camtrap_dp import is_package
+from reid.sources.camtrap_dp import holds_package, is_package
 from reid.sources.delimited import decode_text
 from reid.sources.folders import (
     escaped,
@@ -18,11 +18,12 @@ from reid.sources.folders import (
 )
 from reid.sources.globs import has_wildcards
 from reid.sources.joining import join
-from reid.sources.json_files import read_json
+from reid.sources.json_files import read_json, read_package
 from reid.sources.listings import read_folder, read_glob, read_image, read_list
+from reid.sources.opened_tables import TABLE_SUFFIXES
 from reid.sources.reading import Reading
 from reid.sources.source_rows import How, Rows
-from reid.sources.table_files import TABLE_SUFFIXES, read_table
+from reid.sources.table_files import read_table
 from reid.sources.wildlife_insights import COLUMNS as WILDLIFE_INSIGHTS
 from reid.sources.wildlife_insights import is_export, read_wildlife_insights
 
@@ -52,6 +53,8 @@ def read_sources(inputs: Sequence[str], how: How | None = None) -> Reading:
     columns.check_mapping(how.columns)
     if how.detections is not None and places.look(how.detections) != "file":
         raise InputError(f"--detections {how.detections}: there is no such file")
+    if how.detections is not None:
+        _refuse_large(how.detections, how, "--detections")
     if how.detections is not None and not any(places.look(one) == "folder" for one in inputs):
         raise InputError(
             f"--detections {how.detections}: give the folder of its images as --input, or the file itself"
@@ -93,7 +96,7 @@ def _read(source: str, how: How, seen: dict[str, bool], used: set[str]) -> Itera
 
 def _read_folder(source: str, how: How) -> Rows:
     """A folder of images, or a package of another program."""
-    if how.detections is not None:
+    if how.detections is not None and (how.as_folder or not is_package(source)):
         return _with_detections(source, how.detections, how)
     if not how.as_folder and is_export(source):
         rows = read_wildlife_insights(source, how)
@@ -102,7 +105,7 @@ def _read_folder(source: str, how: How) -> Rows:
         )
         return rows
     if not how.as_folder and is_package(source):
-        rows = read_json(store.join(source, "datapackage.json"), how)
+        rows = read_package(source, how, how.detections)
         rows.notes.append(
             f"{source}: it is a Camtrap DP package and is read as one; --as-folder reads all of its images without "
             "what it says of them"
@@ -130,6 +133,10 @@ def _read_file(source: str, how: How, seen: dict[str, bool], used: set[str]) -> 
     suffix = suffix_of(source)
     if suffix in READABLE_SUFFIXES:
         yield read_image(source, how)
+        return
+    _refuse_large(source, how)
+    if suffix == ".zip" and holds_package(source):
+        yield read_package(source, how)
     elif suffix == ".zip" or (suffix == ".csv" and _is_wildlife_insights(source)):
         yield read_wildlife_insights(source, how)
     elif suffix in TABLE_SUFFIXES or (suffix == ".txt" and _looks_like_table(source)):
@@ -143,6 +150,16 @@ def _read_file(source: str, how: How, seen: dict[str, bool], used: set[str]) -> 
         raise InputError(
             f"--input {escaped(source)}: unknown kind of source {ending!r}; known: folder, glob, .txt, .json, .zip, "
             f"{', '.join(TABLE_SUFFIXES)}, {', '.join(sorted(READABLE_SUFFIXES))}"
+        )
+
+
+def _refuse_large(source: str, how: How, flag: str = "--input") -> None:
+    states = store.states_of(places.parent(source), [source.rpartition("/")[2]])
+    megabytes = max((size for size, _ in states.values()), default=0) / 1e6
+    if megabytes > how.max_table_megabytes:
+        raise InputError(
+            f"{flag} {source}: it has {megabytes:,.0f} MB, over the limit of {how.max_table_megabytes:,.0f} "
+            "(sources.max_table_megabytes)"
         )
 
 

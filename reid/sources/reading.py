@@ -27,6 +27,7 @@ class Reading:
         given: for each of LABELS (n,) bool: does a source of this row have that column? True beside
             a null label means that the source says "none"; False, that it says nothing.
         sources: what each source holds, with counts, for summary.json.
+        warnings: what makes the results worse than they need be, and what to do.
     """
 
     annotations: pa.Table
@@ -34,6 +35,7 @@ class Reading:
     notes: list[str]
     given: Mapping[str, NDArray[np.bool_]]
     sources: list[dict[str, Any]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def no_sources() -> Reading:

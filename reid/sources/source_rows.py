@@ -41,7 +41,8 @@ class Rows:
             are given.
         folders: the images' folders tell their places, where no column does.
         given: labels that this source has a column for.
-        failed: rows that cannot be used.
+        states: of files on object storage that were listed, whole path → size and time of change.
+    failed: rows that cannot be used.
         notes: in plain words.
         counts: for summary.json.
     """
@@ -56,6 +57,7 @@ class Rows:
     weights: NDArray[np.float64] | None = None
     folders: bool = False
     given: frozenset[str] = frozenset()
+    states: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     failed: list[Failed] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
@@ -85,6 +87,9 @@ class How:
         location_pattern: a regular expression whose one group is the place; None: by folders.
         encounter_gap_seconds: images of one place and species are one encounter up to this pause,
             where the source has no encounters.
+        flank_sensitive: species whose sides differ; `all` for every one.
+        max_file_megabytes: a larger image is a failure, never read.
+        max_table_megabytes: a larger table or JSON is an error.
         as_folder: a folder that is a package of another program is a folder of images.
     """
 
@@ -102,3 +107,11 @@ class How:
     location_level: int | None = None
     location_pattern: str | None = None
     encounter_gap_seconds: float = 60.0
+    flank_sensitive: tuple[str, ...] = ()
+    max_file_megabytes: float = 1000.0
+    max_table_megabytes: float = 4000.0
+
+    @property
+    def places_by_folder(self) -> bool:
+        """Are the folders of an image its place, as far as cameras have not made them?"""
+        return not (self.location_level or self.location_pattern or self.identity_from_parent)

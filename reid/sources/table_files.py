@@ -1,123 +1,23 @@
 """Tables with one row an animal: CSV of any kind, and Parquet."""
 
-import io
 from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from reid import store
-from reid.errors import InputError, StorageError
+from reid.errors import InputError
 from reid.sources import columns as names
 from reid.sources import dates, detectors, places, words
 from reid.sources.box_columns import read_boxes
 from reid.sources.columns import Matched
-from reid.sources.delimited import read_delimited
-from reid.sources.finding import find_images
+from reid.sources.finding import find_images, folders_removed
+from reid.sources.opened_tables import Table, as_text, open_table
 from reid.sources.reading import LABELS
 from reid.sources.source_rows import TEXTS, Failed, How, Rows
-from reid.sources.workbooks import SUFFIXES as WORKBOOKS
-from reid.sources.workbooks import read_workbook
-from reid.spreadsheet import unguard_column
 
 _PROBED = 64  # paths that are looked for before a table's paths are believed
-TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", *WORKBOOKS)
-
-
-class Table:
-    """A table as in its file: `header`, `columns` (Arrow, one chunk each), `lines`, broken rows, notes."""
-
-    def __init__(
-        self,
-        header: Sequence[str],
-        columns: Sequence[pa.Array],
-        lines: np.ndarray,
-        broken: Sequence[tuple[int, str, list[str]]] = (),
-        notes: Sequence[str] = (),
-    ) -> None:
-        self.header, self.columns = list(header), list(columns)
-        self.lines, self.broken, self.notes = lines, list(broken), list(notes)
-
-    def texts(self, at: int) -> pa.Array:
-        """A column as strings."""
-        return as_text(self.columns[at], self.header[at])
-
-
-def open_table(path: str, *, flag: str = "--input") -> Table:
-    """Read a CSV or Parquet file.
-
-    Args:
-        path: file or URI.
-        flag: what the user gave it with, for messages.
-
-    Raises:
-        InputError: there is none, or it cannot be understood.
-        StorageError: storage cannot be reached.
-    """
-    try:
-        data = store.read_bytes(path)
-    except FileNotFoundError:
-        raise InputError(f"{flag} {path}: there is no such file") from None
-    except StorageError:
-        raise
-    except OSError as error:
-        raise InputError(f"{flag} {path}: cannot be read: {error.strerror or error}") from error
-    try:
-        if path.lower().endswith(".parquet") or data[:4] == b"PAR1":
-            return _parquet(data)
-        if path.lower().endswith(WORKBOOKS):
-            header, rows, lines, notes = read_workbook(data, known=names.PATH_KEYS)
-            cells = [[row[at] for row in rows] for at in range(len(header))]
-            texts = [pa.array(column, pa.string()) for column in cells]
-            return Table(header, texts, np.asarray(lines, np.int64), (), notes)
-        found = read_delimited(data, known=tuple(names.PATH_KEYS))
-        columns = [unguard_column(column.combine_chunks()) for column in found.columns]
-        return Table(found.header, columns, found.lines, found.broken, found.notes)
-    except InputError as error:
-        raise InputError(f"{flag} {path}: cannot be read as a table: {error}") from error
-
-
-def _parquet(data: bytes) -> Table:
-    try:
-        table = pq.ParquetFile(io.BytesIO(data)).read()
-        table.validate(full=True)
-    # Damaged files end in every one of these.
-    except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
-        raise InputError(f"it is no Parquet file, or a damaged one: {error}") from error
-    header = table.column_names
-    repeated = [name for name in header if header.count(name) > 1]
-    if repeated:
-        raise InputError(f"two columns are called {repeated[0]!r}; rename or remove one")
-    columns = []
-    for column in table.columns:
-        kind = column.type
-        if pa.types.is_dictionary(kind):
-            column = column.cast(kind.value_type)
-        columns.append(column.combine_chunks())
-    return Table(header, columns, np.arange(1, len(table) + 1, dtype=np.int64))
-
-
-def as_text(column: pa.Array, name: str) -> pa.Array:
-    """Strings; whole numbers in their plain form, also where a missing one has made them floats.
-
-    Raises:
-        InputError: it is of a type that has no plain text.
-    """
-    kind = column.type
-    if pa.types.is_string(kind):
-        return column
-    if pa.types.is_floating(kind):
-        column = pc.if_else(pc.is_nan(column.cast(pa.float64())), None, column.cast(pa.float64()))
-        known = column.drop_null()
-        if len(known) and pc.all(pc.equal(pc.floor(known), known)).as_py():
-            whole = pc.all(pc.less(pc.abs(known), 2.0**53)).as_py()
-            column = column.cast(pa.int64()) if whole else column
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowException:
-        raise InputError(f"the column {name!r} is of type {kind}; expected text") from None
 
 
 def read_table(source: str, how: How, *, used: set[str] | None = None) -> Rows:
@@ -153,30 +53,41 @@ def _rows(source: str, table: Table, how: How, used: set[str]) -> Rows:
             f"it is: --column image_path=NAME), found: {', '.join(table.header) or 'none'}"
         )
     root = places.absolute(how.root or places.parent(source))
-    notes = [f"{source}: {note}" for note in table.notes]
+    total = len(table.lines) + len(table.broken)
+    notes = [f"{source}: {total:,} rows; {names.in_words(table.header, matched)}"]
+    notes += [f"{source}: {note}" for note in table.notes]
+    table = table.filter(~detectors.rows_without_animal(table, matched, notes, source))
     broken = [
         Failed(line, _path_of(cells, matched), f"{source}, line {line}: {problem}")
         for line, problem, cells in table.broken
     ]
     paths = places.one_spelling(joined_paths(table, matched.fields["image_path"]), root)
-    paths = _where_they_are(source, paths, root, notes)
-    rows = Rows(source, root, paths, lines=table.lines, failed=list(broken))
+    there = _where_they_are(source, paths, root, notes)
+    rows = Rows(source, root, there, lines=table.lines, failed=list(broken))
     _read_labels(rows, table, matched, how, notes)
+    # Where a table has a column for the folder, folders are stations (Timelapse, camtrapR).
+    rows.folders = len(matched.fields["image_path"]) > 1 and "location_id" not in rows.columns
+    if rows.folders and how.places_by_folder and there is not paths:
+        rows.columns["location_id"] = _stations(paths, there)
     bad = _read_boxes(rows, table, matched, notes)
-    no_animal = detectors.rows_without_animal(table.header, matched, table.texts, notes, source)
     missing = np.asarray(
         pc.or_kleene(pc.is_null(paths), pc.equal(paths, "")).to_numpy(zero_copy_only=False)
     )
     for row in np.flatnonzero(missing):
         bad[int(row)] = "it has no image path"
     rows.notes = notes
-    _drop(rows, {row: why for row, why in bad.items() if row not in no_animal}, no_animal)
-    rows.notes.insert(
-        0,
-        f"{source}: {len(table.lines) + len(broken):,} rows; {names.in_words(table.header, matched)}",
-    )
-    rows.counts |= {"rows": len(table.lines) + len(broken), "unreadable": len(rows.failed)}
+    _drop(rows, bad)
+    no_animal = total - len(table.lines) - len(broken)
+    rows.counts |= {"rows": total, "without_animal": no_animal, "unreadable": len(rows.failed)}
     return rows
+
+
+def _stations(given: pa.Array, there: pa.Array) -> pa.Array:
+    """(n,) places by the folders that were removed to find the images."""
+    found = dict(zip(given.to_pylist(), there.to_pylist(), strict=True))
+    found.pop(None, None)
+    named = dict(zip(found, folders_removed(list(found), found), strict=True))
+    return pa.array([named.get(path) for path in given.to_pylist()], pa.string())
 
 
 def _where_they_are(source: str, paths: pa.Array, root: str, notes: list[str]) -> pa.Array:
@@ -320,9 +231,9 @@ def _read_boxes(rows: Rows, table: Table, matched: Matched, notes: list[str]) ->
     return dict(boxes.bad)
 
 
-def _drop(rows: Rows, bad: dict[int, str], no_animal: set[int]) -> None:
-    """Move rows that cannot be used to the failures, and leave out those that show no animal."""
-    if not bad and not no_animal:
+def _drop(rows: Rows, bad: dict[int, str]) -> None:
+    """Move rows that cannot be used to the failures."""
+    if not bad:
         return
     assert rows.lines is not None
     for row in sorted(bad):
@@ -330,7 +241,7 @@ def _drop(rows: Rows, bad: dict[int, str], no_animal: set[int]) -> None:
         line = int(rows.lines[row])
         rows.failed.append(Failed(line, path, f"{rows.source}, line {line}: {bad[row]}"))
     keep = np.ones(len(rows), bool)
-    keep[[*bad, *no_animal]] = False
+    keep[list(bad)] = False
     mask = pa.array(keep)
     rows.image_path = rows.image_path.filter(mask)
     rows.columns = {name: column.filter(mask) for name, column in rows.columns.items()}

@@ -1,7 +1,6 @@
 """Wildlife Insights' export: images.csv and deployments.csv, in a folder or as they come, zipped."""
 
-import io
-import zipfile
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from reid import store
@@ -11,18 +10,17 @@ from reid.sources.built_rows import NO_SPECIES, Records, number_of
 from reid.sources.delimited import read_delimited
 from reid.sources.source_rows import How, Rows
 from reid.sources.words import is_empty
+from reid.sources.zips import zipped_tables
 
 Row = Mapping[str, str]
-MOST_BYTES = 2 << 30
+_IMAGES = re.compile(r"images(_\d+)?\.csv")
 COLUMNS = frozenset({"deployment_id", "image_id", "is_blank"})  # that tell it from other tables
 
 
 def is_export(source: str) -> bool:
-    """Is a folder such an export?"""
-    return all(
-        places.look(store.join(source, name)) == "file"
-        for name in ("images.csv", "deployments.csv")
-    )
+    """Is a folder such an export? Several projects have images_<project>.csv each."""
+    names = [path.rpartition("/")[2] for path in store.list_files(source)]
+    return "deployments.csv" in names and any(_IMAGES.fullmatch(name) for name in names)
 
 
 def read_wildlife_insights(source: str, how: How) -> Rows:
@@ -35,14 +33,12 @@ def read_wildlife_insights(source: str, how: How) -> Rows:
     Raises:
         InputError: it cannot be read, none of its images is here, or it cannot be told which.
     """
-    tables = dict(_tables(source))
-    images = [row for name, rows in tables.items() if name.startswith("images") for row in rows]
+    rows = [row for _, found in _tables(source) for row in found]
+    images = [row for row in rows if "image_id" in row]
     named = {
         row["deployment_id"]: row["placename"]
-        for name, rows in tables.items()
-        if name.startswith("deployments")
         for row in rows
-        if "deployment_id" in row and "placename" in row
+        if "image_id" not in row and "deployment_id" in row and "placename" in row
     }
     if not images:
         raise InputError(f"--input {source}: the export names no image")
@@ -82,29 +78,10 @@ def _tables(source: str) -> Iterator[tuple[str, list[Row]]]:
             if path.endswith(".csv"):
                 yield path.rpartition("/")[2], _rows(path, store.read_bytes(path))
     elif source.lower().endswith(".zip"):
-        try:
-            with zipfile.ZipFile(io.BytesIO(store.read_bytes(source))) as archive:
-                entries = [one for one in archive.infolist() if one.filename.endswith(".csv")]
-                size = sum(entry.file_size for entry in entries)
-                if size > MOST_BYTES:
-                    raise InputError(
-                        f"--input {source}: its tables unpack to {size / 2**30:.1f} GiB"
-                    )
-                for entry in entries:
-                    name = entry.filename.rpartition("/")[2]
-                    yield name, _rows(f"{source}/{name}", archive.read(entry))
-        except (
-            zipfile.BadZipFile,
-            OSError,
-            NotImplementedError,
-            RuntimeError,
-            ValueError,
-        ) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                f"--input {source}: this is no .zip, or a damaged one: {error}"
-            ) from error
+        for path, data in zipped_tables(source).items():
+            if path.endswith(".csv"):
+                name = path.rpartition("/")[2]
+                yield name, _rows(f"{source}/{name}", data)
     else:
         yield "images.csv", _rows(source, store.read_bytes(source))
         beside = store.join(places.parent(source), "deployments.csv")

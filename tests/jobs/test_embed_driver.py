@@ -558,9 +558,11 @@ def test_pictures_and_results_on_object_storage(
     read = embeddings.read_embeddings(folder, embeddings.stored_ids(folder).combine_chunks())
     np.testing.assert_allclose(np.linalg.norm(read.vectors, axis=1), 1, atol=1e-6)
 
+    (other,) = make_photos(tmp_path / "other", [9])
+    store.write_bytes(f"{bucket}/my photos/{path.name}", other.read_bytes())
     assert reid(*command, *QUICK) == 0
     summary = outputs.read_summary(f"{bucket}/out")["embed"]
-    assert (summary["reused"], summary["failed"]) == (5, 1)
+    assert (summary["reused"], summary["embedded"], summary["failed"]) == (4, 1, 1)
     assert not [path for path in store.list_files(folder, recursive=True) if "work-" in path]
     # Results of a folder on object storage open like any other.
     fs, inner = store.filesystem(f"{bucket}/out/{outputs.ANNOTATIONS}")
