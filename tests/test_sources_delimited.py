@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reid.errors import InputError
-from reid.sources.delimited import Delimited, decode_text, read_delimited, text_lines
+from reid.sources.decoding import decode_text, text_lines
+from reid.sources.delimited import Delimited, read_delimited
 
 
 def columns(found: Delimited) -> dict[str, list[str]]:

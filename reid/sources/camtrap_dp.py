@@ -8,7 +8,8 @@ from reid import store
 from reid.errors import InputError
 from reid.sources import places
 from reid.sources.built_rows import Records, mapping, mappings, text_of
-from reid.sources.camtrap_rows import Package, Row
+from reid.sources.camtrap_cells import Row
+from reid.sources.camtrap_rows import Package
 from reid.sources.opened_tables import open_table, table_of
 from reid.sources.source_rows import How, Rows
 from reid.sources.words import is_empty

@@ -7,16 +7,16 @@ its event shows.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 
 from reid import store
 from reid.sources import places
 from reid.sources.built_rows import Records, box_of, number_of
+from reid.sources.camtrap_cells import Row, animals_of, count_of, event_of, moment_of, viewpoint_of
 from reid.sources.detected_boxes import Detected, DetectedBoxes
 from reid.sources.source_rows import Rows
 
-Row = Mapping[str, str]
 BOX = ("bboxX", "bboxY", "bboxWidth", "bboxHeight")
 
 
@@ -57,7 +57,7 @@ class Package:
                 else:
                     records.left_out["observations of media that the package lacks"] += 1
             else:
-                self.events[row.get("deploymentID", ""), _event(row)].append(row)
+                self.events[row.get("deploymentID", ""), event_of(row)].append(row)
         self.windows = self._windows()
         self.boxes = DetectedBoxes(records, [self._path(image) for image in media], detected)
         self.detected: Counter[str] = Counter()
@@ -92,7 +92,7 @@ class Package:
         return path or name
 
     def _add_own(self, image: Row, path: str, own: Sequence[Row]) -> None:
-        animals = _animals(own)
+        animals = animals_of(own)
         if not animals:
             self._leave_out(image, own)
         boxed = [row for row in animals if "bboxX" in row]
@@ -103,7 +103,7 @@ class Package:
             else:
                 self._add(image, path, row, box, alone=len(animals) == 1)
         if animals and not boxed:
-            if len(animals) == 1 and _count(animals[0]) <= 1:
+            if len(animals) == 1 and count_of(animals[0]) <= 1:
                 self._add(image, path, animals[0], None)
             else:
                 self.several.append(len(animals))
@@ -119,7 +119,7 @@ class Package:
 
     def _add_by_event(self, image: Row, path: str) -> None:
         event, animals = self._event_of(image, ())
-        if len(animals) == 1 and _count(animals[0]) <= 1:
+        if len(animals) == 1 and count_of(animals[0]) <= 1:
             self._add(image, path, animals[0], None, event)
         elif animals:
             self.records.left_out["images of events with several animals"] += 1
@@ -128,7 +128,7 @@ class Package:
 
     def _wants_boxes(self, own: Sequence[Row]) -> bool:
         """Has the package no boxes of this image itself, and does it not say that people are on it?"""
-        animals = _animals(own)
+        animals = animals_of(own)
         if any("bboxX" in row for row in animals):
             self.detected["kept"] += 1
             return False
@@ -140,11 +140,11 @@ class Package:
     ) -> None:
         """A detector's boxes, with what the package says of the image, or else of its event."""
         event, animals = self._event_of(image, own)
-        animals = _animals(own) or animals
+        animals = animals_of(own) or animals
         self.detected["images"] += 1
         self.detected["boxes"] += len(boxes)
         named = {row["scientificName"] for row in animals if "scientificName" in row}
-        alone = len(animals) == 1 == len(boxes) and _count(animals[0]) <= 1
+        alone = len(animals) == 1 == len(boxes) and count_of(animals[0]) <= 1
         for box in boxes:
             row = dict(animals[0]) if alone else {}
             weight = None
@@ -166,9 +166,9 @@ class Package:
     def _event_of(self, image: Row, own: Sequence[Row]) -> tuple[str, list[Row]]:
         """The event of an image, by its name or else by its time, and the animals that were seen in it."""
         place = image.get("deploymentID", "")
-        event = _event(image) or next((name for row in own if (name := _event(row))), "")
+        event = event_of(image) or next((name for row in own if (name := event_of(row))), "")
         if not event:
-            taken = _moment(image.get("timestamp"))
+            taken = moment_of(image.get("timestamp"))
             event = next(
                 (
                     name
@@ -178,15 +178,15 @@ class Package:
                 "",
             )
         rows = self.events.get((place, event), []) if event else []
-        return event, _animals(rows)
+        return event, animals_of(rows)
 
     def _windows(self) -> dict[str, list[tuple[datetime, datetime, str]]]:
         """For each deployment start, end and name of its events."""
         windows: dict[str, list[tuple[datetime, datetime, str]]] = defaultdict(list)
         for (place, event), rows in self.events.items():
-            starts = [_moment(row.get("eventStart", row.get("timestamp"))) for row in rows]
+            starts = [moment_of(row.get("eventStart", row.get("timestamp"))) for row in rows]
             ends = [
-                _moment(row.get("eventEnd", row.get("eventStart", row.get("timestamp"))))
+                moment_of(row.get("eventEnd", row.get("eventStart", row.get("timestamp"))))
                 for row in rows
             ]
             known = [one for one in starts if one], [one for one in ends if one]
@@ -207,7 +207,7 @@ class Package:
         weight: float | None = None,
     ) -> None:
         place = image.get("deploymentID", row.get("deploymentID", ""))
-        event = event or _event(row) or _event(image)
+        event = event or event_of(row) or event_of(image)
         identity = self._identity(row)
         if identity is None and alone:  # the event's, where it is of one animal
             whole = [
@@ -215,7 +215,7 @@ class Package:
                 for one in self.events.get((place, event), [])
                 if one.get("observationType") == "animal"
             ]
-            if len(whole) == 1 and _count(whole[0]) <= 1:
+            if len(whole) == 1 and count_of(whole[0]) <= 1:
                 identity = self._identity(whole[0])
         self.records.add(
             path,
@@ -226,7 +226,7 @@ class Package:
             species=row.get("scientificName"),
             identity=identity,
             encounter_id=event or None,
-            viewpoint=_viewpoint(row),
+            viewpoint=viewpoint_of(row),
             location_id=self._place(place),
             timestamp=image.get("timestamp"),
         )
@@ -280,53 +280,3 @@ class Package:
                 f"{source}: {self.orphans.total():,} animals are of {len(self.orphans):,} deployments that the package "
                 "lacks; their places are named by the deployments' ids"
             )
-
-
-def _event(row: Row) -> str:
-    return row.get("eventID", row.get("sequenceID", ""))
-
-
-def _count(row: Row) -> float:
-    return number_of(row.get("count")) or 1
-
-
-def _animals(rows: Sequence[Row]) -> list[Row]:
-    """The animals that were seen, in the best opinion on them."""
-    return _best_opinion([row for row in rows if row.get("observationType") == "animal"])
-
-
-def _best_opinion(rows: list[Row]) -> list[Row]:
-    """What people say goes before what machines say, and the latest machine before older ones."""
-    human = [row for row in rows if row.get("classificationMethod") == "human"]
-    if human:
-        return human
-    by = {row.get("classifiedBy", "") for row in rows}
-    if len(by) < 2:
-        return rows
-    latest = max(rows, key=lambda row: row.get("classificationTimestamp", ""))
-    return [row for row in rows if row.get("classifiedBy", "") == latest.get("classifiedBy", "")]
-
-
-def _viewpoint(row: Row) -> str | None:
-    """Of tags such as `viewpoint:left | swimDirection:across`."""
-    for part in row.get("observationTags", row.get("tags", "")).replace(",", "|").split("|"):
-        name, colon, value = part.partition(":")
-        if colon and name.strip().lower() == "viewpoint":
-            return value.strip() or None
-    return None
-
-
-def _moment(text: str | None) -> datetime | None:
-    """In UTC; a time without an offset counts as UTC."""
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        return moment.replace(tzinfo=UTC)
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        return None

@@ -72,7 +72,7 @@ def read_dates(
 
 
 @dataclass
-class _Waiting:
+class _Texts:
     """Texts of which each is taken once, by the first pattern that it has the form of."""
 
     text: pa.Array
@@ -115,7 +115,7 @@ def _read_odd(
         pc.utf8_trim_whitespace(column), pattern=r"^'+|(?:\[[A-Za-z_/+-]+\])$", replacement=""
     )
     said = np.asarray(pc.invert(empty_cells(text)).to_numpy(zero_copy_only=False), dtype=bool)
-    waiting = _Waiting(
+    waiting = _Texts(
         text,
         np.flatnonzero(said),
         np.full(len(text), "NaT", "datetime64[us]"),

@@ -9,7 +9,7 @@ from reid.errors import InputError, StorageError
 from reid.sources import places
 from reid.sources.camtrap_dp import DESCRIPTOR, read_camtrap_dp
 from reid.sources.coco import read_coco
-from reid.sources.delimited import decode_text
+from reid.sources.decoding import decode_text
 from reid.sources.megadetector import read_megadetector
 from reid.sources.source_rows import How, Rows
 from reid.sources.speciesnet import read_speciesnet

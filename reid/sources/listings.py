@@ -9,7 +9,7 @@ from reid import store
 from reid.errors import InputError
 from reid.image_files import READABLE_SUFFIXES
 from reid.sources import places
-from reid.sources.delimited import decode_text, text_lines
+from reid.sources.decoding import decode_text, text_lines
 from reid.sources.folders import (
     Listing,
     escaped,

@@ -42,6 +42,16 @@ def look(path: str) -> Kind:
     return "file" if stat.S_ISREG(mode) else "special"
 
 
+def size_of(path: str) -> int:
+    """Bytes of a file; 0 where there is none."""
+    if store.is_remote(path):
+        return store.states_of(parent(path), [path.rpartition("/")[2]]).get(path, (0, 0))[0]
+    try:
+        return Path(path).expanduser().stat().st_size
+    except (OSError, ValueError, RuntimeError):  # as in `look`
+        return 0
+
+
 def parent(path: str) -> str:
     """The folder of a path or URI."""
     head, _, _ = path.rstrip("/").rpartition("/")

@@ -8,7 +8,7 @@ from reid.errors import InputError
 from reid.image_files import READABLE_SUFFIXES
 from reid.sources import columns, places
 from reid.sources.camtrap_dp import holds_package, is_package
-from reid.sources.delimited import decode_text
+from reid.sources.decoding import decode_text
 from reid.sources.folders import (
     escaped,
     is_utf8,
@@ -154,8 +154,7 @@ def _read_file(source: str, how: How, seen: dict[str, bool], used: set[str]) -> 
 
 
 def _refuse_large(source: str, how: How, flag: str = "--input") -> None:
-    states = store.states_of(places.parent(source), [source.rpartition("/")[2]])
-    megabytes = max((size for size, _ in states.values()), default=0) / 1e6
+    megabytes = places.size_of(source) / 1e6
     if megabytes > how.max_table_megabytes:
         raise InputError(
             f"{flag} {source}: it has {megabytes:,.0f} MB, over the limit of {how.max_table_megabytes:,.0f} "

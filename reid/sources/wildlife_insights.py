@@ -19,8 +19,9 @@ COLUMNS = frozenset({"deployment_id", "image_id", "is_blank"})  # that tell it f
 
 def is_export(source: str) -> bool:
     """Is a folder such an export? Several projects have images_<project>.csv each."""
-    names = [path.rpartition("/")[2] for path in store.list_files(source)]
-    return "deployments.csv" in names and any(_IMAGES.fullmatch(name) for name in names)
+    if places.look(store.join(source, "deployments.csv")) != "file":
+        return False
+    return any(_IMAGES.fullmatch(path.rpartition("/")[2]) for path in store.list_files(source))
 
 
 def read_wildlife_insights(source: str, how: How) -> Rows:
