@@ -6,7 +6,7 @@ apostrophe before it, by which spreadsheets know text; readers of ours take it o
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -71,6 +71,37 @@ def _cell(value: object) -> str:
         doubled = text.replace('"', '""')
         return f'"{doubled}"'
     return text
+
+
+LINES_AT_ONCE = 2**16  # of a table, so that its lines are not all there as strings of Python
+
+
+def write_text_table(table: pa.Table, *, raw: bool = False) -> tuple[str, int]:
+    """As `write_rows`, many times faster, for a table whose columns are all text; null is an empty cell."""
+    guarded = 0
+    if not raw:
+        table, guarded = guard_table(table)
+    lines = [",".join(map(_cell, table.column_names)), *_lines(table)]
+    return "\n".join([*lines, ""]), guarded
+
+
+def _lines(table: pa.Table) -> Iterator[str]:
+    for batch in table.to_batches(max_chunksize=LINES_AT_ONCE):
+        if len(batch):
+            cells = [_quoted(column) for column in batch.columns]
+            joined = pc.binary_join_element_wise(
+                *cells, ",", null_handling="replace", null_replacement=""
+            )
+            yield "\n".join(joined.to_pylist())
+
+
+def _quoted(column: pa.Array) -> pa.Array:
+    """`_cell` for a column of strings."""
+    special = pc.match_substring_regex(column, _SPECIAL.pattern)
+    if not pc.any(special).as_py():
+        return column
+    doubled = pc.replace_substring(column, '"', '""')
+    return pc.if_else(special, pc.binary_join_element_wise('"', doubled, '"', ""), column)
 
 
 def guard_table(table: pa.Table) -> tuple[pa.Table, int]:

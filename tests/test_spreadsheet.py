@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reid import spreadsheet
-from reid.spreadsheet import guard, guard_note, guard_table, unguard, unguard_column, write_rows
+from reid.spreadsheet import (
+    guard,
+    guard_note,
+    guard_table,
+    unguard,
+    unguard_column,
+    write_rows,
+    write_text_table,
+)
 
 TEXT = st.text(alphabet=st.sampled_from("'=+-@\t\r\n,\"ab é"), max_size=6)
 
@@ -44,6 +52,17 @@ def test_a_csv_is_read_back(rows: list[tuple[str, str | None, int]]) -> None:
     assert [row[0] for row in csv.reader(io.StringIO(raw, newline=""))][1:] == [
         a for a, _, _ in rows
     ]
+
+
+@given(st.lists(st.tuples(TEXT, st.one_of(st.none(), TEXT)), max_size=9), st.booleans())
+def test_a_table_of_texts_is_written_as_its_rows_are(
+    rows: list[tuple[str, str | None]], raw: bool
+) -> None:
+    columns = [pa.array([row[k] for row in rows], pa.string()) for k in (0, 1)]
+    table = pa.table(columns, names=["a", 'b,"'])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spreadsheet, "LINES_AT_ONCE", 2)
+        assert write_text_table(table, raw=raw) == write_rows(table.column_names, rows, raw=raw)
 
 
 def test_the_note_says_how_to_have_them_raw() -> None:

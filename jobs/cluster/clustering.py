@@ -1,8 +1,7 @@
 """Embeddings → individuals, species by species."""
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +26,7 @@ from reid import metrics, schema, store
 from reid.config import Cluster, Config
 from reid.errors import InputError
 from reid.neighbors import choose_backend
-from reid.spreadsheet import guard_note, write_rows
+from reid.spreadsheet import guard_note, write_text_table
 from reid.tune import (
     Clustering,
     Individuals,
@@ -74,13 +73,13 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
         )
         _say_found(group, found[group.species], time.perf_counter() - began)
     summary = ClusterSummary()
-    labels: list[list[str]] = []
+    labels: list[pa.Array] = []
     words = clustering.species_words(group.species for group in groups)
     for group in groups:
         one = found[group.species]
         labels.append(cluster_labels(words[group.species], one.labels))
-        sizes = Counter(labels[-1])
-        single = sum(1 for size in sizes.values() if size == 1)
+        sizes = np.bincount(clustering.noise_to_singletons(one.labels))
+        single = int((sizes == 1).sum())
         warnings = [f"{group.species}: {text}" for text in one.warnings]
         copies = int((~metrics.without_copies(group.content_hashes, group.identities)).sum())
         if copies:
@@ -97,7 +96,7 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
             "individuals": len(sizes),
             "singletons": single,
             "copies": copies,
-            "largest": max(sizes.values()),
+            "largest": int(sizes.max()),
             "eps": one.threshold.eps,
             "eps_source": one.threshold.source,
             "scores": _scores(group, one.labels),
@@ -110,14 +109,15 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
     return summary
 
 
-def cluster_labels(word: str, labels: np.ndarray) -> list[str]:
+def cluster_labels(word: str, labels: np.ndarray) -> pa.StringArray:
     """`cluster_<species>_<n>` for each row; a noise row gets a number of its own, after the clusters.
 
     Args:
         word: of `species_words`.
         labels: (n,) cluster of each row, −1 = noise.
     """
-    return [f"cluster_{word}_{number}" for number in clustering.noise_to_singletons(labels)]
+    numbers = pa.array(clustering.noise_to_singletons(labels)).cast(pa.string())
+    return pc.binary_join_element_wise(f"cluster_{word}_", numbers, "")
 
 
 def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) -> Individuals:
@@ -257,46 +257,36 @@ def _scores(group: Group, labels: np.ndarray) -> dict[str, float]:
 
 
 def _write_clusters(
-    config: Config, groups: Sequence[Group], found: dict[str, Individuals], labels: list[list[str]]
+    config: Config, groups: Sequence[Group], found: dict[str, Individuals], labels: list[pa.Array]
 ) -> None:
-    parts = [schema.CLUSTERS.empty_table()]
+    parts, texts = [schema.CLUSTERS.empty_table()], []
     for group, names in zip(groups, labels, strict=True):
         one = found[group.species]
-        ids = group.rows["annotation_id"].to_pylist()
         alone = one.nearest < 0
-        nearest = [None if lost else ids[i] for i, lost in zip(one.nearest, alone, strict=True)]
-        parts.append(
-            pa.Table.from_arrays(
-                [
-                    pa.array(ids, pa.string()),
-                    pa.array([group.species] * len(ids), pa.string()),
-                    pa.array(one.labels, pa.int64()),
-                    pa.array(names, pa.string()),
-                    pa.array(nearest, pa.string()),
-                    pa.array(one.nearest_distance, pa.float32(), mask=alone),
-                ],
-                schema=schema.CLUSTERS,
-            )
-        )
+        nearest = pa.array(one.nearest, mask=alone)
+        ids = group.rows["annotation_id"].combine_chunks()
+        paths = group.rows["image_path"].combine_chunks()
+        species = pa.repeat(group.species, len(ids))
+        columns = [
+            ids,
+            species,
+            pa.array(one.labels, pa.int64()),
+            names,
+            ids.take(nearest),
+            pa.array(one.nearest_distance, pa.float32(), mask=alone),
+        ]
+        parts.append(pa.Table.from_arrays(columns, schema=schema.CLUSTERS))
+        written = [f"{distance:.6f}" for distance in one.nearest_distance.tolist()]
+        cells = [
+            paths, ids, group.rows["image_id"], species, names, group.rows["identity"],
+            paths.take(nearest), pa.array(written, mask=alone),
+        ]  # fmt: skip
+        texts.append(pa.table(cells, names=IDENTITIES_HEADER))
     store.write_table(store.join(config.out, outputs.CLUSTERS), pa.concat_tables(parts))
-    rows = _identity_rows(groups, found, labels)
-    text, guarded = write_rows(IDENTITIES_HEADER, rows, raw=not config.guard_formulas)
+    text, guarded = write_text_table(pa.concat_tables(texts), raw=not config.guard_formulas)
     store.write_text(store.join(config.out, outputs.IDENTITIES), text)
     if guarded:
         say(f"note: {outputs.IDENTITIES}: {guard_note(guarded, 'guard_formulas=false')}")
-
-
-def _identity_rows(
-    groups: Sequence[Group], found: dict[str, Individuals], labels: list[list[str]]
-) -> Iterator[list[object]]:
-    """The rows of identities.csv, one at a time: as lists they would be as large as the vectors."""
-    for group, names in zip(groups, labels, strict=True):
-        one = found[group.species]
-        columns = ("annotation_id", "image_path", "image_id", "identity")
-        ids, paths, image_ids, identities = (group.rows[name].to_pylist() for name in columns)
-        for i, nearest in enumerate(one.nearest.tolist()):
-            near = ("", "") if nearest < 0 else (paths[nearest], f"{one.nearest_distance[i]:.6f}")
-            yield [paths[i], ids[i], image_ids[i], group.species, names[i], identities[i], *near]
 
 
 def _write_tuning(config: Config, groups: Sequence[Group], found: dict[str, Individuals]) -> None:

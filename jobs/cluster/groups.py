@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ class Group:
     content_hashes: np.ndarray | None  # (n,) str; None where the files are not known
     folder: str  # where the embeddings come from
 
-    @property
+    @cached_property
     def identities(self) -> np.ndarray:
         """(n,) known identities, None where unknown."""
         return np.asarray(self.rows["identity"].to_pylist(), dtype=object)

@@ -118,6 +118,6 @@ def test_ray_tasks_give_the_same_tables(
 
 
 def test_labels_are_numbered_clusters_first() -> None:
-    assert cluster_labels("snow_leopard", np.array([1, -1, 0, -1])) == [
+    assert cluster_labels("snow_leopard", np.array([1, -1, 0, -1])).to_pylist() == [
         "cluster_snow_leopard_1", "cluster_snow_leopard_2", "cluster_snow_leopard_0", "cluster_snow_leopard_3",
     ]  # fmt: skip
