@@ -1,12 +1,15 @@
 """One comparison of all pairs says what several did."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reid.cluster import compared, dbscan, labels_at
+from reid.cluster import compared, dbscan, labels_at, running_forest
 from reid.neighbors import Search, knn, local_search, nearest, radius_graph, stream_edges
+from reid.neighbors import graph as graph_module
 from reid.tune import find_individuals
 
 
@@ -27,7 +30,7 @@ def test_labels_are_those_of_dbscan_at_every_threshold(
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     graph = radius_graph(rows, 0.8)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(compared, "EDGES_A_ROW", at_once / n)
+        patch.setattr(running_forest, "EDGES_A_ROW", at_once / n)
         forest = compared.streamed_forest(stream_edges(rows, 0.8, block_rows=block), n, min_samples)
     for eps in (0.01, 0.1, 0.25, 0.5, 0.8):
         np.testing.assert_array_equal(labels_at(forest, eps), dbscan(graph, eps, min_samples))
@@ -57,12 +60,73 @@ def test_it_leaves_what_separate_searches_find(
     labelled = np.random.default_rng(seed).random(n) < 0.5
     search = Search(
         # As a worker does, small parts are refined where they are found.
-        lambda vectors, radius, *, refine=None: map(
+        lambda vectors, radius, *, refine=None, wanted=None: map(
             refine or (lambda part: part), stream_edges(vectors, radius, block_rows=block)
         ),
         knn,
     )
     found = compared.compare_all(rows, ceiling, search, min_samples=min_samples, labelled=labelled)
+    assert_is_complete(found, rows, ceiling, min_samples, labelled)
+
+
+@settings(max_examples=100)
+@given(
+    n=st.integers(1, 80),
+    min_samples=st.integers(1, 3),
+    ceiling=st.sampled_from([0.02, 0.3, 1.2]),
+    block=st.integers(1, 25),
+    some=st.booleans(),
+    backend=st.sampled_from(["numpy", "torch", "prefix"]),
+    seed=st.integers(0, 9999),
+)
+def test_pairs_that_are_not_measured_change_nothing(
+    n: int, min_samples: int, ceiling: float, block: int, some: bool, backend: str, seed: int
+) -> None:
+    rows = unit_rows(n, seed)
+    labelled = np.random.default_rng(seed).random(n) < 0.5 if some else None
+
+    def edges(vectors: np.ndarray, radius: float, *, refine: object = None, **wanted: Any) -> Any:
+        return stream_edges(vectors, radius, block_rows=block, backend=backend, **wanted)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running_forest, "EDGES_A_ROW", 0.2)
+        search = Search(edges, knn)
+        found = compared.compare_all(
+            rows, ceiling, search, min_samples=min_samples, labelled=labelled
+        )
+    assert_is_complete(found, rows, ceiling, min_samples, labelled)
+
+
+def test_most_pairs_within_the_ceiling_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = []
+    near_pairs = graph_module.near_pairs
+
+    def counted(a: Any, b: Any, i: Any, *rest: Any) -> Any:
+        measured.append(len(i))
+        return near_pairs(a, b, i, *rest)
+
+    monkeypatch.setattr(graph_module, "near_pairs", counted)
+    rows = unit_rows(3000, 0)
+    for wanted in (True, False):
+        search = Search(
+            lambda v, r, wanted=None, refine=None, use=wanted: stream_edges(
+                v, r, block_rows=300, wanted=wanted if use else None
+            ),
+            knn,
+        )
+        compared.compare_all(rows, 0.3, search)
+    half = len(measured) // 2
+    assert sum(measured[:half]) < 0.4 * sum(measured[half:])
+
+
+def assert_is_complete(
+    found: compared.Compared,
+    rows: np.ndarray,
+    ceiling: float,
+    min_samples: int,
+    labelled: np.ndarray | None,
+) -> None:
+    """`found` says what separate searches find."""
     graph = radius_graph(rows, ceiling)
     for eps in np.linspace(0.01, ceiling, 5):
         np.testing.assert_array_equal(labels_at(found.forest, eps), dbscan(graph, eps, min_samples))
@@ -70,6 +134,9 @@ def test_it_leaves_what_separate_searches_find(
     index, distance = nearest(rows)
     np.testing.assert_array_equal(found.nearest, index)
     np.testing.assert_array_equal(found.nearest_distance, distance)
+    if labelled is None:
+        assert found.labelled is None
+        return
     alone = radius_graph(rows[labelled], ceiling)
     assert found.labelled is not None
     np.testing.assert_array_equal(found.labelled.edges, alone.edges)

@@ -13,7 +13,8 @@ import ray
 
 from reid import neighbors
 from reid.errors import InputError, ReidError, StorageError
-from reid.neighbors.graph import MAX_ROWS, Edges, check_radius, sort_edges
+from reid.neighbors.edges import Edges, sort_edges
+from reid.neighbors.graph import MAX_ROWS, check_radius
 from reid.neighbors.knn import merge_nearest
 
 Item = TypeVar("Item")

@@ -11,7 +11,7 @@ from jobs.neighbours.block_pairs import nearest_by_tasks, stream_edges_by_tasks
 from reid.config import Config
 from reid.errors import InputError
 from reid.neighbors import Refine, Search, local_search, nearest_backend
-from reid.neighbors.graph import Edges
+from reid.neighbors.edges import Edges, Wanted
 
 
 def search_of(config: Config) -> Search:
@@ -30,8 +30,13 @@ def search_of(config: Config) -> Search:
     on_gpu = tasks_on_gpu(config)
 
     def edges(
-        vectors: np.ndarray, radius: float, *, refine: Refine | None = None
+        vectors: np.ndarray,
+        radius: float,
+        *,
+        refine: Refine | None = None,
+        wanted: Wanted | None = None,
     ) -> Iterable[Edges]:
+        del wanted  # tasks do not know what others found; `refine` does the same for each
         return stream_edges_by_tasks(
             vectors,
             radius,

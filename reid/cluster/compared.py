@@ -1,6 +1,6 @@
 """One comparison of all pairs of rows, and all that it leaves: who is nearest, and every threshold."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,13 +9,9 @@ from numpy.typing import NDArray
 
 from reid.cluster.dbscan import check_min_samples
 from reid.cluster.forest import Forest, minimum_forest, spanning_forest
+from reid.cluster.running_forest import NOBODY, Indices, RunningForest, lower_nearest
 from reid.neighbors import Graph, Search
-from reid.neighbors.graph import join_edges
-
-Edges = tuple[NDArray[np.int32], NDArray[np.float32]]
-# Edges a row that wait to be reduced to a forest, which costs several times their memory.
-EDGES_A_ROW = 8
-NOBODY = np.uint64(2**64 - 1)
+from reid.neighbors.edges import Edges, join_edges
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,34 +64,37 @@ def compare_all(
     """
     check_min_samples(min_samples)
     n = len(vectors)
-    nearest = np.full(n, NOBODY, np.uint64)
+    running = RunningForest(n)
     number = None if labelled is None else _numbered(labelled)
-    kept: list[Edges] = []
+    kept: list[Edges] = []  # among labelled rows
+    everything: list[Edges] = []
 
-    def noted(parts: Iterable[Edges]) -> Iterator[Edges]:
-        for part in parts:
-            _note_nearest(nearest, part)
-            if number is not None:
-                kept.append(_among(number, part))
-            yield part
+    def wanted(i: Indices, j: Indices, least: NDArray[np.float32]) -> NDArray[np.bool_]:
+        matters = running.matters(i, j, least)
+        return matters if number is None else matters | (number[i] >= 0) & (number[j] >= 0)
 
     # Where a forest will do, its edges, each row's nearest and the labelled pairs are all that has to
-    # leave the place where they are found.
-    refine = partial(_needed, n, number) if min_samples <= 2 else None
-    parts = noted(search.edges(vectors, ceiling, refine=refine))
+    # be measured, or to leave the place where it is found.
+    parts = (
+        search.edges(vectors, ceiling, refine=partial(_needed, n, number), wanted=wanted)
+        if min_samples <= 2
+        else search.edges(vectors, ceiling)
+    )
+    for part in parts:
+        running.add(part)
+        if number is not None:
+            kept.append(_among(number, part))
+        if min_samples > 2:
+            everything.append(part)
     if min_samples <= 2:
-        forest = plain = streamed_forest(parts, n, min_samples, weights=weights)
+        forest = running.forest(min_samples, weights)
     else:
-        everything = list(parts)
-        forest = streamed_forest(everything, n, min_samples, weights=weights)
-        plain = streamed_forest(everything, n, 1)
-    links = Graph(n, plain.merges, plain.weights)
-    index, distance = _nearest_rows(vectors, nearest, search)
+        forest = spanning_forest(Graph(n, *join_edges(everything)), min_samples, weights=weights)
+    index, distance = _nearest_rows(vectors, running.nearest, search)
     graph = None
     if labelled is not None:
-        edges, distances = join_edges(kept)
-        graph = Graph(int(labelled.sum()), edges, distances)
-    return Compared(ceiling, forest, links, index, distance, graph)
+        graph = Graph(int(labelled.sum()), *join_edges(kept))
+    return Compared(ceiling, forest, Graph(n, *running.edges()), index, distance, graph)
 
 
 def _needed(n: int, number: NDArray[np.int32] | None, part: Edges) -> Edges:
@@ -107,22 +106,13 @@ def _needed(n: int, number: NDArray[np.int32] | None, part: Edges) -> Edges:
     keys = edges[:, 0].astype(np.int64) << 32 | edges[:, 1]
     needed = np.isin(keys, merges[:, 0].astype(np.int64) << 32 | merges[:, 1])
     nearest = np.full(n, NOBODY, np.uint64)
-    _note_nearest(nearest, part)
+    lower_nearest(nearest, part)
     bits = distances.view(np.uint32).astype(np.uint64) << np.uint64(32)
     for row, other in ((0, 1), (1, 0)):
         needed |= nearest[edges[:, row]] == (bits | edges[:, other].astype(np.uint64))
     if number is not None:
         needed |= (number[edges[:, 0]] >= 0) & (number[edges[:, 1]] >= 0)
     return edges[needed], distances[needed]
-
-
-def _note_nearest(nearest: NDArray[np.uint64], part: Edges) -> None:
-    """Lower each row's (distance, other row), one integer, by what a part holds."""
-    edges, distances = part
-    # The bits of floats that are not negative order like the floats; ties fall to the lower row.
-    bits = distances.view(np.uint32).astype(np.uint64) << np.uint64(32)
-    for row, other in ((0, 1), (1, 0)):
-        np.minimum.at(nearest, edges[:, row], bits | edges[:, other].astype(np.uint64))
 
 
 def _nearest_rows(
@@ -172,21 +162,7 @@ def streamed_forest(
     check_min_samples(min_samples)
     if min_samples > 2:
         return spanning_forest(Graph(n, *join_edges(parts)), min_samples, weights=weights)
-    core = np.full(n, np.inf if min_samples == 2 else 0.0, np.float32)
-    if weights is not None:
-        core[weights >= min_samples] = 0  # its own duplicates suffice
-    forest, waiting, count = join_edges([]), [], 0
-    for edges, distances in parts:
-        if min_samples == 2:  # a row is core from its nearest neighbour on
-            np.minimum.at(core, edges[:, 0], distances)
-            np.minimum.at(core, edges[:, 1], distances)
-        waiting.append((edges, distances))
-        count += len(edges)
-        if count >= EDGES_A_ROW * n:
-            forest, waiting, count = _reduce(n, [forest, *waiting]), [], 0
-    edges, distances = _reduce(n, [forest, *waiting])
-    return Forest(n, edges, distances, core, *join_edges([]))
-
-
-def _reduce(n: int, parts: list[Edges]) -> Edges:
-    return minimum_forest(n, *join_edges(parts))
+    running = RunningForest(n)
+    for part in parts:
+        running.add(part)
+    return running.forest(min_samples, weights)

@@ -1,19 +1,20 @@
 """The radius graph: every pair of rows within a distance, once, block by block."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
 from reid.errors import InputError, MissingPackageError
-from reid.neighbors.hits import hits
+from reid.neighbors.edges import Edges, Graph, Wanted, join_edges, sort_edges
+from reid.neighbors.hits import hits, scores_at
 from reid.neighbors.measure import near_pairs
 from reid.neighbors.prefix import choose_basis, prefix_rows
 from reid.neighbors.screen import (
     Rows,
     budget_bytes,
     choose_backend,
+    least_distance,
     prepare,
     score_error,
     scores,
@@ -22,22 +23,6 @@ from reid.neighbors.screen import (
 from reid.neighbors.unit_rows import check_unit_rows
 
 MAX_ROWS = 2**31 - 1
-Edges = tuple[np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """An undirected graph with a distance on every edge.
-
-    Attributes:
-        n: nodes.
-        edges: (m, 2) int32, i < j, each pair once, in lexicographic order.
-        distances: (m,) float32, cosine distances of the edges.
-    """
-
-    n: int
-    edges: np.ndarray
-    distances: np.ndarray
 
 
 def edges_of_block(
@@ -101,6 +86,7 @@ def stream_edges(
     memory_bytes: int | None = None,
     block_rows: int | None = None,
     checked: bool = False,
+    wanted: Wanted | None = None,
 ) -> Iterator[Edges]:
     """`radius_graph` in parts, for what does not fit in memory: concatenated, they are the graph.
 
@@ -111,6 +97,7 @@ def stream_edges(
         new_from: rows before this one have been compared with each other already; only pairs with a
             row from here on are looked at.
         checked: the caller has seen that the rows are unit.
+        wanted: on a CPU, pairs that it says no to are left out before they are measured.
     """
     check_radius(radius)
     if not checked:
@@ -131,7 +118,7 @@ def stream_edges(
         parts = [
             _edges(
                 left, left if other == k else rows_of(other), radius,
-                cuts[k].start, cuts[other].start, tile, find,
+                cuts[k].start, cuts[other].start, tile, find, wanted,
             )
             for other in others
         ]  # fmt: skip
@@ -189,20 +176,15 @@ def radius_graph(
     Raises:
         InputError: rows that are not unit, a radius out of range, an unknown backend.
     """
-    parts = list(
-        stream_edges(
-            embeddings,
-            radius,
-            backend=backend,
-            device=device,
-            memory_bytes=memory_bytes,
-            block_rows=block_rows,
-        )
+    parts = stream_edges(
+        embeddings,
+        radius,
+        backend=backend,
+        device=device,
+        memory_bytes=memory_bytes,
+        block_rows=block_rows,
     )
-    if not parts:
-        return Graph(len(embeddings), np.empty((0, 2), np.int32), np.empty(0, np.float32))
-    edges = np.concatenate([edges for edges, _ in parts])
-    return Graph(len(embeddings), edges, np.concatenate([distance for _, distance in parts]))
+    return Graph(len(embeddings), *join_edges(parts))
 
 
 def _blocks(
@@ -251,13 +233,16 @@ def _ready(
     return prepare(rows, backend, device, error)
 
 
-Finder = Callable[[Rows, Rows, float, bool, int], Iterator[tuple[torch.Tensor, torch.Tensor]]]
+# (block a, block b, threshold, whether they are the same block, rows of a tile) → local indices of pairs
+# (i in a, j in b) whose score reaches the threshold, and those scores where they are kept.
+Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
+Finder = Callable[[Rows, Rows, float, bool, int], Iterator[Found]]
 
 
 def _screened_pairs(
     a: Rows, b: Rows, threshold: float, diagonal: bool, tile: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Local indices (i in a, j in b) of pairs whose score reaches `threshold`, a tile at a time."""
+) -> Iterator[Found]:
+    """A Finder that computes a tile of scores at a time."""
     columns = with_columns(a).columns if a.columns is None else a.columns
     assert columns is not None
     buffer = torch.empty(
@@ -268,8 +253,9 @@ def _screened_pairs(
         # On the diagonal, columns past the last row of the tile hold only pairs with i > j.
         width = min(start + tile, len(a.low)) if diagonal else len(a.low)
         out = buffer.view(-1)[: len(rows.low) * width].view(len(rows.low), width)
-        j, i = hits(scores(rows, columns[:, :width], out), threshold)
-        yield i, j + start
+        screened = scores(rows, columns[:, :width], out)
+        j, i = hits(screened, threshold)
+        yield i, j + start, scores_at(screened, j, i) if screened.device.type == "cpu" else None
 
 
 def _finder(backend: str) -> Finder:
@@ -280,7 +266,7 @@ def _finder(backend: str) -> Finder:
             raise MissingPackageError(
                 f"backend: triton is not installed ({error}); pip install triton, or use torch"
             ) from error
-        return fused_pairs
+        return lambda *args: ((i, j, None) for i, j in fused_pairs(*args))
     if backend in ("torch", "numpy", "prefix"):
         return _screened_pairs
     raise InputError(
@@ -289,34 +275,27 @@ def _finder(backend: str) -> Finder:
 
 
 def _edges(
-    a: Rows, b: Rows, radius: float, a_start: int, b_start: int, tile: int, find: Finder
+    a: Rows,
+    b: Rows,
+    radius: float,
+    a_start: int,
+    b_start: int,
+    tile: int,
+    find: Finder,
+    wanted: Wanted | None = None,
 ) -> Edges:
-    threshold = 1 - radius - score_error(a, b)
+    error = score_error(a, b)
     diagonal = a_start == b_start
-    edges, lengths = [np.empty((0, 2), np.int32)], [np.empty(0, np.float32)]
-    for found_i, found_j in find(a, b, threshold, diagonal, tile):
-        i, j, distance = near_pairs(a, b, found_i, found_j, radius, diagonal)
-        edges.append(np.stack([i + a_start, j + b_start], axis=1).astype(np.int32))
-        lengths.append(distance)
-    return np.concatenate(edges), np.concatenate(lengths)
-
-
-def join_edges(parts: Iterable[Edges]) -> Edges:
-    """Parts behind each other; of no parts, no edges."""
-    none: Edges = (np.empty((0, 2), np.int32), np.empty(0, np.float32))
-    parts = [none, *parts]
-    return (
-        np.concatenate([edges for edges, _ in parts]),
-        np.concatenate([distances for _, distances in parts]),
-    )
-
-
-def sort_edges(parts: list[Edges]) -> Edges:
-    """Parts joined, in lexicographic order of their edges."""
-    edges = np.concatenate([edges for edges, _ in parts])
-    # One sort of pairs as single numbers is ten times faster than lexsort; no pair comes twice.
-    order = np.argsort(edges[:, 0].astype(np.int64) << 32 | edges[:, 1])
-    return edges[order], np.concatenate([distance for _, distance in parts])[order]
+    parts = []
+    for i, j, score in find(a, b, 1 - radius - error, diagonal, tile):
+        if wanted is not None and score is not None:
+            least = least_distance(score, error)
+            kept = torch.from_numpy(wanted(i.numpy() + a_start, j.numpy() + b_start, least))
+            i, j = i[kept], j[kept]
+        left, right, distance = near_pairs(a, b, i, j, radius, diagonal)
+        pairs = np.stack([left + a_start, right + b_start], axis=1).astype(np.int32)
+        parts.append((pairs, distance))
+    return join_edges(parts)
 
 
 def check_radius(radius: float) -> None:

@@ -84,3 +84,9 @@ def hits(screened: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.
     """(rows, columns) of scores that reach `threshold`, on the device they are on."""
     on_cpu = screened.device.type == "cpu"
     return (hits_cpu if on_cpu else hits_grouped)(screened, threshold)
+
+
+def scores_at(screened: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+    """Float32 scores of cells that `hits_cpu` found, of the scores that it used up."""
+    keys = as_keys(screened).ravel()[row.numpy() * screened.shape[1] + column.numpy()]
+    return torch.from_numpy(keys_as_scores(keys))

@@ -27,6 +27,8 @@ BACKENDS = ("auto", "torch", "numpy", "prefix", "faiss", "faiss-gpu", "triton")
 # float32 distances of unit rows are good to about 2e-7; the screen must not be sharper than that.
 DISTANCE_ERROR = 1e-6
 
+EMULATED = 4  # times slower than float32 is no measuring error
+
 
 @functools.cache
 def _bfloat16_is_faster() -> bool:
@@ -46,6 +48,8 @@ def _bfloat16_is_faster() -> bool:
         end = time.perf_counter()
         seconds["numpy"] = min(seconds["numpy"], middle - start)
         seconds["torch"] = min(seconds["torch"], end - middle)
+        if seconds["torch"] > EMULATED * seconds["numpy"]:  # each turn would be as slow
+            break
     return seconds["torch"] < seconds["numpy"]
 
 
@@ -140,6 +144,19 @@ def score_error(a: Rows, b: Rows) -> float:
     summing = a.low.shape[1] * 2.0**-23 * (longest + a.error) * (longest + b.error)
     # The distance is ‖a − b‖²/2, which is 1 − a·b only when the rows are exactly unit.
     return rounding + summing + 2 * UNIT_TOLERANCE + UNIT_TOLERANCE**2 + DISTANCE_ERROR
+
+
+def least_distance(score: torch.Tensor, error: float) -> np.ndarray:
+    """No more than the float32 distances of pairs with these screened scores.
+
+    Args:
+        score: (m,) float32 on a CPU, stored as float32 or bfloat16 before.
+        error: of `score_error`.
+    """
+    stored = score.numpy()
+    # Half a unit in the last place of bfloat16, by which the score was rounded at most.
+    found: np.ndarray = (1 - error - DISTANCE_ERROR) - stored - np.abs(stored) * np.float32(2**-8)
+    return found
 
 
 def scores(a: Rows, b_columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:

@@ -4,30 +4,33 @@ In this process they are `stream_edges` and `knn`; `jobs.neighbours` has the sam
 that on a cluster nothing compares all pairs in the driver.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from reid.neighbors.graph import Edges, stream_edges
+from reid.neighbors.edges import Edges, Refine, Wanted
+from reid.neighbors.graph import stream_edges
 from reid.neighbors.knn import knn, nearest_of_rows
 
 GALLERY_ROWS = 8192  # compared with a few rows at once
-
-# Edges of one part → those of them that are needed further on. A search by tasks runs it where the
-# edges are found, so that less travels; whoever asks must be content with all of them.
-Refine = Callable[[Edges], Edges]
 
 
 class FindEdges(Protocol):
     """`stream_edges`, but for where it runs."""
 
     def __call__(
-        self, vectors: np.ndarray, radius: float, /, *, refine: Refine | None = None
+        self,
+        vectors: np.ndarray,
+        radius: float,
+        /,
+        *,
+        refine: Refine | None = None,
+        wanted: Wanted | None = None,
     ) -> Iterable[Edges]:
-        """Every pair of rows within `radius` once, in parts, but for those that `refine` may drop."""
+        """Every pair of rows within `radius` once, in parts, but for those that need not come."""
 
 
 class FindNearest(Protocol):
@@ -64,11 +67,21 @@ def local_search(
     """Search in this process; arguments as in `radius_graph`."""
 
     def edges(
-        vectors: np.ndarray, radius: float, *, refine: Refine | None = None
+        vectors: np.ndarray,
+        radius: float,
+        *,
+        refine: Refine | None = None,
+        wanted: Wanted | None = None,
     ) -> Iterable[Edges]:
         del refine  # nothing travels, so nothing is saved by it
         return stream_edges(
-            vectors, radius, backend=backend, device=device, memory_bytes=memory_bytes, checked=True
+            vectors,
+            radius,
+            backend=backend,
+            device=device,
+            memory_bytes=memory_bytes,
+            checked=True,
+            wanted=wanted,
         )
 
     def nearest(

@@ -11,7 +11,7 @@ from reid import cluster
 from reid.cluster import Collapsed, Compared, Forest
 from reid.errors import InputError
 from reid.neighbors import Graph, Search
-from reid.neighbors.graph import join_edges
+from reid.neighbors.edges import join_edges
 from reid.tune.heldout import MIN_INDIVIDUALS, Tuning, tune, tuning_ceiling
 from reid.tune.samples import search_ceiling
 from reid.tune.sweep import Criterion, Sweep, best, encode_labels, sweep_forest
