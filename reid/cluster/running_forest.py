@@ -2,15 +2,16 @@
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
-from reid.cluster.dbscan import label_components
 from reid.cluster.forest import Forest, minimum_forest
 from reid.neighbors.edges import Edges, join_edges
 
 # Edges a row that wait to be reduced to a forest, which costs several times their memory.
 EDGES_A_ROW = 4
-# Distances at which it is known who is connected: these shares of the forest's merges are made.
-LEVELS = (0.5, 0.75, 0.9, 0.97, 1.0)
+# Distances at which it is noted who is connected, as many merges of the forest between each two.
+LEVELS = 16
 NOBODY = np.uint64(2**64 - 1)
 
 Floats = NDArray[np.float32]
@@ -88,15 +89,14 @@ class RunningForest:
 
     def _note_levels(self) -> None:
         edges, distances = self._forest
-        made = [max(1, round(share * len(edges))) for share in LEVELS]
-        self._levels = distances[np.asarray(made) - 1]
-        everybody = np.ones(self.n, np.bool_)
-        self._component = np.stack(
-            [
-                label_components(everybody, edges[:count], edges[:0]).astype(np.int32)
-                for count in made
-            ]
-        )
+        made = np.linspace(0, len(edges), LEVELS + 1)[1:].astype(int)
+        self._levels = distances[made - 1]
+        self._component = np.empty((len(made), self.n), np.int32)
+        for level, count in enumerate(made):
+            ones = np.ones(count, np.int8)
+            ends = edges[:count, 0], edges[:count, 1]
+            joined = csr_array((ones, ends), shape=(self.n, self.n))
+            self._component[level] = connected_components(joined, directed=False)[1]
 
 
 def _distance(nearest: NDArray[np.uint64]) -> Floats:
