@@ -256,6 +256,48 @@ def test_hits_are_argwhere(rows: int, columns: int, threshold: float, low: bool,
         assert wanted <= {tuple(x) for x in found} <= allowed
 
 
+@settings(max_examples=100)
+@given(
+    threshold=st.floats(-1, 1, width=32),
+    spread=st.sampled_from([1e-7, 1e-4, 4e-3]),  # a step of bfloat16 is 0.004 to 0.008 near 1
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_no_score_that_reaches_the_threshold_is_lost_by_its_rounding(
+    threshold: float, spread: float, seed: int
+) -> None:
+    offsets = np.random.default_rng(seed).uniform(-spread, spread, (2, 90))
+    exact = (threshold + offsets).astype(np.float32)
+    wanted = {tuple(cell) for cell in np.argwhere(exact >= np.float32(threshold)).tolist()}
+    stored = torch.from_numpy(exact).bfloat16()
+    for find in (hits.hits_grouped, hits.hits_cpu):
+        found = torch.stack(find(stored.clone(), threshold), dim=1).tolist()
+        assert wanted <= {tuple(cell) for cell in found}, find.__name__
+
+
+@settings(max_examples=100)
+@given(
+    low=st.booleans(),
+    error=st.sampled_from([0.0, 1e-6, 4e-3]),
+    threshold=st.floats(-1, 1, width=32),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_least_distance_of_a_hit_is_none_too_many(
+    low: bool, error: float, threshold: float, seed: int
+) -> None:
+    """Whatever the error within its bound and the rounding did to the scores."""
+    random = np.random.default_rng(seed)
+    distance = random.uniform(0, 2, (3, 70)).astype(np.float32)
+    screened = torch.from_numpy(
+        (1 - distance + error * random.uniform(-1, 1, distance.shape)).astype(np.float32)
+    )
+    stored = screened.bfloat16() if low else screened
+    row, column = hits.hits_cpu(stored, threshold)
+    least = screen.least_distance(hits.scores_at(stored, row, column), error, low)
+    exact = distance[row.numpy(), column.numpy()]
+    assert (least <= exact).all()
+    assert (exact - least).max(initial=0) <= 2 * error + 1e-5 + (0.02 if low else 0)
+
+
 def test_the_device_path_gives_the_same_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU runs, but for the place it runs at."""
     rows = unit_rows(500, 32, copies=4)

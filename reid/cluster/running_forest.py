@@ -59,7 +59,8 @@ class RunningForest:
         nearer = (least > _distance(self.nearest[i])) & (least > _distance(self.nearest[j]))
         level = np.searchsorted(self._levels, least) - 1  # the highest that is below
         joined = self._component[level, i] == self._component[level, j]
-        return ~(nearer & joined & (level >= 0))
+        settled: NDArray[np.bool_] = nearer & joined & (level >= 0)
+        return ~settled
 
     def edges(self) -> Edges:
         """The spanning forest, lightest first: it connects the same rows as all pairs, at any distance."""

@@ -9,16 +9,18 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
     hits.py           which scores reach a threshold
     measure.py        float32 distances of what passed the screen, and what is kept
     edges.py          edges as arrays, Graph
-    graph.py          radius_graph, and its blocks for whoever distributes them
+    row_blocks.py     which blocks of rows are compared with which
+    graph.py          radius_graph, whole, in parts, or between two blocks
     knn.py            knn, nearest
     search.py         the two functions that whoever needs neighbours is given
     fused_triton.py   matmul and threshold in one CUDA kernel (chosen by name, never by `auto`)
 """
 
 from reid.neighbors.edges import Graph, Refine
-from reid.neighbors.graph import block_strips, edges_of_block, radius_graph, stream_edges
+from reid.neighbors.graph import edges_of_block, radius_graph, stream_edges
 from reid.neighbors.knn import knn, nearest
 from reid.neighbors.prefix import choose_basis
+from reid.neighbors.row_blocks import block_strips
 from reid.neighbors.screen import choose_backend
 from reid.neighbors.search import Search, local_search, nearest_backend
 from reid.neighbors.unit_rows import check_unit_rows

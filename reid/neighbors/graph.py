@@ -10,6 +10,7 @@ from reid.neighbors.edges import Edges, Graph, Wanted, join_edges, sort_edges
 from reid.neighbors.hits import hits, scores_at
 from reid.neighbors.measure import near_pairs
 from reid.neighbors.prefix import choose_basis, prefix_rows
+from reid.neighbors.row_blocks import block_strips
 from reid.neighbors.screen import (
     Rows,
     budget_bytes,
@@ -123,26 +124,6 @@ def stream_edges(
             for other in others
         ]  # fmt: skip
         yield sort_edges(parts)
-
-
-def block_strips(
-    n: int, block_rows: int, new_from: int = 0
-) -> tuple[list[slice], list[tuple[int, range]]]:
-    """Which blocks of rows are compared with which, so that every pair with a new row comes once.
-
-    Args:
-        n: rows.
-        block_rows: of a block, at least 1.
-        new_from: the first new row; 0: all pairs.
-
-    Returns:
-        The blocks, and for each block k that has something to do (k, the blocks from k on that it is
-        compared with).
-    """
-    known = [slice(at, min(at + block_rows, new_from)) for at in range(0, new_from, block_rows)]
-    cuts = known + [slice(at, min(at + block_rows, n)) for at in range(new_from, n, block_rows)]
-    strips = [(k, range(max(k, len(known)), len(cuts))) for k in range(len(cuts))]
-    return cuts, [(k, others) for k, others in strips if len(others)]
 
 
 def radius_graph(
@@ -289,7 +270,7 @@ def _edges(
     parts = []
     for i, j, score in find(a, b, 1 - radius - error, diagonal, tile):
         if wanted is not None and score is not None:
-            least = least_distance(score, error)
+            least = least_distance(score, error, a.low.dtype == torch.bfloat16)
             kept = torch.from_numpy(wanted(i.numpy() + a_start, j.numpy() + b_start, least))
             i, j = i[kept], j[kept]
         left, right, distance = near_pairs(a, b, i, j, radius, diagonal)
@@ -307,12 +288,12 @@ def check_radius(radius: float) -> None:
 def _block_rows(d: int, budget: int, device: str) -> int:
     # Exact and low copies of two blocks, one of them transposed as well, in half of the budget.
     # Larger blocks than this gain nothing: the matmul is at full speed.
-    largest = 4096 if torch.device(device).type == "cpu" else 32768
+    largest = 2048 if torch.device(device).type == "cpu" else 32768
     return max(64, min(largest, budget // 2 // (14 * d)))
 
 
 def _tile_rows(columns: int, budget: int, device: str) -> int:
-    # Scores (4 bytes at most), a mask, and as much again for hits. 1024 × 4096 bfloat16 scores stay
+    # Scores (4 bytes at most), a mask, and as much again for hits. 1024 × 2048 scores stay
     # in a CPU's last-level cache until they are compared.
     largest = 1024 if torch.device(device).type == "cpu" else 32768
     return max(16, min(largest, budget // 2 // (8 * max(columns, 1))))

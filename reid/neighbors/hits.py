@@ -69,11 +69,14 @@ def hits_grouped(
 
     The maximum of each group of columns is read first, and only groups that hold a hit again.
     """
+    # Rounded to nearest as the scores were, which keeps their order. Some devices compare bfloat16
+    # scores with the number as it is, and would lose those that rounding took just below it.
+    limit = torch.tensor(threshold, dtype=screened.dtype).item()
     whole = screened.shape[1] // group * group
     grouped = screened[:, :whole].reshape(len(screened), -1, group)
-    row, block = (grouped.amax(2) >= threshold).nonzero(as_tuple=True)
-    hit, inside = (grouped[row, block] >= threshold).nonzero(as_tuple=True)
-    tail_row, tail_column = (screened[:, whole:] >= threshold).nonzero(as_tuple=True)
+    row, block = (grouped.amax(2) >= limit).nonzero(as_tuple=True)
+    hit, inside = (grouped[row, block] >= limit).nonzero(as_tuple=True)
+    tail_row, tail_column = (screened[:, whole:] >= limit).nonzero(as_tuple=True)
     return (
         torch.cat([row[hit], tail_row]),
         torch.cat([block[hit] * group + inside, tail_column + whole]),

@@ -146,16 +146,17 @@ def score_error(a: Rows, b: Rows) -> float:
     return rounding + summing + 2 * UNIT_TOLERANCE + UNIT_TOLERANCE**2 + DISTANCE_ERROR
 
 
-def least_distance(score: torch.Tensor, error: float) -> np.ndarray:
+def least_distance(score: torch.Tensor, error: float, rounded: bool) -> np.ndarray:
     """No more than the float32 distances of pairs with these screened scores.
 
     Args:
-        score: (m,) float32 on a CPU, stored as float32 or bfloat16 before.
+        score: (m,) float32 on a CPU.
         error: of `score_error`.
+        rounded: whether the scores were stored in bfloat16.
     """
-    stored = score.numpy()
-    # Half a unit in the last place of bfloat16, by which the score was rounded at most.
-    found: np.ndarray = (1 - error - DISTANCE_ERROR) - stored - np.abs(stored) * np.float32(2**-8)
+    found: np.ndarray = np.float32(1 - error - DISTANCE_ERROR) - score.numpy()
+    if rounded:  # by half a unit in the last place at most
+        found -= np.abs(score.numpy()) * np.float32(2**-8)
     return found
 
 
