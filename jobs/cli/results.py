@@ -132,6 +132,33 @@ def evaluate(
 
 
 @app.command(rich_help_panel=PANEL)
+@takes("overrides", "out", "config", "seed")
+def figures(
+    *,
+    given: dict[str, Any],
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="FOLDER", help="[default: OUT/figures]")
+    ] = None,
+    format: Annotated[  # noqa: A002
+        str,
+        typer.Option("--format", "-f", metavar="png,pdf,svg", help="One, or several with commas."),
+    ] = "png",
+) -> None:
+    """Figures for a paper, of a run or a fine-tuning, at the width of a column.
+
+    Score distributions with the threshold, similarity and distance by cluster, tuning curves, right ones among
+    the nearest, PCA and t-SNE by individual and by cluster (right ○, wrong ×, centroid ★), sizes of clusters,
+    contact sheets, the most similar pairs and the worst mistakes; of `reid finetune` the training curves.
+    """
+    settings = later_config_of(**given)
+    from jobs.cluster.drawing import draw_figures
+    from reid import store
+
+    kinds = [kind.strip() for kind in format.split(",") if kind.strip()]
+    draw_figures(settings, to or store.join(settings.out, "figures"), kinds)
+
+
+@app.command(rich_help_panel=PANEL)
 @takes("overrides", "config", "seed")
 def demo(
     *,

@@ -1,0 +1,240 @@
+"""`reid figures`: what an output folder holds, as figures for a paper."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from jobs.cluster.groups import Group, read_clusters, read_groups
+from jobs.common import outputs
+from jobs.common.console import print_result, progress, say
+from jobs.common.pictures import crops
+from reid import figures, store
+from reid.cluster.naming import species_words
+from reid.config import Config
+from reid.errors import InputError
+from reid.figures.sheets import SIDE_PX, Pair
+from reid.metrics.neighbours import neighbour_correctness
+from reid.neighbors import knn
+from reid.report.projection import TSNE_LIMIT, TSNE_MINIMUM, project
+from reid.report.thumbnails import UNREADABLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Drawing
+
+HISTORY = "history.json"  # of `reid finetune`
+SAMPLED_ROWS = 2_000  # whose pairs are drawn as a distribution
+MOST_FIGURES = 12  # of a species; fewer without labels
+SHEETS, PAIRS = 6, 8  # individuals on a sheet; pairs on one
+
+
+@dataclass(frozen=True)
+class _Species:
+    """What is drawn of one species; the rows of all of it are in one order."""
+
+    name: str
+    vectors: np.ndarray
+    clusters: np.ndarray
+    labels: list[str]
+    identities: np.ndarray
+    paths: list[str]
+    picture: Callable[[int], Image.Image | None]
+    tuning: dict[str, Any]
+
+
+def draw_figures(config: Config, to: str, formats: Sequence[str]) -> None:
+    """Write all figures of an output folder of `reid run`, or the training curves of `reid finetune`.
+
+    Args:
+        config: the resolved configuration; `out` is the folder.
+        to: folder to write to.
+        formats: of `reid.figures.FORMATS`.
+
+    Raises:
+        InputError: an unknown format, or a folder that has nothing to draw.
+    """
+    unknown = [kind for kind in formats if kind not in figures.FORMATS]
+    if unknown:
+        raise InputError(f"--format {unknown[0]}: known: {', '.join(figures.FORMATS)}")
+    history = store.join(config.out, HISTORY)
+    drawn: list[str] = []
+    if store.exists(history):
+        drawn += _write(to, "training", figures.training_curves(store.read_json(history)), formats)
+    else:
+        groups = read_groups(config.out)
+        words = species_words([group.species for group in groups])
+        for one in _species(config, groups):
+            made = _figures_of(one, config.seed)
+            with progress(f"figures of {one.name}", MOST_FIGURES, "figures") as advance:
+                for name, figure in made:
+                    drawn += _write(to, f"{words[one.name]}-{name}", figure, formats)
+                    advance(1)
+    say(f"figures: {len(drawn):,} files")
+    print_result(to)
+
+
+def _write(to: str, name: str, figure: "Drawing", formats: Sequence[str]) -> list[str]:
+    paths = [store.join(to, f"{name}.{kind}") for kind in formats]
+    for path, kind in zip(paths, formats, strict=True):
+        store.write_bytes(path, figures.encode(figure, kind))
+    return paths
+
+
+def _species(config: Config, groups: Sequence[Group]) -> Iterator[_Species]:
+    everyone = [name for group in groups for name in group.rows["annotation_id"].to_pylist()]
+    clusters = read_clusters(config.out, everyone).to_pandas().set_index("annotation_id")
+    tuning = outputs.read_tuning(config.out, [group.species for group in groups])
+    for group in groups:
+        rows = group.rows.to_pandas()
+        own = clusters.loc[rows["annotation_id"]]
+        yield _Species(
+            group.species,
+            group.vectors,
+            own["cluster"].to_numpy(),
+            own["cluster_label"].tolist(),
+            group.identities,
+            rows["image_path"].tolist(),
+            _readable(crops(config.images, rows, SIDE_PX)),
+            tuning[group.species],
+        )
+
+
+def _readable(crop: Callable[[int], Image.Image]) -> Callable[[int], Image.Image | None]:
+    """The pictures, None for those that are gone or damaged since they were embedded."""
+
+    def picture(row: int) -> Image.Image | None:
+        try:
+            return crop(row)
+        except (*UNREADABLE, InputError):
+            return None
+
+    return picture
+
+
+def _figures_of(one: _Species, seed: int) -> Iterator[tuple[str, "Drawing"]]:
+    """Name and figure, one at a time; what cannot be drawn of so few images, or without labels, is left out."""
+    rng = np.random.default_rng(seed)
+    n = len(one.vectors)
+    curve = one.tuning["curve"]
+    if curve["thresholds"] and one.tuning["eps"] is not None:
+        criterion = one.tuning["criterion"] or "score"
+        yield (
+            "tuning",
+            figures.tuning_curve(
+                curve["thresholds"], curve["scores"], one.tuning["eps"], criterion, n
+            ),
+        )
+    sizes = np.unique(one.clusters[one.clusters >= 0], return_counts=True)[1]
+    yield "cluster-sizes", figures.cluster_sizes(sizes, int((one.clusters < 0).sum()))
+    if n >= 2:
+        yield "similarities", figures.similarity_heatmap(one.vectors, one.clusters)
+        yield "distances", figures.similarity_heatmap(one.vectors, one.clusters, distance=True)
+    names = [None if name is None else str(name) for name in one.identities]
+    if any(names):
+        same, different = _pair_similarities(one, rng)
+        eps = one.tuning["eps"]
+        threshold = None if eps is None else 1 - float(eps)
+        if len(same) and len(different):
+            yield "scores", figures.score_distribution(same, different, threshold)
+        shares, images, _ = neighbour_correctness(one.vectors, one.identities)
+        if len(shares):
+            yield "neighbours", figures.neighbour_correctness(shares, images)
+    shown = np.arange(n) if n <= TSNE_LIMIT else np.sort(rng.choice(n, TSNE_LIMIT, replace=False))
+    right = _right(one)
+    for method, called in (("pca", "PCA"), ("tsne", "t-SNE")):
+        if method == "tsne" and len(shown) < TSNE_MINIMUM:
+            continue
+        points = project(one.vectors[shown], method, seed=seed)  # type: ignore[arg-type]
+        if any(names):
+            by_name = figures.plane_by_name(
+                points, [names[i] for i in shown], what="individuals", axes_are=called
+            )
+            yield f"{method}-individuals", by_name
+        by_cluster = figures.plane_by_cluster(
+            points, one.clusters[shown], [right[i] for i in shown], axes_are=called
+        )
+        yield f"{method}-clusters", by_cluster
+    groups = _largest(one)
+    if groups:
+        yield "individuals", figures.contact_sheet(groups, one.picture)
+    for name, pairs in (("similar-pairs", _similar(one)), ("worst-mistakes", _mistakes(one))):
+        if pairs:
+            yield name, figures.pair_sheet(pairs, one.picture)
+
+
+def _pair_similarities(one: _Species, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Cosine of the pairs of labelled rows, of one and of two individuals; of a draw where there are many."""
+    rows = np.flatnonzero([name is not None for name in one.identities])
+    if len(rows) > SAMPLED_ROWS:
+        rows = np.sort(rng.choice(rows, SAMPLED_ROWS, replace=False))
+    who = pd.factorize(one.identities[rows])[0]
+    low, high = np.triu_indices(len(rows), 1)
+    cosine = (one.vectors[rows] @ one.vectors[rows].T)[low, high]
+    same = who[low] == who[high]
+    return cosine[same], cosine[~same]
+
+
+def _right(one: _Species) -> list[bool | None]:
+    """Whether a labelled image shows whom most labelled images of its cluster show; of lonely ones nothing."""
+    frame = pd.DataFrame({"cluster": one.clusters, "who": one.identities})
+    known = frame[frame["who"].notna() & (frame["cluster"] >= 0)]
+    most = known.groupby("cluster")["who"].agg(lambda who: who.value_counts().index[0])
+    expected = frame["cluster"].map(most)
+    return [
+        None if pd.isna(who) or pd.isna(there) else bool(who == there)
+        for who, there in zip(frame["who"], expected, strict=True)
+    ]
+
+
+def _largest(one: _Species) -> list[tuple[str, list[int]]]:
+    names, counts = np.unique(one.clusters[one.clusters >= 0], return_counts=True)
+    chosen = names[np.lexsort((names, -counts))][:SHEETS]
+    rows = [np.flatnonzero(one.clusters == name).tolist() for name in chosen]
+    return [(one.labels[own[0]], own) for own in rows]
+
+
+def _same(one: _Species, a: int, b: int) -> bool | None:
+    if one.identities[a] is None or one.identities[b] is None:
+        return None
+    return bool(one.identities[a] == one.identities[b])
+
+
+def _nearest_pairs(one: _Species) -> list[tuple[int, int, float]]:
+    """Each image with its nearest other, nearest pairs first, each pair once."""
+    if len(one.vectors) < 2:
+        return []
+    nearest, distance = knn(one.vectors, 1)
+    pairs = {
+        (min(i, j), max(i, j)): float(d)
+        for i, (j, d) in enumerate(zip(nearest[:, 0].tolist(), distance[:, 0], strict=True))
+    }
+    return [(a, b, d) for (a, b), d in sorted(pairs.items(), key=lambda item: (item[1], item[0]))]
+
+
+def _similar(one: _Species) -> list[Pair]:
+    return [
+        Pair(a, b, f"similarity {1 - distance:.3f}", _same(one, a, b))
+        for a, b, distance in _nearest_pairs(one)[:PAIRS]
+    ]
+
+
+def _mistakes(one: _Species) -> list[Pair]:
+    """The most similar pairs that labels say are two individuals, in one cluster first."""
+    wrong = [
+        (one.clusters[a] != one.clusters[b] or one.clusters[a] < 0, distance, a, b)
+        for a, b, distance in _nearest_pairs(one)
+        if _same(one, a, b) is False
+    ]
+    return [
+        Pair(
+            a,
+            b,
+            f"{one.identities[a]} and {one.identities[b]}, similarity {1 - distance:.3f}"
+            + ("" if apart else ", joined"),
+            False,
+        )
+        for apart, distance, a, b in sorted(wrong)[:PAIRS]
+    ]

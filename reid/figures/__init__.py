@@ -1,0 +1,29 @@
+"""Figures for papers: plain arrays in, a matplotlib figure out, at the width of a column.
+
+style.py       sizes, letters, colours, and how a figure is written to a file
+pair_scores.py similarities of pairs of one and of two individuals; heatmaps ordered by cluster
+planes.py      embeddings on a plane, by individual, by cluster, right or wrong
+curves.py      tuning, right ones among the nearest, cluster sizes, training
+sheets.py      pictures side by side: individuals, the most similar pairs, the worst mistakes
+"""
+
+from reid.figures.curves import cluster_sizes, neighbour_correctness, training_curves, tuning_curve
+from reid.figures.pair_scores import score_distribution, similarity_heatmap
+from reid.figures.planes import plane_by_cluster, plane_by_name
+from reid.figures.sheets import contact_sheet, pair_sheet
+from reid.figures.style import FORMATS, encode
+
+__all__ = [
+    "FORMATS",
+    "cluster_sizes",
+    "contact_sheet",
+    "encode",
+    "neighbour_correctness",
+    "pair_sheet",
+    "plane_by_cluster",
+    "plane_by_name",
+    "score_distribution",
+    "similarity_heatmap",
+    "training_curves",
+    "tuning_curve",
+]
