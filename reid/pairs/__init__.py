@@ -3,14 +3,16 @@
 Takes embeddings and keypoints, gives a graph with distance 1 − P(same individual), and the signed
 log-odds of each pair. In the order of the data:
 
-    candidates.py   which pairs are looked at, and how many animals that list can find at all
+    candidates.py   which pairs are looked at
+    shortlists.py   the best partners of each row, and how many animals those lists can find at all
     votes.py        a cheap first look at many: descriptors that are clearly each other's nearest
     matchers.py     names → which points two pictures share (`lightglue.py`: the network)
     affine.py       do they agree on one movement of the coat?
     evidence_rows.py     a pair's row of numbers (schema.PAIR_EVIDENCE)
     spacetime.py    pairs that are too far apart for the time between, or steps of one track
     features.py     rows of numbers → what the classifier is given
-    classifier.py   features → calibrated log-odds, by individuals that were not trained on
+    classifier.py   features → log-odds, by individuals that were not trained on
+    pair_calibration.py  raw log-odds → calibrated ones, and how far they are right
     graphs.py       log-odds → a neighbour graph
     mutex.py        log-odds → groups, people's word first
 """
@@ -19,24 +21,16 @@ from reid.pairs.candidates import (
     Candidates,
     comparable,
     find_candidates,
-    has_mate,
     nearest_comparable,
-    ranked_lists,
-    shortlist_recall,
 )
-from reid.pairs.classifier import (
-    PairModel,
-    area_under_curve,
-    calibration_error,
-    fit_pairs,
-    probability,
-    stated_curve,
-)
+from reid.pairs.classifier import PairModel, fit_pairs, stated_curve
 from reid.pairs.evidence_rows import match_pairs, vote_pairs
 from reid.pairs.features import FEATURES, pair_features
 from reid.pairs.graphs import pairs_graph
 from reid.pairs.matchers import MATCHERS, Matches, extractor_of, load_matcher
 from reid.pairs.mutex import Decided, mutex_watershed
+from reid.pairs.pair_calibration import area_under_curve, calibration_error, probability
+from reid.pairs.shortlists import has_mate, ranked_lists, shortlist_recall
 from reid.pairs.spacetime import impossible, kilometres, linked
 from reid.pairs.votes import best_voted, votes
 

@@ -1,5 +1,6 @@
 """One consistent decision over all pairs: the Mutex Watershed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -59,53 +60,68 @@ def mutex_watershed(
     Source:
         Wolf, Pape, Bailoni et al., ECCV 2018.
     """
-    pairs = np.asarray(pairs, np.int64).reshape(-1, 2)
     weights = np.asarray(log_odds, np.float64)
-    must, cannot = (
-        np.zeros((0, 2), np.int64) if given is None else np.asarray(given, np.int64).reshape(-1, 2)
-        for given in (together, apart)
-    )
-    for given in (pairs, must, cannot):
-        if len(given) and not (given.min() >= 0 and given.max() < n):
-            raise InputError(f"pairs: rows from {given.min()} to {given.max()}, there are {n}")
     if not np.isfinite(weights).all():
         raise InputError("pairs: log-odds that are not finite; a pair without evidence has 0")
+    pairs = _rows(pairs, n)
     groups = _Groups(n)
-    for a, b in must:
-        groups.join(groups.root(int(a)), groups.root(int(b)))
-    for a, b in cannot:
-        first, second = groups.root(int(a)), groups.root(int(b))
-        if first == second:
-            said = (
-                f"{names[a]} and {names[b]}" if names is not None else f"rows {int(a)} and {int(b)}"
-            )
-            raise InputError(f"{said} were said to be one animal, by a chain of links, and two")
-        groups.part(first, second)
+    _take_word(groups, _rows(together, n), _rows(apart, n), names)
+    unsure = np.zeros(len(pairs), np.bool_)
     if lone_log_odds is not None:
+        unsure = weights < lone_log_odds
         for a, b in pairs[weights > 0]:
             groups.count(int(a), int(b))
     broken: list[int] = []
     doubtful: list[tuple[int, int]] = []
     for index in _order(pairs, weights, names):
-        first, second = (groups.root(int(row)) for row in pairs[index])
-        if first == second:
-            if weights[index] < 0:
+        a, b = (int(row) for row in pairs[index])
+        first, second = groups.root(a), groups.root(b)
+        if weights[index] < 0:
+            if first == second:
                 broken.append(int(index))
-        elif weights[index] < 0:
-            groups.part(first, second)
+            else:
+                groups.part(first, second)
         elif second in groups.mutex[first]:
             broken.append(int(index))
-        elif lone_log_odds is not None and groups.is_lone(
-            first, second, weights[index] < lone_log_odds
-        ):
-            doubtful.append((int(pairs[index, 0]), int(pairs[index, 1])))
+        elif unsure[index] and groups.are_held_by_one_pair(first, second):
+            doubtful.append((a, b))
         else:
             groups.join(first, second)
-    roots = np.array([groups.root(row) for row in range(n)], np.int64)
-    _, first_row, inverse = np.unique(roots, return_index=True, return_inverse=True)
-    number = np.empty(len(first_row), np.int64)
-    number[np.argsort(first_row, kind="stable")] = np.arange(len(first_row))
-    return Decided(number[inverse], doubtful, np.array(sorted(broken), np.int64))
+    labels = _numbered([groups.root(row) for row in range(n)])
+    return Decided(labels, doubtful, np.array(sorted(broken), np.int64))
+
+
+def _rows(given: NDArray[np.signedinteger] | None, n: int) -> NDArray[np.int64]:
+    """Pairs of rows as (m, 2) int64; InputError for a row that is not there."""
+    if given is None:
+        return np.zeros((0, 2), np.int64)
+    rows = np.asarray(given, np.int64).reshape(-1, 2)
+    if len(rows) and not (rows.min() >= 0 and rows.max() < n):
+        raise InputError(f"pairs: rows from {rows.min()} to {rows.max()}, there are {n}")
+    return rows
+
+
+def _take_word(
+    groups: "_Groups",
+    together: NDArray[np.int64],
+    apart: NDArray[np.int64],
+    names: NDArray[np.str_] | None,
+) -> None:
+    """Join and keep apart what people said; InputError where they say both of two rows."""
+    for a, b in together:
+        groups.join(groups.root(int(a)), groups.root(int(b)))
+    for a, b in apart:
+        first, second = groups.root(int(a)), groups.root(int(b))
+        if first == second:
+            said = f"rows {a} and {b}" if names is None else f"{names[a]} and {names[b]}"
+            raise InputError(f"{said} were said to be one animal, by a chain of links, and two")
+        groups.part(first, second)
+
+
+def _numbered(roots: Sequence[int]) -> NDArray[np.int64]:
+    """Labels from 0, by each group's smallest row."""
+    number: dict[int, int] = {}
+    return np.array([number.setdefault(root, len(number)) for root in roots], np.int64)
 
 
 def _order(
@@ -149,9 +165,11 @@ class _Groups:
             self.between[first][second] = self.between[first].get(second, 0) + 1
             self.between[second][first] = self.between[first][second]
 
-    def is_lone(self, first: int, second: int, unsure: bool) -> bool:
-        groups = min(self.size[first], self.size[second]) > 1
-        return bool(unsure) and groups and self.between[first].get(second, 0) == 1
+    def are_held_by_one_pair(self, first: int, second: int) -> bool:
+        """Two groups of two rows or more, not yet one, with one positive pair between them."""
+        return (
+            min(self.size[first], self.size[second]) > 1 and self.between[first].get(second, 0) == 1
+        )
 
     def join(self, first: int, second: int) -> None:
         """The group that knows fewer others goes into the other one."""

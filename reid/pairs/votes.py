@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.pairs.candidates import ranked_lists
+from reid.pairs.shortlists import ranked_lists
 
 
 def mutual_clear(
