@@ -19,6 +19,7 @@ from reid.pairs import (
     load_matcher,
     match_pairs,
     nearest_comparable,
+    over_usual,
     pairs_graph,
     ranked_lists,
     shortlist_recall,
@@ -183,6 +184,15 @@ def test_too_few_points_match_nothing(n, m):
     rng = np.random.default_rng(0)
     assert len(mutual_nearest(unit(rng, n), unit(rng, m)).points) == 0
     assert votes(unit(rng, n), unit(rng, m)) == 0
+
+
+def test_votes_are_judged_by_what_their_pictures_usually_get():
+    # Row 0 gets 4 and 2, 3 on average; row 1 4 and 4; row 2 2 and 4; row 3, alone, 9.
+    pairs, got = np.array([[0, 1], [0, 2], [1, 2], [3, 4]]), np.array([4.0, 2.0, 4.0, 9.0])
+    assert over_usual(pairs, got, 6) == pytest.approx(
+        [4 / np.sqrt(3 * 4), 2 / np.sqrt(3 * 3), 4 / np.sqrt(4 * 3), 1]
+    )
+    assert over_usual(pairs[:1], np.zeros(1), 2).tolist() == [0]
 
 
 def test_mutual_best_by_hand():

@@ -234,7 +234,8 @@ def _backend_used(config: Config, group: Group, one: Individuals) -> str:
 
 
 def _say_found(group: Group, one: Individuals, seconds: float) -> None:
-    eps = one.threshold.note if one.threshold.method == "mutex" else ""
+    by_pairs = one.threshold.method in ("mutex", "mean-linkage", "components")
+    eps = one.threshold.note if by_pairs else ""
     if one.threshold.eps is not None:
         eps = f"threshold {one.threshold.eps:.3f}: {one.threshold.note}"
     count = len(np.unique(clustering.noise_to_singletons(one.labels)))

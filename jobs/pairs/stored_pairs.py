@@ -76,7 +76,8 @@ def plan(config: Config, species: str) -> PairTask:
 
 def _pair_folder(task: PairTask, kind: str) -> str:
     """Where votes or evidence lie: another recipe, matcher or precision is another folder."""
-    what = [task.recipe.fingerprint, kind, "version 1"]
+    version = "version 2" if kind == "votes" else "version 1"
+    what = [task.recipe.fingerprint, kind, version]
     what += [task.matcher, task.precision] if kind == "evidence" else []
     name = hashlib.sha256("\n".join(what).encode()).hexdigest()[:12]
     base = task.keypoints.removesuffix(store.join("keypoints", task.recipe.folder))

@@ -162,9 +162,9 @@ def _describe(
     side = head.kernel_size
     start = (xy.long() - side // 2).clamp(min=0).minimum(limit - side)
     steps = torch.arange(side, device=xy.device)
-    x, y = (start[:, i, None, None] + steps for i in (0, 1))
-    x, y = torch.broadcast_tensors(x, y.transpose(1, 2))
-    patches = at(x.ravel(), y.ravel()).reshape(len(xy), side, side, -1).permute(0, 3, 1, 2)
+    x = (start[:, 0, None, None] + steps).expand(-1, side, side)
+    y = (start[:, 1, None, None] + steps[:, None]).expand(-1, side, side)
+    patches = at(x.reshape(-1), y.reshape(-1)).reshape(len(xy), side, side, -1).permute(0, 3, 1, 2)
     most = max(size) / 4
     offsets = head.offset_conv(patches).clamp(-most, most)
     places = xy[:, None] + offsets.reshape(len(xy), 2, head.n_pos).transpose(1, 2)

@@ -15,6 +15,7 @@ log-odds of each pair. In the order of the data:
     pair_calibration.py  raw log-odds → calibrated ones, and how far they are right
     graphs.py       log-odds → a neighbour graph
     mutex.py        log-odds → groups, people's word first
+    mean_linkage.py log-odds → groups by the mean between them, at any cut
 """
 
 from reid.pairs.candidates import (
@@ -28,11 +29,12 @@ from reid.pairs.evidence_rows import match_pairs, vote_pairs
 from reid.pairs.features import FEATURES, pair_features
 from reid.pairs.graphs import pairs_graph
 from reid.pairs.matchers import MATCHERS, Matches, extractor_of, load_matcher
+from reid.pairs.mean_linkage import Merges, joined_rows, mean_linkage
 from reid.pairs.mutex import Decided, mutex_watershed
 from reid.pairs.pair_calibration import area_under_curve, calibration_error, probability
 from reid.pairs.shortlists import has_mate, ranked_lists, shortlist_recall
 from reid.pairs.spacetime import impossible, kilometres, linked
-from reid.pairs.votes import best_voted, votes
+from reid.pairs.votes import best_voted, over_usual, votes
 
 __all__ = [
     "FEATURES",
@@ -40,6 +42,7 @@ __all__ = [
     "Candidates",
     "Decided",
     "Matches",
+    "Merges",
     "PairModel",
     "area_under_curve",
     "best_voted",
@@ -50,12 +53,15 @@ __all__ = [
     "fit_pairs",
     "has_mate",
     "impossible",
+    "joined_rows",
     "kilometres",
     "linked",
     "load_matcher",
     "match_pairs",
+    "mean_linkage",
     "mutex_watershed",
     "nearest_comparable",
+    "over_usual",
     "pair_features",
     "pairs_graph",
     "probability",

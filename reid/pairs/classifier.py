@@ -238,7 +238,7 @@ def _fit_logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
 
     def chosen(features: NDArray[np.float64]) -> NDArray[np.float64]:
         cosine, votes, matches = np.nan_to_num(features[:, places], nan=0.0).T
-        return np.stack([cosine, np.log(0.01 + votes), np.log1p(matches)], axis=1)
+        return np.stack([cosine, np.log(0.001 + votes), np.log1p(matches)], axis=1)
 
     few = chosen(x)
     middle, spread = few.mean(axis=0), np.maximum(few.std(axis=0), 1e-9)

@@ -16,6 +16,7 @@ FEATURES: Mapping[str, int] = {
     "worst_rank": -1,
     "shared_neighbours": 1,
     "votes": 1,
+    "votes_over_usual": 1,
     "votes_best_rank": -1,
     "votes_worst_rank": -1,
     "matches_10": 1,
@@ -53,6 +54,7 @@ def pair_features(
     ranks: NDArray[np.integer],
     shared: NDArray[np.floating],
     votes: NDArray[np.floating] | None = None,
+    votes_over_usual: NDArray[np.floating] | None = None,
     votes_ranks: NDArray[np.integer] | None = None,
     same_side: NDArray[np.bool_] | None = None,
     days_between: NDArray[np.floating] | None = None,
@@ -66,6 +68,7 @@ def pair_features(
         ranks: (m, 2) of `Candidates`.
         shared: (m,) of `Candidates`.
         votes: (m,) of `reid.pairs.votes`.
+        votes_over_usual: (m,) of `reid.pairs.over_usual`.
         votes_ranks: (m, 2) places of each in the other's list by votes, from 1.
         same_side: (m,) both sides are known and the same.
         days_between, kilometres: (m,) between the two photographs, NaN where not known.
@@ -86,6 +89,7 @@ def pair_features(
     columns["best_rank"], columns["worst_rank"] = _ordered(ranks)
     columns["shared_neighbours"] = shared
     columns["votes"] = votes
+    columns["votes_over_usual"] = votes_over_usual
     if votes_ranks is not None:
         columns["votes_best_rank"], columns["votes_worst_rank"] = _ordered(votes_ranks)
     for name in COUNTS:

@@ -60,12 +60,9 @@ def mutex_watershed(
     Source:
         Wolf, Pape, Bailoni et al., ECCV 2018.
     """
-    weights = np.asarray(log_odds, np.float64)
-    if not np.isfinite(weights).all():
-        raise InputError("pairs: log-odds that are not finite; a pair without evidence has 0")
-    pairs = _rows(pairs, n)
+    pairs, weights = checked_evidence(n, pairs, log_odds)
     groups = _Groups(n)
-    _take_word(groups, _rows(together, n), _rows(apart, n), names)
+    _take_word(groups, checked_rows(n, together), checked_rows(n, apart), names)
     unsure = np.zeros(len(pairs), np.bool_)
     if lone_log_odds is not None:
         unsure = weights < lone_log_odds
@@ -87,12 +84,22 @@ def mutex_watershed(
             doubtful.append((a, b))
         else:
             groups.join(first, second)
-    labels = _numbered([groups.root(row) for row in range(n)])
+    labels = numbered_from_zero([groups.root(row) for row in range(n)])
     return Decided(labels, doubtful, np.array(sorted(broken), np.int64))
 
 
-def _rows(given: NDArray[np.signedinteger] | None, n: int) -> NDArray[np.int64]:
-    """Pairs of rows as (m, 2) int64; InputError for a row that is not there."""
+def checked_evidence(
+    n: int, pairs: NDArray[np.signedinteger], log_odds: NDArray[np.floating]
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Pairs of rows and their log-odds; InputError for a row that is not there, and what is not finite."""
+    weights = np.asarray(log_odds, np.float64)
+    if not np.isfinite(weights).all():
+        raise InputError("pairs: log-odds that are not finite; a pair without evidence has 0")
+    return checked_rows(n, pairs), weights
+
+
+def checked_rows(n: int, given: NDArray[np.signedinteger] | None) -> NDArray[np.int64]:
+    """Pairs of rows, (m, 2) int64; none where none are given; InputError for a row that is not there."""
     if given is None:
         return np.zeros((0, 2), np.int64)
     rows = np.asarray(given, np.int64).reshape(-1, 2)
@@ -118,7 +125,7 @@ def _take_word(
         groups.part(first, second)
 
 
-def _numbered(roots: Sequence[int]) -> NDArray[np.int64]:
+def numbered_from_zero(roots: Sequence[int]) -> NDArray[np.int64]:
     """Labels from 0, by each group's smallest row."""
     number: dict[int, int] = {}
     return np.array([number.setdefault(root, len(number)) for root in roots], np.int64)

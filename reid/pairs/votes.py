@@ -13,6 +13,11 @@ from numpy.typing import NDArray
 
 from reid.pairs.shortlists import ranked_lists
 
+# Of clearness. On pairs of 28 of the nyala's gallery animals the mean reciprocal rank of a mate was .665 for
+# 1, .716 for 2, .737 for 3 and .736 for 4: many hardly clear matches are no evidence, a few clear ones are.
+POWER = 3
+LEAST_USUAL = 1e-6
+
 
 def mutual_clear(
     a: NDArray[np.float32], b: NDArray[np.float32]
@@ -48,9 +53,28 @@ def mutual_clear(
 
 
 def votes(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """The sum of squared clearness over `mutual_clear`; the same for both orders but for rounding."""
+    """The sum of cubed clearness over `mutual_clear`; the same for both orders but for rounding."""
     _, _, clear = mutual_clear(a, b)
-    return float((clear.astype(np.float64) ** 2).sum())
+    return float((clear.astype(np.float64) ** POWER).sum())
+
+
+def over_usual(
+    pairs: NDArray[np.signedinteger], votes: NDArray[np.floating], n: int
+) -> NDArray[np.float64]:
+    """(m,) votes of a pair by what its two pictures get on average, the geometric mean of both.
+
+    A picture with much grass gets votes from everywhere; this tells such a pair from one that is alike.
+
+    Args:
+        pairs: (m, 2) rows, all that were voted on.
+        votes: (m,) at least 0.
+        n: rows.
+    """
+    both, twice = pairs.T.ravel(), np.tile(np.asarray(votes, np.float64), 2)
+    times = np.maximum(np.bincount(both, minlength=n), 1)
+    usual = np.maximum(np.bincount(both, weights=twice, minlength=n) / times, LEAST_USUAL)
+    found: NDArray[np.float64] = votes / np.sqrt(usual[pairs[:, 0]] * usual[pairs[:, 1]])
+    return found
 
 
 def best_voted(

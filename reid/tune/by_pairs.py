@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.pairs import mutex_watershed
+from reid.pairs import Decided, joined_rows, mean_linkage, mutex_watershed, probability
 from reid.tune.clusters import Individuals
 from reid.tune.guards import warnings
 from reid.tune.samples import held_out_folds
@@ -15,6 +15,19 @@ from reid.tune.sweep import encode_labels
 from reid.tune.threshold import Threshold, can_tune
 
 FOLDS = 5
+Way = Literal["mutex", "mean-linkage", "components"]
+WAYS: dict[Way, str] = {
+    "mutex": "Mutex Watershed",
+    "mean-linkage": "average linkage",
+    "components": "DBSCAN",
+}
+# Probabilities. Mutex Watershed is done anew at each; a mean over groups of which most pairs were not
+# looked at is low where a pair's probability is high.
+CUTS: dict[Way, tuple[float, ...]] = {
+    "mutex": (0.2, 0.35, 0.5, 0.65, 0.8),
+    "mean-linkage": tuple(np.round(np.arange(0.02, 0.8, 0.02), 2).tolist()),
+    "components": tuple(np.round(np.arange(0.2, 1, 0.05), 2).tolist()),
+}
 
 
 def individuals_by_pairs(
@@ -30,7 +43,10 @@ def individuals_by_pairs(
     learned: bool = True,
     seed: int = 0,
 ) -> Individuals:
-    """Groups that break as little as can be of the surest evidence, or what distances gave.
+    """Groups by the probabilities of pairs, or what distances gave.
+
+    Mutex Watershed, average linkage and DBSCAN on 1 − P are compared on the labelled rows, and the best
+    of them, at its best cut, is taken; what is said of it is of individuals that chose neither.
 
     Args:
         distances: what `find_individuals` made of the same rows.
@@ -39,7 +55,7 @@ def individuals_by_pairs(
         identities: (n,) known identities, None where unknown. They judge, and join nothing.
         names: (n,) ids, which decide between pairs that are equally sure.
         together: (c, 2) rows known to be one animal, say of one encounter.
-        lone_log_odds: see `mutex_watershed`.
+        lone_log_odds: see `mutex_watershed`, which alone leaves joins to people.
         mode: `auto` keeps pairs only where individuals held out gain by more than the spread of what
             distances give, and where their probabilities were `learned`.
         learned: False for a stated curve.
@@ -48,53 +64,100 @@ def individuals_by_pairs(
     Returns:
         Individuals; its notes say which it is, and why.
     """
-    decided = mutex_watershed(
-        len(names),
-        pairs,
-        log_odds,
-        together=together,
-        names=np.asarray(names),
-        lone_log_odds=lone_log_odds,
-    )
-    said = f"Mutex Watershed over the probabilities of {len(pairs):,} pairs"
-    doubtful = (
-        f"{len(decided.doubtful):,} joins hang on one pair and are left to people"
-        if decided.doubtful
-        else ""
-    )
-    held_out = _held_out(decided.labels, identities, seed)
+    choose = _Ways(len(names), pairs, log_odds, together, np.asarray(names), lone_log_odds)
+    way, cut, held_out = _tuned(choose, identities, seed)
+    labels = choose.labels(way, cut)
+    said = f"{WAYS[way]} over the probabilities of {len(pairs):,} pairs, cut at {cut:.2f}"
+    left = len(choose.doubtful(cut)) if way == "mutex" else 0
+    doubtful = f"{left:,} joins hang on one pair and are left to people" if left else ""
     if mode == "auto":
         reason = _why_not(distances.threshold.held_out, held_out, learned)
         if reason:
             return replace(distances, notes=[*distances.notes, f"pairs are left aside: {reason}"])
     if held_out is not None:
         said += f"; on individuals held out {held_out[0]:.2f} ± {held_out[1]:.2f}"
-    threshold = Threshold(None, "none", "mutex", said, held_out=held_out)
+    threshold = Threshold(None, "none", way, said, held_out=held_out)
     return replace(
         distances,
-        labels=decided.labels,
+        labels=labels,
         threshold=threshold,
-        warnings=warnings(decided.labels, eps=None, ceiling=None, at_edge=None),
+        warnings=warnings(labels, eps=None, ceiling=None, at_edge=None),
         notes=[said, *filter(None, [doubtful])],
     )
 
 
-def _held_out(
-    labels: NDArray[np.int64], identities: NDArray[Any], seed: int
-) -> tuple[float, float] | None:
-    """Mean and spread of the ARI among the individuals of each fold; None without labels enough."""
+class _Ways:
+    """What groups the same pairs give, by way and cut; each is made once."""
+
+    def __init__(
+        self,
+        n: int,
+        pairs: NDArray[np.signedinteger],
+        log_odds: NDArray[np.floating],
+        together: NDArray[np.signedinteger] | None,
+        names: NDArray[np.str_],
+        lone_log_odds: float | None,
+    ) -> None:
+        self.n, self.pairs, self.names, self.together = n, pairs, names, together
+        self.log_odds = np.asarray(log_odds, np.float64)
+        self.lone = lone_log_odds
+        self._merges = mean_linkage(n, pairs, self.log_odds, together=together, names=names)
+        self._decided: dict[float, Decided] = {}
+
+    def labels(self, way: Way, cut: float) -> NDArray[np.int64]:
+        """(n,) groups at a probability."""
+        if way == "mean-linkage":
+            return self._merges.groups(cut)
+        if way == "mutex":
+            return self._mutex(cut).labels
+        joined = self.pairs[probability(self.log_odds) >= cut]
+        said = np.zeros((0, 2), np.int64) if self.together is None else self.together
+        return joined_rows(self.n, np.concatenate([joined, said]))
+
+    def doubtful(self, cut: float) -> list[tuple[int, int]]:
+        return self._mutex(cut).doubtful
+
+    def _mutex(self, cut: float) -> Decided:
+        if cut not in self._decided:
+            shift = float(np.log(cut / (1 - cut)))
+            self._decided[cut] = mutex_watershed(
+                self.n,
+                self.pairs,
+                self.log_odds - shift,
+                together=self.together,
+                names=self.names,
+                lone_log_odds=None if self.lone is None else self.lone - shift,
+            )
+        return self._decided[cut]
+
+
+def _tuned(
+    ways: _Ways, identities: NDArray[Any], seed: int
+) -> tuple[Way, float, tuple[float, float] | None]:
+    """The way and cut with the best ARI of labelled rows, and what individuals get that chose neither.
+
+    Without labels enough: Mutex Watershed at one half, and None.
+    """
     from sklearn.metrics import adjusted_rand_score
 
     if not can_tune(identities):
-        return None
+        return "mutex", 0.5, None
     codes = encode_labels(identities)
     rows = np.flatnonzero(codes >= 0)
+    known = codes[rows]
+    choices: list[tuple[Way, float]] = [(way, cut) for way in WAYS for cut in CUTS[way]]
+    labels = [ways.labels(*choice)[rows] for choice in choices]
+
+    def best(of: NDArray[np.int64]) -> int:
+        return int(np.argmax([adjusted_rand_score(known[of], found[of]) for found in labels]))
+
     scores = [
-        adjusted_rand_score(codes[rows[fold]], labels[rows[fold]])
-        for _, fold in held_out_folds(codes[rows], FOLDS, seed)
-        if len(fold)
+        adjusted_rand_score(known[held], labels[best(kept)][held])
+        for kept, held in held_out_folds(known, FOLDS, seed)
+        if len(held)
     ]
-    return float(np.mean(scores)), float(np.std(scores))
+    way, cut = choices[best(np.arange(len(rows)))]
+    return way, cut, (float(np.mean(scores)), float(np.std(scores)))
 
 
 def _why_not(

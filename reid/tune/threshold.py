@@ -79,7 +79,7 @@ class Threshold:
 
     eps: float | None
     source: Literal["given", "tuned", "fallback", "estimated", "none"]
-    method: Method | Literal["mutex"]
+    method: Method | Literal["mutex", "mean-linkage", "components"]
     note: str
     k1: int | None = None
     criterion: str | None = None
