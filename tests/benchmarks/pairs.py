@@ -387,7 +387,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/pairs.json"))
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument(
-        "--rows", type=int, help="The first rows alone, to look at settings quickly."
+        "--rows",
+        type=int,
+        help="The gallery among the first rows alone, to look at settings quickly.",
     )
     parser.add_argument("--speed-seconds", type=float, default=8, help="For each way; 0: none.")
     args = parser.parse_args()
@@ -404,13 +406,13 @@ def main() -> int:
         "machine": instruction_set(),
         "queries": int(data.query.sum()),
         "queries_with_a_mate": int(data.counted.sum()),
-        "gallery": int(data.gallery.sum()),
+        "gallery_pictures": int(data.gallery.sum()),
         "window": WINDOW,
     }
     of_window, of_whole = (vectors(data, work, window, rows) for window in (WINDOW, None))
     by_window, by_whole = of_window @ of_window.T, of_whole @ of_whole.T
     points, recipe = keypoints(data, work, WINDOW, rows)
-    order = np.concatenate([rows[data.query[rows]], gallery])
+    order = gallery if args.rows else np.concatenate([rows[data.query[rows]], gallery])
     votes = all_votes(data, work, points, recipe, order)
     given = votes[POWERS.index(POWER)]
     done = np.isfinite(np.where(data.fine & data.gallery[None], given, 0.0)).all(axis=1)
