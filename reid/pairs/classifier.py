@@ -1,6 +1,6 @@
 """Evidence → one calibrated probability a pair, learned on individuals other than those it is judged on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,20 +10,15 @@ from threadpoolctl import threadpool_limits
 
 from reid.errors import InputError
 from reid.pairs.features import FEATURES, FEW
-from reid.pairs.pair_calibration import (
-    CALIBRATIONS,
-    area_under_curve,
-    calibration_error,
-    choose_calibration,
-    probability,
-)
 
 FEWEST_FOR_TREES = 200  # pairs of one animal
 FEWEST_FOR_LOGISTIC = 50
 FOLDS = 5
+BINS = 15
 MOST_LOG_ODDS = (
     6.9  # P = 0.999: labels cannot tell more; people come before any machine all the same
 )
+STEP_SLOPE = 1e-3
 # Where there are too few labels: log-odds = base + slope · log(1 + sum of confidences). Set so that 12,
 # a typical sum for two strangers among the best of a list on the nyala, is P = 0.06, and 40 is 0.5.
 STATED_BASE, STATED_SLOPE = -8.9, 2.4
@@ -81,6 +76,12 @@ class PairModel:
         }
 
 
+def probability(log_odds: NDArray[np.floating]) -> NDArray[np.float64]:
+    """P of log(P / (1 − P))."""
+    values: NDArray[np.float64] = 1 / (1 + np.exp(-np.asarray(log_odds, np.float64)))
+    return values
+
+
 def fit_pairs(
     features: NDArray[np.float64],
     individuals: NDArray[np.signedinteger],
@@ -123,7 +124,7 @@ def fit_pairs(
     x, y, who = features[rows], same[rows], individuals[rows]
     fold = _folds(who, folds, seed)[who]  # (m, 2)
     raw = _unseen(x, y, fold, folds, fit)
-    calibration, held_out = choose_calibration(raw, y, fold, folds)
+    calibration, held_out = _choose_calibration(raw, y, fold, folds)
     held_out = np.clip(held_out, -MOST_LOG_ODDS, MOST_LOG_ODDS)
     curve = CALIBRATIONS[calibration](raw, y)
     # One curve for all: each fold's own would shift its pairs against those of others. What it may have
@@ -238,7 +239,7 @@ def _fit_logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
 
     def chosen(features: NDArray[np.float64]) -> NDArray[np.float64]:
         cosine, votes, matches = np.nan_to_num(features[:, places], nan=0.0).T
-        return np.stack([cosine, np.log(0.001 + votes), np.log1p(matches)], axis=1)
+        return np.stack([cosine, np.log(0.01 + votes), np.log1p(matches)], axis=1)
 
     few = chosen(x)
     middle, spread = few.mean(axis=0), np.maximum(few.std(axis=0), 1e-9)
@@ -247,3 +248,76 @@ def _fit_logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
     slope = np.maximum(model.coef_[0], 0)
     base = float(model.intercept_[0])
     return lambda features: base + ((chosen(features) - middle) / spread) @ slope
+
+
+def _platt(raw: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=1e6).fit(raw[:, None], y)
+    slope, base = max(float(model.coef_[0, 0]), 0.0), float(model.intercept_[0])
+    return lambda values: base + slope * values
+
+
+def _isotonic(raw: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
+    from sklearn.isotonic import IsotonicRegression
+
+    least = 1 / (len(y) + 2)
+    model = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(raw, y)
+
+    def curve(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        p = model.predict(values)
+        # On a step of the curve the raw scores still say which pair is the surer one.
+        found: NDArray[np.float64] = np.log(p / (1 - p)) + STEP_SLOPE * values
+        return found
+
+    return curve
+
+
+CALIBRATIONS: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.bool_]], Score]] = {
+    "platt": _platt,
+    "isotonic": _isotonic,
+}
+
+
+def _choose_calibration(
+    raw: NDArray[np.float64], y: NDArray[np.bool_], fold: NDArray[np.int64], folds: int
+) -> tuple[str, NDArray[np.float64]]:
+    """The curve with the better Brier score on pairs that it was not fitted on, and their log-odds."""
+    best = ("platt", raw, np.inf)
+    for name, make in CALIBRATIONS.items():
+        held_out = np.zeros(len(y))
+        for first in range(folds):
+            for second in range(first, folds):
+                here = (fold.min(axis=1) == first) & (fold.max(axis=1) == second)
+                seen = ~np.isin(fold, [first, second]).any(axis=1)
+                if here.any() and y[seen].any() and not y[seen].all():
+                    held_out[here] = make(raw[seen], y[seen])(raw[here])
+        brier = float(((probability(held_out) - y) ** 2).mean())
+        if brier < best[2]:
+            best = (name, held_out, brier)
+    return best[0], best[1]
+
+
+def area_under_curve(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
+    """Chance that a pair of one animal scores above one of two; ties count half. NaN without both."""
+    from scipy.stats import rankdata
+
+    positives = int(same.sum())
+    negatives = len(same) - positives
+    if not positives or not negatives:
+        return float("nan")
+    ranks = rankdata(scores)[same].sum()
+    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def calibration_error(p: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
+    """ECE: mean distance of P from the share of pairs that are one animal, over bins of P."""
+    if not len(p):
+        return float("nan")
+    bins = np.minimum((np.asarray(p) * BINS).astype(int), BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
+    gap = np.abs(
+        np.bincount(bins, weights=p, minlength=BINS)
+        - np.bincount(bins, weights=same, minlength=BINS)
+    )
+    return float(gap.sum() / counts.sum())
