@@ -100,19 +100,15 @@ def test_a_turn_goes_where_torchvisions_goes():
 
 def test_the_mirror_image():
     pixels = _pixels()
-    always = TrainSettings(**{**_as_dict(NOTHING), "flip_probability": 1.0})
+    always = _with(flip_probability=1.0)
     found = apply_changes(pixels, _draw(always, n=3), size=32, **PLAIN)
     torch.testing.assert_close(found, _planes(pixels).flip(3))
     kept = apply_changes(pixels, _draw(always, n=3, mirror=False), size=32, **PLAIN)
     torch.testing.assert_close(kept, _planes(pixels))
 
 
-def _as_dict(settings):
-    return {name: getattr(settings, name) for name in settings.__dataclass_fields__}
-
-
 def _with(**changed):
-    return TrainSettings(**(_as_dict(NOTHING) | changed))
+    return TrainSettings(**(NOTHING.model_dump() | changed))
 
 
 def test_a_crop_lies_inside_and_keeps_its_share():

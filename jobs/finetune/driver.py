@@ -43,6 +43,7 @@ from jobs.finetune.watch import Watch
 from jobs.finetune.worker import OUT_OF_TIME, TrainTask
 from reid import schema, store
 from reid.config import Config
+from reid.config.finetune_section import Training
 from reid.errors import InputError
 from reid.models import find_spec
 from reid.training import TrainSettings
@@ -195,14 +196,12 @@ def _absolute(path: str) -> str:
 
 
 def _settings(config: Config, start: str) -> TrainSettings:
-    given = config.finetune.model_dump()
-    names = TrainSettings.__dataclass_fields__.keys() & given.keys()
     return TrainSettings(
         model=start,
         revision=config.embed.revision,
         trust_remote_code=config.embed.trust_remote_code,
         seed=config.seed,
-        **{name: given[name] for name in names},
+        **config.finetune.model_dump(include=set(Training.model_fields)),
     )
 
 

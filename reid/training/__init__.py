@@ -18,8 +18,11 @@
 | `schedule.py` | parameter groups, learning rates, frozen stages, averaged weights |
 | `loader.py` | batches of pixels, read ahead of the network |
 | `gradients.py` | the gradient of a batch, in pieces that fit, averaged over workers |
-| `trainer.py` | `Trainer`: the loaded state, an epoch of steps, embedding, saving |
-| `progress.py` | what a run tells: a step, an epoch |
+| `embed_rows.py` | embeddings by a network in training |
+| `trainer.py` | `Trainer`: the loaded state, an epoch of steps, saving |
+| `resume.py` | which training states a run may go on from |
+| `ranks.py` | what workers agree on, and report to each other |
+| `progress.py` | what a run reports: a step, an epoch |
 | `validate.py` | how good the embeddings of held-out rows are |
 
 All but `settings.py`, `classes.py` and `sampler.py` import torch; import them where they are needed.

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reid.training.settings import Loss
+from reid.config.finetune_section import Loss
 
 PairLoss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -63,7 +63,7 @@ class IdentityLoss(nn.Module):
     Args:
         sizes: identities of each species, as `ClassTable.sizes`.
         dimension: length of an embedding.
-        kind, margin_rad, …: see `TrainSettings`.
+        kind, margin_rad, …: see `reid.config.finetune_section.Training`.
         seed: of the centres: equal on every rank.
     """
 

@@ -1,30 +1,33 @@
-"""`Trainer`: the loaded state of a training run, an epoch of steps, embedding, saving."""
+"""`Trainer`: the loaded state of a training run, an epoch of steps, saving."""
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
 from reid.errors import InputError, TrainingDivergedError
 from reid.models.checkpoint import save_checkpoint
-from reid.precision import Precision, choose_precision
-from reid.training.augment import apply_changes, draw_changes, prepare
+from reid.training.augment import apply_changes, draw_changes
 from reid.training.classes import ClassTable
+from reid.training.embed_rows import embed_rows
 from reid.training.gradients import Gradients, Objective
 from reid.training.loader import read_ahead
 from reid.training.losses import IdentityLoss
 from reid.training.network import start_from
 from reid.training.pixels import Pixels
 from reid.training.progress import EpochStats, StepInfo
+from reid.training.ranks import (
+    agree_on_precision,
+    diverged_message,
+    first_diverged,
+    share_statistics,
+)
+from reid.training.resume import origin_of, refuse_other_origin
 from reid.training.sampler import identity_batches, shuffled_batches
 from reid.training.schedule import AveragedWeights, lr_share, parameter_groups
 from reid.training.settings import TrainSettings
@@ -32,8 +35,6 @@ from reid.training.settings import TrainSettings
 __all__ = ["EpochStats", "StepInfo", "Trainer"]
 
 STORED_FACTOR = 256 / 224  # side that is kept of an image, to crop from, for one of the input
-EMBED_BATCH = 64
-IDS_NAMED = 8  # in the error of a batch that diverged
 
 
 class Trainer:
@@ -80,7 +81,9 @@ class Trainer:
         )
         # Convolutions want their channels last; other layers do not mind.
         self.network.to(device).to(memory_format=torch.channels_last)
-        self.precision, self.precision_note = self._choose_precision()
+        self.precision, self.precision_note = agree_on_precision(
+            settings.precision, device, rank=rank, world=world
+        )
         self.objective = Objective(
             self.network,
             loss.to(device),
@@ -109,16 +112,6 @@ class Trainer:
         self._mirror = np.repeat(
             [kind not in settings.no_flip_species for kind in classes.species], classes.sizes
         )
-
-    def _choose_precision(self) -> tuple[Precision, str]:
-        """One for all ranks: on unlike machines they must not compute unlike gradients."""
-        if self.rank:
-            chosen: list[tuple[Precision, str]] = [("fp32", "")]
-        else:
-            chosen = [choose_precision(self.settings.precision, self.device)]
-        if self.world > 1:
-            dist.broadcast_object_list(chosen, src=0)
-        return chosen[0]
 
     @property
     def input_size(self) -> int:
@@ -193,8 +186,8 @@ class Trainer:
             loss = float(mean_loss)
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 ids = [pixels.annotation_ids[row] for row in rows[chosen]]
-                loss, ids = self._first_diverged(loss, norm, ids)
-                raise TrainingDivergedError(_diverged(epoch, step, loss, norm, ids))
+                loss, ids = first_diverged(loss, norm, ids, world=self.world)
+                raise TrainingDivergedError(diverged_message(epoch, step, loss, norm, ids))
             self.optimizer.step()
             if self.average:
                 self.average.update(self.network)
@@ -205,7 +198,8 @@ class Trainer:
             if on_step:
                 lr = settings.head_lr * share
                 on_step(StepInfo(epoch, step, len(plan), loss, lr, norm, len(chosen), note))
-        self._share_statistics()
+        averaged = [self.average.network] if self.average else []
+        share_statistics([self.network, *averaged], world=self.world)
         return EpochStats(
             epoch=epoch,
             steps=len(plan),
@@ -233,25 +227,13 @@ class Trainer:
         network = self.average.network if self.average else self.network
         network.eval()
         objective = Objective(network, self.objective.loss, bf16=self.objective.bf16)
-        parts = [np.empty((0, self.dimension), np.float32)]
-        batches = [rows[start : start + EMBED_BATCH] for start in range(0, len(rows), EMBED_BATCH)]
-        with torch.inference_mode():
-            for batch, good in read_ahead(pixels, batches, self.device):
-                images = prepare(
-                    batch, size=self.input_size, mean=self.start.mean, std=self.start.std
-                )
-                found = F.normalize(objective.embed(images))
-                if hflip:
-                    found = F.normalize(found + F.normalize(objective.embed(images.flip(3))))
-                found[torch.from_numpy(~good).to(self.device)] = torch.nan
-                parts.append(found.cpu().numpy())
-        return np.concatenate(parts)
+        return embed_rows(objective, self.start, pixels, rows, hflip=hflip, device=self.device)
 
     def state_dict(self) -> dict[str, Any]:
         """All that an exact resume needs: tensors and plain values, so that `torch.load` reads it
         with `weights_only=True`. The same on all ranks."""
         return {
-            "what": self._what(),
+            "what": self._origin(),
             "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average.network.state_dict() if self.average else None,
@@ -265,13 +247,7 @@ class Trainer:
         Raises:
             InputError: it is the state of another network, other classes or another loss.
         """
-        found, wanted = state["what"], self._what()
-        for key, value in wanted.items():
-            if found.get(key) != value:
-                raise InputError(
-                    f"the training state is of {key} {found.get(key)!r}, and this run's is {value!r}; "
-                    "go on with the settings that it was made with, or choose another folder"
-                )
+        refuse_other_origin(state["what"], self._origin())
         self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
@@ -301,7 +277,7 @@ class Trainer:
             std=self.start.std,
             interpolation=self.interpolation,
             licence=self.start.licence,
-            training={**start, "settings": asdict(self.settings), **(training or {})},
+            training={**start, "settings": self.settings.model_dump(), **(training or {})},
         )
 
     def _plan(self, epoch: int, codes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -309,68 +285,12 @@ class Trainer:
         if len(codes) == 0 or codes.min() < 0:
             raise InputError("training rows need an identity each; leave unlabelled rows out")
         settings = self.settings
+        own = {"seed": settings.seed, "epoch": epoch, "rank": self.rank, "world": self.world}
         if settings.sampling == "shuffled":
-            return shuffled_batches(
-                len(codes),
-                batch=settings.identities * settings.images,
-                seed=settings.seed,
-                epoch=epoch,
-                rank=self.rank,
-                world=self.world,
-            )
+            return shuffled_batches(len(codes), batch=settings.identities * settings.images, **own)
         return identity_batches(
-            codes,
-            identities=settings.identities,
-            images=settings.images,
-            seed=settings.seed,
-            epoch=epoch,
-            rank=self.rank,
-            world=self.world,
+            codes, identities=settings.identities, images=settings.images, **own
         )
 
-    def _first_diverged(self, loss: float, norm: float, ids: list[str]) -> tuple[float, list[str]]:
-        """Loss and batch of the first rank whose own loss is not finite; else those given."""
-        told: list[Any] = [(loss, ids)]
-        # Gradients are averaged: where theirs is not finite all ranks are here, whosever it was.
-        if self.world > 1 and not math.isfinite(norm):
-            told = [None] * self.world
-            dist.all_gather_object(told, (loss, ids))
-        return next((one for one in told if not math.isfinite(one[0])), (loss, ids))
-
-    def _share_statistics(self) -> None:
-        """Batch statistics are of each rank's own rows: all ranks take those of the first."""
-        if self.world > 1:
-            shared = [self.network] + ([self.average.network] if self.average else [])
-            for network in shared:
-                for buffer in network.buffers():
-                    dist.broadcast(buffer, 0)
-
-    def _what(self) -> dict[str, Any]:
-        """What a state must agree in to be gone on from."""
-        names = "\n".join(
-            f"{kind}\t{name}"
-            for kind, group in zip(self.classes.species, self.classes.identities, strict=True)
-            for name in group
-        )
-        return {
-            "architecture": self.network.architecture,
-            "input_size": self.input_size,
-            "pooling": self.network.pooling,
-            "embedding_dim": self.network.embedding_dim,
-            "loss": self.settings.loss,
-            "subcentres": self.settings.subcentres,
-            "frozen stages": self.settings.freeze_stages,
-            "weights averaged": self.average is not None,
-            "identities": hashlib.sha256(names.encode()).hexdigest()[:16],
-        }
-
-
-def _diverged(epoch: int, step: int, loss: float, norm: float, annotation_ids: list[str]) -> str:
-    distinct = list(dict.fromkeys(annotation_ids))
-    more = len(distinct) - IDS_NAMED
-    named = ", ".join(distinct[:IDS_NAMED]) + (f" and {more} more" if more > 0 else "")
-    return (
-        f"training diverged in epoch {epoch + 1}, step {step + 1} (counted from 1): loss {loss}, length "
-        f"of the gradient {norm}; the batch: {named}. Lower lr, head_lr or clip_norm, or compute in "
-        "precision: fp32"
-    )
+    def _origin(self) -> dict[str, Any]:
+        return origin_of(self.settings, self.classes, self.network, input_size=self.input_size)

@@ -28,7 +28,6 @@ from reid.config import Config, load_config
 from reid.errors import InputError
 from reid.manifest import read_annotations
 from reid.metrics import QueryScores
-from reid.training import TrainSettings
 
 
 def annotations(
@@ -53,15 +52,6 @@ def herd(tmp_path: Path, individuals: int = 10, images: int = 4, **columns: list
 
 def config(*overrides: str) -> Config:
     return load_config(None, overrides)
-
-
-def test_settings_have_the_defaults_of_the_trainer() -> None:
-    section = config().finetune
-    own = set(TrainSettings.__dataclass_fields__) - {
-        "model", "revision", "trust_remote_code", "seed",
-    }  # fmt: skip
-    for name in own:
-        assert getattr(section, name) == getattr(TrainSettings(), name), name
 
 
 # ── Labels ────────────────────────────────────────────────────────────────────────────────────────
