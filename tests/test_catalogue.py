@@ -18,6 +18,7 @@ from reid import schema, store
 from reid.catalogue import commits, events
 from reid.catalogue.commits import ROW_SCHEMA
 from reid.errors import InputError, StorageError
+from reid.store import retries
 
 if TYPE_CHECKING:
     from tests.conftest import FlakyBucket
@@ -522,7 +523,7 @@ def test_storage_that_fails_for_a_while(flaky_bucket: "FlakyBucket") -> None:
 def test_storage_that_is_not_there(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
     catalogue = night(cat.open_catalogue(f"{bucket}/c", create=True), "r1", {"a": "lynx-1"})
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr(store, "RETRY_SECONDS", 1.0)
+    monkeypatch.setattr(retries, "RETRY_SECONDS", 1.0)
     with pytest.raises(StorageError, match=r"/c/sealed: cannot list, for \d s now") as caught:
         cat.update(catalogue, "r2", lambda _: cat.Change())
     assert "\x1b" not in str(caught.value)

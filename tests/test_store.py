@@ -21,6 +21,7 @@ from reid.errors import (
     StorageDownError,
     StorageError,
 )
+from reid.store import files, retries
 
 if TYPE_CHECKING:
     from tests.conftest import FlakyBucket
@@ -318,7 +319,7 @@ class Watch:
         self.now = 0.0
         self.pauses: list[float] = []
         clock = SimpleNamespace(monotonic=lambda: self.now, sleep=self.sleep)
-        monkeypatch.setattr(store, "time", clock)
+        monkeypatch.setattr(retries, "time", clock)
 
     def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -337,7 +338,7 @@ def reads(monkeypatch: pytest.MonkeyPatch, *answers: Exception | bytes) -> list[
         return pa.BufferReader(answer)
 
     fake = SimpleNamespace(open_input_stream=open_input_stream)
-    monkeypatch.setattr(store, "filesystem", lambda path: (fake, path))
+    monkeypatch.setattr(files, "filesystem", lambda path: (fake, path))
     return asked
 
 
@@ -396,9 +397,11 @@ def test_pauses_grow_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
         store.read_bytes("s3://bucket/x")
     assert error.value.exit_code == 3
     assert len(asked) == len(watch.pauses) + 1
-    assert store.RETRY_SECONDS - store.LONGEST_PAUSE_SECONDS < watch.now <= store.RETRY_SECONDS
+    assert (
+        retries.RETRY_SECONDS - retries.LONGEST_PAUSE_SECONDS < watch.now <= retries.RETRY_SECONDS
+    )
     for number, pause in enumerate(watch.pauses):
-        most = min(store.FIRST_PAUSE_SECONDS * 2**number, store.LONGEST_PAUSE_SECONDS)
+        most = min(retries.FIRST_PAUSE_SECONDS * 2**number, retries.LONGEST_PAUSE_SECONDS)
         assert most / 2 <= pause <= most
     assert watch.pauses[-1] > 8 * watch.pauses[0]
     assert len({pause / watch.pauses[0] for pause in watch.pauses}) == len(watch.pauses), "jitter"

@@ -101,7 +101,7 @@ def _run(config: Config, embed: EmbedStage, plan: Plan, start: str, record: dict
         if (plan.parts == part).any()
     )
     say(f"{name}: images of individuals: {counts}")
-    folder = _absolute(store.join(plan.out, "training"))
+    folder = store.absolute(store.join(plan.out, "training"))
     store.write_table(store.join(plan.out, SPLIT), plan.table())
     rows_path = store.join(folder, "rows.parquet")
     parts = pa.array(plan.parts.tolist(), pa.string())
@@ -187,12 +187,7 @@ def _start_model(config: Config) -> str:
     if spec.loader != "folder":
         return name
     prefix = "local-dir:" if name.startswith("local-dir:") else ""
-    return prefix + _absolute(spec.source)
-
-
-def _absolute(path: str) -> str:
-    """Workers have another working directory."""
-    return path if store.is_remote(path) else store.filesystem(path)[1]
+    return prefix + store.absolute(spec.source)  # workers have another working directory
 
 
 def _settings(config: Config, start: str) -> TrainSettings:
@@ -208,10 +203,10 @@ def _settings(config: Config, start: str) -> TrainSettings:
 def _cache(config: Config) -> str | None:
     """Where decoded images are kept: beside the results where these are on this machine's disk."""
     if config.finetune.cache is not None:
-        return _absolute(config.finetune.cache)
+        return store.absolute(config.finetune.cache)
     if store.is_remote(config.out) or joins_cluster(config.address):
         return None
-    return _absolute(store.join(config.out, "training", "cache"))
+    return store.absolute(store.join(config.out, "training", "cache"))
 
 
 def _write_history(plan: Plan, history: list[dict[str, Any]]) -> None:

@@ -1,20 +1,19 @@
 """The report of a fine-tuning, from what the job knows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from jobs.common import outputs
+from jobs.common.pictures import crops
 from jobs.finetune import outcome
 from jobs.finetune.score import nearest
 from jobs.finetune.split_plan import HELD_OUT, TRAIN, VALIDATION, Plan
 from reid import store
 from reid.config import Config, dump_config
-from reid.images import decode_crop
 from reid.metrics import QueryScores
 from reid.report.curves import line_chart
 from reid.report.training_report import (
@@ -66,7 +65,7 @@ def write_page(
         charts=_charts(history, metrics["best_epoch"]),
         examples=examples,
         captions={row: _caption(plan, row) for row in shown},
-        thumbnail=_thumbnails(config, plan),
+        thumbnail=crops(config.images, plan.rows.to_pandas(), THUMBNAIL_PIXELS // 2),
         notes=[*dict.fromkeys(note for record in history for note in record["notes"])],
         failures=failures.to_pandas(),
         config_yaml=dump_config(config),
@@ -202,20 +201,3 @@ def _found(plan: Plan, vectors: np.ndarray, query: int) -> list[Found]:
 def _caption(plan: Plan, row: int) -> str:
     viewpoint = plan.rows["viewpoint"][row].as_py()
     return " · ".join(filter(None, [plan.rows["identity"][row].as_py(), viewpoint]))
-
-
-def _thumbnails(config: Config, plan: Plan) -> Callable[[int], Image.Image]:
-    def thumbnail(row: int) -> Image.Image:
-        columns = ("root", "image_path", "bbox", "bbox_unit")
-        root, path, bbox, unit = (plan.rows[name][row].as_py() for name in columns)
-        crop = decode_crop(
-            store.read_bytes(store.join(root, path)),
-            bbox,
-            target=THUMBNAIL_PIXELS // 2,
-            bbox_unit=unit,
-            bbox_margin=config.images.bbox_margin,
-            max_megapixels=config.images.max_megapixels,
-        )
-        return Image.fromarray(np.ascontiguousarray(crop.pixels))
-
-    return thumbnail

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -35,7 +34,7 @@ _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def options(path: str) -> dict[str, str]:
-    """Storage options for deltalake, which reads the rest from the environment as store.py does."""
+    """Storage options for deltalake, which reads the rest from the environment as `reid.store` does."""
     if not path.startswith("s3://"):
         return {}
     # A commit is an object that must not exist yet; without this condition writers overwrite.
@@ -46,11 +45,6 @@ def options(path: str) -> dict[str, str]:
     return chosen
 
 
-def place(path: str) -> str:
-    """`path` as deltalake wants it: URIs as they are, local ones absolute."""
-    return path if store.is_remote(path) else str(Path(path).expanduser().absolute())
-
-
 def check_place(path: str) -> None:
     """Refuse names that deltalake 1.6 garbles: it decodes %20, and encodes a space twice.
 
@@ -58,7 +52,7 @@ def check_place(path: str) -> None:
         InputError: with the characters that cannot be used.
     """
     pattern = _UNSAFE_REMOTE if store.is_remote(path) else _UNSAFE_LOCAL
-    wrong = sorted(set(pattern.findall(place(path))))
+    wrong = sorted(set(pattern.findall(store.absolute(path))))
     if wrong:
         raise InputError(
             f"{path}: a catalogue cannot lie in a folder with {' '.join(map(repr, wrong))} in its "
@@ -118,7 +112,9 @@ def open_table(path: str, version: int | None = None) -> Any | None:
 
     def load() -> Any | None:
         try:
-            return delta.DeltaTable(place(path), version=version, storage_options=options(path))
+            return delta.DeltaTable(
+                store.absolute(path), version=version, storage_options=options(path)
+            )
         except delta.exceptions.TableNotFoundError:
             return None
 
@@ -140,7 +136,7 @@ def create_table(
     delta = optional.deltalake()
     try:
         return delta.DeltaTable.create(
-            place(path),
+            store.absolute(path),
             schema=schema,
             partition_by=partition_by,
             configuration=KEEP_LOG,

@@ -2,15 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
-
-import jinja2
-from markupsafe import Markup
 
 from reid.population import LABELS, Population
 from reid.report.curves import line_chart
 from reid.report.html import encoded
 from reid.report.spans import Span, intervals, known_curve, stacked_bars
+from reid.report.templates import render
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +60,12 @@ def render_population(page: PopulationPage) -> bytes:
     chart = intervals(
         spans, label="Estimates with their intervals", x_label="animals", mark=counted.individuals
     )
-    templates = resources.files("reid") / "templates"
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    text = environment.from_string((templates / "population.html").read_text("utf-8")).render(
+    text = render(
+        "population.html",
         page=page,
         bars=bars,
         curve=curve,
         chart=chart,
         labels=LABELS,
-        style=Markup((templates / "report.css").read_text("utf-8")),  # noqa: S704 our own file
     )
     return encoded(text)

@@ -2,10 +2,8 @@
 
 import json
 import os
-from importlib import resources
 from typing import IO, Any
 
-import jinja2
 import numpy as np
 import pandas as pd
 import plotly.offline
@@ -15,6 +13,7 @@ from reid.errors import InputError
 from reid.report.contents import by_importance, groups, page_data, tsne_left_out, widest_layout
 from reid.report.data import FAILURE_COLUMNS, ReportData, check
 from reid.report.html import encoded, json_for_script, write_page
+from reid.report.templates import render
 from reid.report.thumbnails import MIME, Thumbnails, encode_thumbnails
 
 BUDGET_BYTES = 30_000_000
@@ -106,18 +105,16 @@ def _render(
     thumbnails: Thumbnails,
     left_out: list[str],
 ) -> str:
-    templates = resources.files("reid") / "templates"
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {
-        "figure": _figure,
-        "score": _score,
-        "percent": _percent,
-        "criterion": _criterion,
-    }
-    template = environment.from_string((templates / "report.html").read_text("utf-8"))
     failures = pd.DataFrame(columns=FAILURE_COLUMNS) if data.failures is None else data.failures
     shown = failures.head(MAX_FAILURES)
-    return template.render(
+    return render(
+        "report.html",
+        filters={
+            "figure": _figure,
+            "score": _score,
+            "percent": _percent,
+            "criterion": _criterion,
+        },
         data=data,
         figures=_figures(data, grouped),
         curves=list(zip(data.tuning, content["tuning"], strict=True)),
@@ -132,8 +129,6 @@ def _render(
         scores=_score_table(data),
         thumbnails=thumbnails,
         left_out=left_out,
-        style=Markup((templates / "report.css").read_text("utf-8")),  # noqa: S704 our own file
-        script=Markup((templates / "report.js").read_text("utf-8")),  # noqa: S704 our own file
         plotly=Markup(plotly.offline.get_plotlyjs()),  # noqa: S704 the installed package's file
         content=json_for_script({**content, "mime": MIME, "webglAbove": WEBGL_ABOVE}),
         thumbnails_go_here=Markup(THUMBNAILS_GO_HERE),  # noqa: S704 our own words

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
 from reid.report.data import FAILURE_COLUMNS, Thumbnail
+from reid.report.html import encoded
 from reid.report.report_page import MAX_FAILURES
+from reid.report.templates import render
 from reid.report.thumbnails import MIME, encode_thumbnails
 
 PICTURE_BYTES = 8_000_000
@@ -95,15 +95,12 @@ def render_training_report(data: TrainingReport) -> bytes:
     if data.thumbnail is not None:
         pictures = encode_thumbnails(data.thumbnail, list(rows), PICTURE_BYTES).base64_by_row
     failures = pd.DataFrame(columns=FAILURE_COLUMNS) if data.failures is None else data.failures
-    templates = resources.files("reid") / "templates"
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string((templates / "finetune.html").read_text("utf-8")).render(
+    page = render(
+        "finetune.html",
         data=data,
         pictures=pictures,
         mime=MIME,
         failures=failures.head(MAX_FAILURES).to_dict("records"),
         failures_total=len(failures),
-        style=Markup((templates / "report.css").read_text("utf-8")),  # noqa: S704 our own file
     )
-    # A file name that is not valid Unicode shows its odd bytes, and ends no job.
-    return page.encode(errors="backslashreplace")
+    return encoded(page)

@@ -4,10 +4,8 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib import resources
 from typing import IO, Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
@@ -16,6 +14,7 @@ from reid.catalogue.reviewer_decisions import COLUMNS
 from reid.errors import InputError
 from reid.report.data import Thumbnail
 from reid.report.html import encoded, json_for_script, write_page
+from reid.report.templates import render
 from reid.report.thumbnails import MIME, Thumbnails, encode_thumbnails
 from reid.review.questions import Question
 
@@ -205,25 +204,14 @@ def _content(
 
 
 def _render(asked: Sequence[Question], content: dict[str, Any], left_out: Sequence[str]) -> str:
-    templates = resources.files("reid") / "templates"
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    own = {
-        name: Markup((templates / file).read_text("utf-8"))  # noqa: S704 our own files
-        for name, file in (
-            ("style", "report.css"),
-            ("review_style", "review.css"),
-            ("script", "review.js"),
-        )
-    }
-    template = environment.from_string((templates / "review.html").read_text("utf-8"))
-    return template.render(
+    return render(
+        "review.html",
         asked=asked,
         species=sorted({one.species for one in asked}),
         about=content,
         left_out=left_out,
         content=json_for_script(content),
         pictures_go_here=Markup(PICTURES_GO_HERE),  # noqa: S704 our own words
-        **own,
     )
 
 

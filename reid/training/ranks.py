@@ -15,7 +15,8 @@ def agree_on_precision(
     asked: AskedPrecision, device: str, *, rank: int, world: int
 ) -> tuple[Precision, str]:
     """That of the first rank, and why: on unlike machines they must not compute unlike gradients."""
-    chosen = [("fp32", "") if rank else choose_precision(asked, device)]
+    own: tuple[Precision, str] = ("fp32", "") if rank else choose_precision(asked, device)
+    chosen = [own]
     if world > 1:
         dist.broadcast_object_list(chosen, src=0)
     return chosen[0]

@@ -35,6 +35,7 @@ from reid.embedder import Embedder, embed_annotations
 from reid.errors import InputError, StorageDownError, StorageError
 from reid.manifest import read_annotations
 from reid.models import load_model
+from reid.store import retries
 
 if TYPE_CHECKING:
     from tests.conftest import FlakyBucket
@@ -607,7 +608,7 @@ def test_an_outage_is_no_fault_of_the_images(
     annotations, _ = read_annotations([f"{flaky_bucket.uri}/photos"])
     embedder = Embedder([load_model("efficientnet-lite0")], runtime="torch")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(store, "RETRY_SECONDS", 0)
+        patch.setattr(retries, "RETRY_SECONDS", 0)
         flaky_bucket.fail(requests=10_000, share=1)
         with pytest.raises(StorageDownError, match=r"photos/00\d.*the same command again"):
             embed_annotations(embedder, annotations)
