@@ -9,9 +9,9 @@ from PIL import Image
 
 from reid.report.curves import HEIGHT, LEFT, WIDTH, line_chart
 from reid.report.training_report import (
+    BeforeAfter,
     Example,
-    Figure,
-    Found,
+    FoundPicture,
     TrainingReport,
     render_training_report,
 )
@@ -70,8 +70,8 @@ def page() -> str:
         better=True,
         facts={EVIL: 3, "images": 1234},
         figures=[
-            Figure("mAP", 0.1, 0.25, "(0.05–0.15)", "(0.2–0.3)", decides=True),
-            Figure("top-1", 0.2, 0.3),
+            BeforeAfter("mAP", 0.1, 0.25, "(0.05–0.15)", "(0.2–0.3)", decides=True),
+            BeforeAfter("top-1", 0.2, 0.3),
         ],
         charts=[
             (
@@ -80,7 +80,7 @@ def page() -> str:
                 line_chart([1, 2], {"loss": [2, 1]}, label="loss", x_label="epoch"),
             )
         ],
-        examples=[Example(0, EVIL, [Found(1, False, 0.5)], [Found(2, True, 0.25)])],
+        examples=[Example(0, EVIL, [FoundPicture(1, False, 0.5)], [FoundPicture(2, True, 0.25)])],
         captions={0: EVIL, 1: "one", 2: "two"},
         thumbnail=lambda row: None if row == 2 else Image.new("RGB", (40, 30), (row * 90, 80, 10)),
         notes=[EVIL],

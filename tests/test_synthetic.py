@@ -17,7 +17,7 @@ from sklearn.metrics import adjusted_rand_score
 from reid.errors import InputError
 from reid.synthetic import COLUMNS, SPECIES, Herd, make_herd
 from reid.synthetic.coat import TRAITS, draw_traits, grow_flanks, swift_hohenberg
-from reid.synthetic.coat_kinds import Species
+from reid.synthetic.coat_kinds import AnimalKind
 from reid.synthetic.plan import plan_species
 
 LEOPARD, ZEBRA = SPECIES[0], SPECIES[1]
@@ -215,7 +215,7 @@ def test_thumbnails_do_not_solve_it(tmp_path: Path) -> None:
     images=st.integers(1, 12),
     seed=st.integers(0, 2**32),
 )
-def test_plan_of_any_size(kind: Species, individuals: int, images: int, seed: int) -> None:
+def test_plan_of_any_size(kind: AnimalKind, individuals: int, images: int, seed: int) -> None:
     plan = plan_species(kind, individuals, images, np.random.default_rng(seed))
     splits: defaultdict[str, set[str]] = defaultdict(set)
     for picture in plan:

@@ -121,8 +121,8 @@ def picture_names(catalogue: Catalogue, events: pa.Table) -> dict[str, str]:
 
 def remarkable(events: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Events that are more than an image of somebody; those that changed nobody come last."""
-    told = [event for event in events if event["event"] not in ("new", "extend")]
-    return sorted(told, key=lambda event: event["event"] == "confirm")
+    shown = [event for event in events if event["event"] not in ("new", "extend")]
+    return sorted(shown, key=lambda event: event["event"] == "confirm")
 
 
 def _about(events: pa.Table, identities: Collection[str]) -> pa.Table:

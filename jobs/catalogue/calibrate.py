@@ -94,8 +94,8 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
                 refused[name] = error
         if not rules:
             raise next(iter(refused.values()))
-        for told in refused.values():
-            say(f"note: left out: {told}")
+        for reason in refused.values():
+            say(f"note: left out: {reason}")
         lost = without(mine, failures)
         if len(lost) < len(mine):
             check_failures(failures, len(wanted), 0)

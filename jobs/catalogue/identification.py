@@ -238,11 +238,15 @@ def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -
     console.print(closing_table(outcome, failed))
     pictures = picture_names(catalogue, outcome.events)
     names = names_of_individuals(catalogue.rows(["identity_id", "identity"]))
-    told = [in_words(event, pictures, names) for event in remarkable(outcome.events.to_pylist())]
-    for sentence in told[:EVENTS_SHOWN]:
+    sentences = [
+        in_words(event, pictures, names) for event in remarkable(outcome.events.to_pylist())
+    ]
+    for sentence in sentences[:EVENTS_SHOWN]:
         say(f"  {sentence}")
-    if len(told) > EVENTS_SHOWN:
-        say(f"  … and {len(told) - EVENTS_SHOWN} more: reid history --catalogue {catalogue.path}")
+    if len(sentences) > EVENTS_SHOWN:
+        say(
+            f"  … and {len(sentences) - EVENTS_SHOWN} more: reid history --catalogue {catalogue.path}"
+        )
     say(
         f"commit: version {catalogue.version} of {catalogue.path}; to take it back: "
         f"reid undo {run_id} --catalogue {catalogue.path}"
@@ -259,8 +263,8 @@ def stage_seconds(outcome: Outcome, updating: float) -> dict[str, float]:
     """
     search = sum(one.search_seconds for one in outcome.species.values())
     decide = sum(one.decide_seconds for one in outcome.species.values())
-    told = {"search": search, "decide": decide, "commit": updating - search - decide}
-    return {stage: round(seconds, 2) for stage, seconds in told.items()}
+    stages = {"search": search, "decide": decide, "commit": updating - search - decide}
+    return {stage: round(seconds, 2) for stage, seconds in stages.items()}
 
 
 def warn_left_out(failures: pa.Table) -> None:

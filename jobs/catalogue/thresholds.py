@@ -54,8 +54,8 @@ def check_asked(config: Config, rules: Mapping[str, SpeciesRules]) -> None:
         InputError: with both values, and how they are changed.
     """
     for species, own in rules.items():
-        asked = config.identify.rules(species)
-        for name, value in asked.model_dump(exclude_none=True).items():
+        wanted = config.identify.rules(species)
+        for name, value in wanted.model_dump(exclude_none=True).items():
             held = getattr(own, name)
             enough = name == "radius" and value <= held
             if value not in (held, AUTO) and not enough:
@@ -67,7 +67,7 @@ def check_asked(config: Config, rules: Mapping[str, SpeciesRules]) -> None:
 
 
 def settle_modes(
-    asked: Rules, rows: pa.Table, decisions: pa.Table, before: SpeciesRules | None = None
+    wanted: Rules, rows: pa.Table, decisions: pa.Table, before: SpeciesRules | None = None
 ) -> Modes:
     """Encounters and viewpoints as asked for; where that is `auto`, by what the images have.
 
@@ -78,11 +78,11 @@ def settle_modes(
         before: what nobody asked for stays as it was here.
     """
     reasons = []
-    encounters = asked.encounters or (before.encounters if before else AUTO)
+    encounters = wanted.encounters or (before.encounters if before else AUTO)
     if encounters == AUTO:
         encounters, why = default_encounters(rows, decisions)
         reasons.append(f"identify.encounters={encounters}: {why}")
-    viewpoints = asked.viewpoints or (before.viewpoints if before else AUTO)
+    viewpoints = wanted.viewpoints or (before.viewpoints if before else AUTO)
     if viewpoints == AUTO:
         viewpoints, why = default_viewpoints(rows)
         reasons.append(f"identify.viewpoints={viewpoints}: {why}")
@@ -125,8 +125,8 @@ def make_rules(
         NoRulesError: no distances were given, and the labels do not suffice to learn them.
     """
     settings = config.identify
-    asked = settings.rules(species)
-    known, new, curve = asked.known_distance, asked.new_distance, None
+    wanted = settings.rules(species)
+    known, new, curve = wanted.known_distance, wanted.new_distance, None
     encounters, viewpoints, _ = modes
     if known is not None and new is not None:
         try:  # for the confidences, which need no curve that reaches the wanted probabilities
@@ -154,7 +154,7 @@ def make_rules(
         known_distance=known,
         new_distance=new,
         # Never smaller than before: what is recorded already costs nothing.
-        radius=max(new, asked.radius or 0.0, before.radius if before else 0.0),
+        radius=max(new, wanted.radius or 0.0, before.radius if before else 0.0),
         encounters=encounters,
         viewpoints=viewpoints,
         source=source,
@@ -219,8 +219,8 @@ def _calibrated(
 
 def _estimated(config: Config, vectors: NDArray[np.float32]) -> tuple[float, float, str]:
     nobody = np.full(len(vectors), None, dtype=object)
-    asked = Clustering(method="dbscan", seed=config.seed)
-    found = find_individuals(vectors, nobody, asked, search=search_of(config)).threshold
+    wanted = Clustering(method="dbscan", seed=config.seed)
+    found = find_individuals(vectors, nobody, wanted, search=search_of(config)).threshold
     known = float(found.eps or 0)
     if not 0 < known < 2 / ESTIMATED_MARGIN:
         raise InputError(

@@ -47,11 +47,11 @@ def with_known_keys(catalogue: Catalogue, annotations: pa.Table) -> pa.Table:
     same_species = np.asarray(known["species"].to_pylist()) == np.asarray(
         annotations["species"].take(pa.array(here)).to_pylist()
     )
-    asked = np.flatnonzero((keys[here] != old_keys) & same_species)
-    if not len(asked):
+    suspects = np.flatnonzero((keys[here] != old_keys) & same_species)
+    if not len(suspects):
         return annotations
-    embedded = _embedded_hashes(catalogue, known.take(pa.array(asked)))
-    rows = annotations.take(pa.array(here[asked])).to_pylist()
+    embedded = _embedded_hashes(catalogue, known.take(pa.array(suspects)))
+    rows = annotations.take(pa.array(here[suspects])).to_pylist()
     old_ways = [is_file_hash(embedded.get(row["annotation_id"], "")) for row in rows]
     found = _hashes(catalogue.path, rows, old_ways)
     gone = np.asarray([value is None for value in found])
@@ -65,9 +65,9 @@ def with_known_keys(catalogue: Catalogue, annotations: pa.Table) -> pa.Table:
         say(f"note: {same.sum():,} files were written again and hold the pictures that are known")
     if gone.any():
         say(f"note: {gone.sum():,} known files cannot be read; they stay as the catalogue has them")
-    as_known = asked[same | gone]
+    as_known = suspects[same | gone]
     keys[here[as_known]] = old_keys[as_known]
-    roots[here[asked[gone]]] = old_roots[asked[gone]]
+    roots[here[suspects[gone]]] = old_roots[suspects[gone]]
     for name, values in (("source_key", keys), ("root", roots)):
         place = annotations.schema.get_field_index(name)
         column = pa.array(values, pa.string())
@@ -106,15 +106,15 @@ def _hashes(path: str, rows: list[dict[str, Any]], old_ways: list[bool]) -> list
         for table in store.iter_tables(store.list_files(folder))
         for annotation, key, value in zip(*table.to_pydict().values(), strict=True)
     }
-    asked = [
+    keys = [
         (row["annotation_id"], row["source_key"], old)
         for row, old in zip(rows, old_ways, strict=True)
     ]
-    unread = [place for place, key in enumerate(asked) if key not in remembered]
+    unread = [place for place, key in enumerate(keys) if key not in remembered]
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
         hashes = pool.map(lambda place: _hash(rows[place], old_ways[place]), unread)
         read = {
-            asked[place]: value
+            keys[place]: value
             for place, value in zip(unread, hashes, strict=True)
             if value is not None
         }
@@ -129,7 +129,7 @@ def _hashes(path: str, rows: list[dict[str, Any]], old_ways: list[bool]) -> list
         )
         store.write_table(store.join(folder, f"{name}.parquet"), table)
     remembered |= read
-    return [remembered.get(key) for key in asked]
+    return [remembered.get(key) for key in keys]
 
 
 def _hash(row: dict[str, Any], old_way: bool) -> str | None:

@@ -55,9 +55,9 @@ def run_command(name: str | None, argv: Sequence[str]) -> None:
             raise
         from jobs.common.console import printable
 
-        told = _in_words(error)
-        typer.secho(printable(f"error: {told}"), err=True, fg=typer.colors.RED)
-        sys.exit(TERMINATED if termination.asked else told.exit_code)
+        failure = _in_words(error)
+        typer.secho(printable(f"error: {failure}"), err=True, fg=typer.colors.RED)
+        sys.exit(TERMINATED if termination.asked else failure.exit_code)
 
 
 def _in_words(error: Exception) -> ReidError:

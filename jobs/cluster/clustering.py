@@ -190,7 +190,7 @@ def _by_pairs(config: Config, group: Group, found: Individuals) -> Individuals:
         order = order[encounter[order] >= 0]
         steps = np.stack([order[:-1], order[1:]], axis=1)
         together = steps[encounter[steps[:, 0]] == encounter[steps[:, 1]]]
-    told = outputs.read_summary(config.out).get("match", {}).get("species", {})
+    matched = outputs.read_summary(config.out).get("match", {}).get("species", {})
     return individuals_by_pairs(
         found,
         np.stack([end.to_numpy() for end in ends], axis=1),
@@ -202,7 +202,7 @@ def _by_pairs(config: Config, group: Group, found: Individuals) -> Individuals:
         if settings.lone_probability < 1
         else None,
         mode=settings.mode,
-        learned=told.get(group.species, {}).get("model", {}).get("kind") != "stated",
+        learned=matched.get(group.species, {}).get("model", {}).get("kind") != "stated",
         seed=config.seed,
     )
 

@@ -48,8 +48,8 @@ def relabel(
         InputError: the table cannot be read, lacks columns, names an image twice, or names none.
     """
     root = next((row.as_py() for group in groups for row in group.rows["root"][:1]), "")
-    table, told = _read(path, sources or Sources(), root)
-    for note in told:
+    table, new_notes = _read(path, sources or Sources(), root)
+    for note in new_notes:
         say(f"note: {note}")
     notes: list[str] = []
     key = next((name for name in KEYS if name in table.columns), None)
@@ -123,9 +123,9 @@ def _read(path: str, sources: Sources, root: str) -> tuple[pd.DataFrame, list[st
             if name == "image_path":
                 columns[name] = one_spelling(joined_paths(table, at), root)
             elif name == "timestamp":
-                times, told = read_times(table, at, sources.date_order)
+                times, new_notes = read_times(table, at, sources.date_order)
                 columns[name] = times.timestamp
-                notes += [f"{path}: {note}" for note in told]
+                notes += [f"{path}: {note}" for note in new_notes]
             else:
                 columns[name] = clean_labels(
                     table.header[at[0]], table.texts(at[0]), found, keep_words=sources.keep_words

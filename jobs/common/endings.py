@@ -30,18 +30,18 @@ def orderly_termination() -> Iterator[Termination]:
     What is open is closed, and what is half done is dropped. It is a KeyboardInterrupt, as Ray turns any
     other exception of a signal's handler into one of its own; the exit code is up to who asks `asked`.
     """
-    told = Termination()
+    termination = Termination()
     if threading.current_thread() is not threading.main_thread():
-        yield told
+        yield termination
         return
 
     def interrupt(*_: object) -> None:
-        told.asked = True
+        termination.asked = True
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        yield told
+        yield termination
     finally:
         signal.signal(signal.SIGTERM, before)
 

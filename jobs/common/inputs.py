@@ -1,4 +1,4 @@
-"""The configured sources, read and told: the first step of every job that takes images."""
+"""The configured sources, read and reported: the first step of every job that takes images."""
 
 import time
 from collections.abc import Collection, Sequence
@@ -71,7 +71,7 @@ def check_species_settings(
         config: the resolved configuration.
         known: the species that there are.
         sections: those of the configuration that the job uses.
-        more_may_come: a species that is like none of `known` is only told, as it may be in a later
+        more_may_come: a species that is like none of `known` is only reported, as it may be in a later
             upload; one that is nearly a known one is misspelt.
 
     Raises:

@@ -89,7 +89,7 @@ def _start(joining: str | None) -> None:
 def _alone() -> Iterator[None]:
     """Ray that is started meanwhile listens on this machine alone, and not to the network.
 
-    On Linux Ray turns 127.0.0.1 into the machine's address, unless it is told that there are no clusters
+    On Linux Ray turns 127.0.0.1 into the machine's address, unless it is set that there are no clusters
     here, which it believes of Windows and macOS; then all of its servers listen on 127.0.0.1.
     """
     from ray._private import ray_constants

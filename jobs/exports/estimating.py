@@ -58,7 +58,7 @@ def population(catalogue: str | None, results: str | None, out: str | None, surv
         "completeness (1 − f1/n)": f"{counted.completeness:.1%}",
         "individuals known from both sides": histories.joined,
         "images left out": len(histories.left_out),
-        "source": holdings.told,
+        "source": holdings.described,
     }
     left_out = {
         str(reason): int(number)

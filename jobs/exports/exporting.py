@@ -109,7 +109,7 @@ def _write_tables(holdings: Holdings, targets: Sequence[str], wish: Wish) -> Non
     named = holdings.frame.loc[holdings.frame["identity"].notna(), "identity_id"].nunique()
     say(
         f"export: {len(rows):,} images of {people:,} individuals, {named:,} of them with a name, as of "
-        f"{holdings.told}"
+        f"{holdings.described}"
     )
     for place in places:
         print_result(place)

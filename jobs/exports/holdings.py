@@ -22,7 +22,7 @@ class Holdings:
     Attributes:
         frame: of `reid.exports.sightings.sightings`.
         place: folder or URI of the catalogue or the run.
-        told: what it is, for messages.
+        described: what it is, for messages.
         recipes: species → recipe of the embeddings behind it.
         is_catalogue: whether people's decisions and unsure images are known.
         embedding_failures: images that have no vector, and so are nobody's.
@@ -30,7 +30,7 @@ class Holdings:
 
     frame: pd.DataFrame
     place: str
-    told: str
+    described: str
     recipes: Mapping[str, str]
     is_catalogue: bool
     embedding_failures: int = 0

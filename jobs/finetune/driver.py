@@ -66,7 +66,7 @@ def finetune(config: Config, embed: EmbedStage) -> None:
     check_species_settings(config, known, ["finetune"])
     rows, more = labelled_rows(reading.annotations, keep_encounters=config.finetune.keep_encounters)
     start = _start_model(config)
-    # Built here once, so that settings which do not fit the model are told before anything starts.
+    # Built here once, so that settings which do not fit the model are refused before anything starts.
     digest = start_from(_settings(config, start)).digest
     plans, still_more = make_plans(config, rows)
     record = make_record(config, rows, digest)

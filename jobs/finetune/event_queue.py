@@ -9,7 +9,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from reid import errors
 from reid.errors import ReidError
 
-SECONDS_BETWEEN_STEPS = 0.5  # told; a message costs little, but steps may take milliseconds
+SECONDS_BETWEEN_STEPS = 0.5  # reported; a message costs little, but steps may take milliseconds
 
 Event = dict[str, Any]
 
@@ -64,7 +64,7 @@ class EventReporter:
     def __init__(self, queue: Any, *, first: bool) -> None:
         self.queue, self.first = queue, first
         self._held: Event = {}
-        self._told = 0.0
+        self._reported_at = 0.0
 
     def event(self, kind: str, *, everyone: bool = False, **values: Any) -> None:
         """Tell something, after the steps before it."""
@@ -85,20 +85,20 @@ class EventReporter:
             self.flush()
         images += self._held.get("images", 0)
         self._held = {"kind": kind, "images": images, **latest}
-        if time.monotonic() - self._told >= SECONDS_BETWEEN_STEPS:
+        if time.monotonic() - self._reported_at >= SECONDS_BETWEEN_STEPS:
             self.flush()
 
     def flush(self) -> None:
-        """Tell what was held back."""
+        """Report what was held back."""
         if self._held and self.first:
             self.queue.tell.remote(self._held)
         self._held = {}
-        self._told = time.monotonic()
+        self._reported_at = time.monotonic()
 
     def end(self) -> None:
-        """Tell what was held back; returns when the queue has all that this worker told."""
+        """Report what was held back; returns when the queue has all that this worker reported."""
         self.flush()
-        ray.get(self.queue.failed.remote())  # behind all that was told before it
+        ray.get(self.queue.failed.remote())  # behind all that was reported before it
 
     def fail(self, error: ReidError) -> None:
         """Note an error that would come back; returns when it is noted."""

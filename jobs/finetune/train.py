@@ -134,13 +134,13 @@ def train(config: Config, task: TrainTask, watch: Watch, *, workers: int) -> Non
             _fit(trainer)
     except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
         _raise_failure(queue, task)
-        told = as_reid_error(error, f"training stopped after epoch {len(watch.history)}")
-        if type(told) is StorageError:
+        failure = as_reid_error(error, f"training stopped after epoch {len(watch.history)}")
+        if type(failure) is StorageError:
             raise StorageError(
                 f"training stopped: {_last_line(error)}; run the same command again to go on after "
                 f"epoch {len(watch.history)}"
             ) from error
-        raise told from error
+        raise failure from error
     _raise_failure(queue, task)
     store.remove(store.join(task.folder, name))
 

@@ -17,9 +17,9 @@ from reid.config import Config, dump_config
 from reid.metrics import QueryScores
 from reid.report.curves import line_chart
 from reid.report.training_report import (
+    BeforeAfter,
     Example,
-    Figure,
-    Found,
+    FoundPicture,
     TrainingReport,
     render_training_report,
 )
@@ -118,10 +118,10 @@ def _facts(metrics: dict[str, Any]) -> dict[str, int | float | str]:
     return {name: value for name, value in facts.items() if value}
 
 
-def _figures(metrics: dict[str, Any]) -> list[Figure]:
+def _figures(metrics: dict[str, Any]) -> list[BeforeAfter]:
     before, after = metrics["before"], metrics["after"]
     return [
-        Figure(
+        BeforeAfter(
             outcome.FIGURES[name],
             before[name],
             after[name],
@@ -186,10 +186,10 @@ def _examples(
     return found
 
 
-def _found(plan: Plan, vectors: np.ndarray, query: int) -> list[Found]:
+def _found(plan: Plan, vectors: np.ndarray, query: int) -> list[FoundPicture]:
     identity = plan.rows["identity"]
     return [
-        Found(
+        FoundPicture(
             int(row),
             identity[int(row)].as_py() == identity[query].as_py(),
             float(1 - vectors[row] @ vectors[query]),

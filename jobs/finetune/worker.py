@@ -1,4 +1,4 @@
-"""A training worker: epochs of `Trainer`, each validated, stored and told to the driver.
+"""A training worker: epochs of `Trainer`, each validated, stored and reported to the driver.
 
 Ray Train starts the workers, joins them into one process group, and starts them again when one dies.
 Each epoch is stored by `epochs.py`, so that whatever begins again begins after the last one.
@@ -83,7 +83,7 @@ def train_worker(given: dict[str, Any]) -> None:
         tell.event("trouble", everyone=True, text=f"{type(error).__name__}: {error}")
         raise
     finally:
-        tell.end()  # or the driver may look for the last time before the last epoch is told
+        tell.end()  # or the driver may look for the last time before the last epoch is reported
 
 
 class _Run:
@@ -120,8 +120,8 @@ class _Run:
         self.pixels = self._open_pixels(table)
         self.train_rows = train[self._good_everywhere()[train]]
         if not len(self.train_rows):
-            told = self._gather(self.pixels.failures()["error"].to_pylist())
-            first = next(errors[0] for errors in told if errors)
+            reports = self._gather(self.pixels.failures()["error"].to_pylist())
+            first = next(errors[0] for errors in reports if errors)
             raise InputError(f"none of the {len(train):,} training images can be read: {first}")
         self.codes = classes.encode(*self._labels(self.train_rows))
         self.history: list[dict[str, Any]] = []

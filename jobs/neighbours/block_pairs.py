@@ -125,16 +125,16 @@ def nearest_by_tasks(
     own = None
     if queries is None:
         own = np.arange(len(vectors)) if rows is None else np.asarray(rows, np.int64)
-    asked = vectors[own] if queries is None else queries
+    query_rows = vectors[own] if queries is None else queries
     size = _rows(on_gpu, block_rows)
     starts = range(0, len(vectors), size)
     gallery = [ray.put(vectors[at : at + size]) for at in starts]
-    cuts = [slice(at, at + size) for at in range(0, len(asked), size)]
-    question = [ray.put((asked[cut], None if own is None else own[cut])) for cut in cuts]
+    cuts = [slice(at, at + size) for at in range(0, len(query_rows), size)]
+    question = [ray.put((query_rows[cut], None if own is None else own[cut])) for cut in cuts]
     task = ray.remote(_block_nearest).options(**_resources(on_gpu))
     device = "cuda" if on_gpu else "cpu"
-    indices = np.full((len(asked), k), -1, np.int32)
-    lengths = np.full((len(asked), k), np.nan, np.float32)
+    indices = np.full((len(query_rows), k), -1, np.int32)
+    lengths = np.full((len(query_rows), k), np.nan, np.float32)
 
     def submit(pair: tuple[int, int]) -> Any:
         q, g = pair
@@ -220,17 +220,17 @@ def _block_nearest(
     device: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The k nearest of a block of the gallery, numbered in the whole; a row never finds itself."""
-    asked, own = question
+    query_rows, own = question
     # A row may be its own nearest here, so one more is asked for.
     more = k + (own is not None)
     indices, lengths = neighbors.knn(
-        gallery, more, queries=asked, backend=backend, device=device, checked=True
+        gallery, more, queries=query_rows, backend=backend, device=device, checked=True
     )
     indices = np.where(indices < 0, -1, indices + np.int32(start)).astype(np.int32)
     if own is not None:
         itself = indices == own[:, None]
         indices[itself], lengths[itself] = -1, np.nan
-    none = (np.full((len(asked), 0), -1, np.int32), np.empty((len(asked), 0), np.float32))
+    none = (np.full((len(query_rows), 0), -1, np.int32), np.empty((len(query_rows), 0), np.float32))
     return merge_nearest(none, (indices, lengths), k)
 
 

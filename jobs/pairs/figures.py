@@ -11,7 +11,7 @@ LONGEST = 250
 
 
 @dataclass(frozen=True)
-class Rows:
+class FigureRows:
     """What figures need to know of the rows of one species; −1 is unknown or none everywhere."""
 
     ids: list[str]
@@ -24,7 +24,7 @@ class Rows:
 
 
 def figures(
-    rows: Rows,
+    rows: FigureRows,
     *,
     wide: tuple[np.ndarray, np.ndarray],
     matched: tuple[np.ndarray, dict[str, np.ndarray]],

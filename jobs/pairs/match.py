@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from jobs.common import outputs
 from jobs.common.console import say
 from jobs.neighbours.placement import search_device
-from jobs.pairs.figures import Rows, figures
+from jobs.pairs.figures import FigureRows, figures
 from jobs.pairs.pair_worker import PairTask
 from jobs.pairs.shards import Workers
 from jobs.pairs.stored_pairs import make_keypoints, make_pairs, pair_workers, plan
@@ -156,11 +156,11 @@ def _species(
     )
 
 
-def as_rows(config: Config, table: pa.Table, vectors: np.ndarray) -> Rows:
+def as_rows(config: Config, table: pa.Table, vectors: np.ndarray) -> FigureRows:
     """What is known of annotations (schema.ANNOTATIONS), as numbers."""
     columns = {name: table[name].to_pylist() for name in schema.ANNOTATIONS.names}
     side = sides_of(columns["viewpoint"], config.pairs.viewpoints)
-    return Rows(
+    return FigureRows(
         ids=columns["annotation_id"],
         vectors=np.ascontiguousarray(vectors),
         identities=encode_labels(np.asarray(columns["identity"], dtype=object)),

@@ -66,7 +66,7 @@ def compare(
     there = annotations.filter(is_known)
     stored = rows.take(where.drop_null())
     clash = ~(_same(stored, there, "source_key") & _same(stored, there, "species"))
-    told = np.zeros(len(there), dtype=bool)
+    changed = np.zeros(len(there), dtype=bool)
     updated = stored.select(schema.ANNOTATIONS.names)
     for place, name in enumerate(schema.ANNOTATIONS.names):
         if name in _TOLD:
@@ -78,13 +78,13 @@ def compare(
                 cleared[name] = pc.sum(taken).as_py() or 0
                 said = pc.if_else(none, pa.scalar(None, said.type), said)
             updated = updated.set_column(place, schema.ANNOTATIONS.field(name), said)
-            told |= ~_same(stored, updated, name)
-    told &= ~clash
+            changed |= ~_same(stored, updated, name)
+    changed &= ~clash
     moved = _moved_along(rows, stored.filter(pa.array(~clash)), updated.filter(pa.array(~clash)))
     return Incoming(
         new=annotations.filter(pc.invert(is_known)),
-        known=int((~clash & ~told).sum()),
-        updated=pa.concat_tables([updated.filter(pa.array(told)), moved]),
+        known=int((~clash & ~changed).sum()),
+        updated=pa.concat_tables([updated.filter(pa.array(changed)), moved]),
         failures=_clashes(stored.filter(pa.array(clash)), there.filter(pa.array(clash))),
         cleared={name: count for name, count in cleared.items() if count},
     )

@@ -22,18 +22,18 @@ def did_you_mean(name: str, known: Collection[str]) -> str | None:
     return folded[close[0]] if close else None
 
 
-def refuse_unknown_species(setting: str, asked: Sequence[str], known: Collection[str]) -> None:
+def refuse_unknown_species(setting: str, named: Sequence[str], known: Collection[str]) -> None:
     """Refuse settings for species that are not there.
 
     Args:
         setting: its name, for the error.
-        asked: the species that it names.
+        named: the species that it names.
         known: the species that there are.
 
     Raises:
-        InputError: one of `asked` is not `known`; the message names the nearest that is.
+        InputError: one of `named` is not `known`; the message names the nearest that is.
     """
-    for name in asked:
+    for name in named:
         if name not in known:
             near = did_you_mean(name, known)
             hint = f"; did you mean {near!r}?" if near else "."

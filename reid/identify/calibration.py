@@ -122,24 +122,24 @@ def calibrate(
         )
     )
     side = np.zeros(len(kept), np.int8) if sides is None else sides[kept]
-    asked = np.arange(len(kept))
+    queries = np.arange(len(kept))
     if len(kept) > most_rows:
-        asked = np.sort(np.random.default_rng(seed).choice(len(kept), most_rows, replace=False))
-    same, different = _nearest_links(vectors[kept], asked, who, side, encounter, image)
+        queries = np.sort(np.random.default_rng(seed).choice(len(kept), most_rows, replace=False))
+    same, different = _nearest_links(vectors[kept], queries, who, side, encounter, image)
     known = np.flatnonzero(np.isfinite(same))
-    individuals = len(np.unique(who[asked[known]]))
+    individuals = len(np.unique(who[queries[known]]))
     if individuals < max(FEWEST_INDIVIDUALS, folds) or not np.isfinite(different).any():
         raise InputError(
             f"calibration: {individuals} labelled individuals have two images of different "
             f"encounters that can be compared; at least {max(FEWEST_INDIVIDUALS, folds)} are needed: "
             "label more images"
         )
-    distance, truth, weight, group = _samples(same, different, who[asked], new_share)
+    distance, truth, weight, group = _samples(same, different, who[queries], new_share)
     tried = []
     for kind in METHODS[1:] if method == "auto" else (method,):
-        told = _held_out(distance, truth, weight, group, kind, folds, seed)
-        brier = float(np.average((told - truth) ** 2, weights=weight))
-        tried.append((brier, kind, expected_calibration_error(told, truth, weight)))
+        predicted = _held_out(distance, truth, weight, group, kind, folds, seed)
+        brier = float(np.average((predicted - truth) ** 2, weights=weight))
+        tried.append((brier, kind, expected_calibration_error(predicted, truth, weight)))
     brier, kind, ece = min(tried)
     knots, probabilities = _fit(distance, truth, weight, kind)
     gallery = len(np.unique(who))
@@ -197,17 +197,17 @@ def expected_calibration_error(
 
 def _nearest_links(
     vectors: NDArray[np.float32],
-    asked: NDArray[np.int64],
+    queries: NDArray[np.int64],
     who: NDArray[np.int64],
     side: NDArray[np.int8],
     encounter: NDArray[np.int64],
     image: NDArray[np.int64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Distances from each asked row to the nearest of its own individual and of another; inf for none."""
-    links = np.full((2, len(asked)), np.inf)
+    links = np.full((2, len(queries)), np.inf)
     block = max(1, BLOCK_VALUES // max(1, len(vectors)))
-    for start in range(0, len(asked), block):
-        rows = asked[start : start + block]
+    for start in range(0, len(queries), block):
+        rows = queries[start : start + block]
         likeness = vectors[rows] @ vectors.T
         likeness[side[rows, None] * side < 0] = -np.inf
         likeness[image[rows, None] == image] = -np.inf  # its own image, so itself too
@@ -249,12 +249,12 @@ def _held_out(
     """The probability of each sample by a curve fitted without its individual."""
     from sklearn.model_selection import GroupKFold
 
-    told = np.empty(len(distance))
+    predicted = np.empty(len(distance))
     turns = GroupKFold(folds, shuffle=True, random_state=seed).split(distance, groups=group)
     for seen, unseen in turns:
         knots, probabilities = _fit(distance[seen], truth[seen], weight[seen], kind)
-        told[unseen] = np.interp(distance[unseen], knots, probabilities)
-    return told
+        predicted[unseen] = np.interp(distance[unseen], knots, probabilities)
+    return predicted
 
 
 def _fit(

@@ -16,7 +16,7 @@ DECISIONS = ("known", "new", "unsure")
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class RowDecisions:
     """Decisions on the rows that needed one.
 
     Attributes:
@@ -48,7 +48,7 @@ def decide(
     stands_for: NDArray[np.int64] | None = None,
     parted: NDArray[np.bool_] | None = None,
     calibration: Calibration | None = None,
-) -> Decided:
+) -> RowDecisions:
     """Decide for every row that is new, unsure, or has another identity than before.
 
     A component is settled when it holds rows of an identity from before that were known or new
@@ -107,7 +107,7 @@ def decide(
         confidence[known] = same[known]
     mate, mate_distance = _nearest_mate(component, edges, distances, found)
     known = decision[asked] == KNOWN
-    return Decided(
+    return RowDecisions(
         rows=asked,
         decision=decision[asked],
         confidence=confidence[asked],
@@ -155,14 +155,14 @@ def undecided_crossings(
     ends = component[edges]
     crossing = np.flatnonzero(ends[:, 0] != ends[:, 1])
     ends = ends[crossing]
-    told = component[constraints.nomatch.reshape(-1, 2)]
-    told = np.unique(told.min(axis=1) * count + told.max(axis=1))
+    nomatch = component[constraints.nomatch.reshape(-1, 2)]
+    nomatch = np.unique(nomatch.min(axis=1) * count + nomatch.max(axis=1))
     label = np.full(count, -1, np.int64)
     labelled = constraints.labels >= 0
     label[component[labelled]] = constraints.labels[labelled]
     named = label[ends]
     decided = (named >= 0).all(axis=1) & (named[:, 0] != named[:, 1])
-    decided |= np.isin(ends.min(axis=1) * count + ends.max(axis=1), told)
+    decided |= np.isin(ends.min(axis=1) * count + ends.max(axis=1), nomatch)
     return crossing[~decided], ends[~decided]
 
 

@@ -38,8 +38,8 @@ def joining_edges(
 
     number = [-1] * n
     low = [0] * n
-    below = sizes.tolist()  # rows of a node and all that was first reached through it
-    top = list(range(n))
+    subtree_rows = sizes.tolist()  # of a node and all that was first reached through it
+    tree_root = list(range(n))
     cursor = begin[:n]
     found: list[tuple[int, int, int]] = []  # place in kept, upper node, lower node
     count = 0
@@ -62,22 +62,22 @@ def joining_edges(
                 else:
                     number[other] = low[other] = count
                     count += 1
-                    top[other] = root
+                    tree_root[other] = root
                     stack.append((other, link))
                 continue
             stack.pop()
             if stack:
                 upper = stack[-1][0]
                 low[upper] = min(low[upper], low[node])
-                below[upper] += below[node]
+                subtree_rows[upper] += subtree_rows[node]
                 if low[node] > number[upper]:
                     found.append((came_by, upper, node))
     if not found:
         return np.empty(0, np.int64), np.empty((0, 2), np.int64)
     link, _, lower = np.asarray(found).T
-    under, whole = np.asarray(below), np.asarray(top)
-    lower_rows = under[lower]
-    upper_rows = under[whole[lower]] - lower_rows
+    rows_of, root_of = np.asarray(subtree_rows), np.asarray(tree_root)
+    lower_rows = rows_of[lower]
+    upper_rows = rows_of[root_of[lower]] - lower_rows
     first_is_lower = ends[link, 0] == lower
     parts = np.stack(
         [

@@ -14,7 +14,7 @@ from reid.identify.calibration import Calibration
 from reid.identify.changes import Event, derive_events
 from reid.identify.constrained_partition import partition
 from reid.identify.contradictions import find_contradictions
-from reid.identify.decisions import DECISIONS, UNSURE, Decided, decide
+from reid.identify.decisions import DECISIONS, UNSURE, RowDecisions, decide
 from reid.identify.encounters import Nodes
 from reid.identify.names import follow_names, identity_name, identity_number
 from reid.identify.species_nodes import Species, decided_pairs, read_species, row_edges
@@ -187,7 +187,7 @@ def _state_before(
 
 
 def _table(
-    species: str, read: Species, after: NDArray[np.int64], decided: Decided
+    species: str, read: Species, after: NDArray[np.int64], decided: RowDecisions
 ) -> tuple[pa.Table, NDArray[np.bool_]]:
     """The rows as they are now, and which of them differ from before, both in the input's order."""
     frame, rows = read.frame, decided.rows

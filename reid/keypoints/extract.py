@@ -28,7 +28,7 @@ class _Found:
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
+class _WithoutPoints:
     row: Mapping[str, Any]
     stage: str
     error: str
@@ -61,25 +61,27 @@ def extract_annotations(
         StorageDownError: the images' storage has been out of reach for long; an image is not to blame.
     """
 
-    def find(row: Mapping[str, Any]) -> _Found | _Failed:
+    def find(row: Mapping[str, Any]) -> _Found | _WithoutPoints:
         path = store.join(row["root"], row["image_path"])
         try:
             data = read(path)
         except FileNotFoundError:
-            return _Failed(row, "read", f"missing: {path}")
+            return _WithoutPoints(row, "read", f"missing: {path}")
         except StorageDownError:
             raise
         except (OSError, ReidError) as error:
-            return _Failed(row, "read", f"cannot be read: {error}")
+            return _WithoutPoints(row, "read", f"cannot be read: {error}")
         try:
             pixels, scale = window_pixels(
                 data, row["bbox"], recipe, max_megapixels, bbox_unit=row["bbox_unit"]
             )
         except ImageError as error:
-            return _Failed(row, "decode", str(error))
+            return _WithoutPoints(row, "decode", str(error))
         # Whatever one image does to a decoder is that image's failure, and not the job's.
         except Exception as error:  # noqa: BLE001
-            return _Failed(row, "decode", f"cannot be decoded: {type(error).__name__}: {error}")
+            return _WithoutPoints(
+                row, "decode", f"cannot be decoded: {type(error).__name__}: {error}"
+            )
         height, width = pixels.shape[:2]
         return _Found(row, extract(pixels), width, height, scale)
 
@@ -87,7 +89,7 @@ def extract_annotations(
     with ThreadPoolExecutor(threads, thread_name_prefix="keypoints") as pool:
         items = list(pool.map(find, rows))
     found = [item for item in items if isinstance(item, _Found)]
-    failed = [item for item in items if isinstance(item, _Failed)]
+    failed = [item for item in items if isinstance(item, _WithoutPoints)]
     return keypoints_table(found), _failures_table(failed)
 
 
@@ -147,7 +149,7 @@ def keypoints_table(found: Sequence[Any]) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema.KEYPOINTS)
 
 
-def _failures_table(failed: Sequence[_Failed]) -> pa.Table:
+def _failures_table(failed: Sequence[_WithoutPoints]) -> pa.Table:
     rows = [
         {
             "annotation_id": item.row["annotation_id"],

@@ -222,16 +222,16 @@ def _flattered(
 ) -> str:
     """The leading scores where encounters are not kept apart."""
     every = summarise(query_scores(embeddings, identity, queries=asking))
-    told = f"mAP {every.mean_average_precision:.3f}, top-1 {every.top_1:.3f}"
+    sentence = f"mAP {every.mean_average_precision:.3f}, top-1 {every.top_1:.3f}"
     try:
         query = closed_set(identity, seed=seed)
     except InputError:  # too few individuals
-        return told
+        return sentence
     gallery = (identity >= 0) & ~query
     closed = summarise(
         query_scores(embeddings, identity, queries=_some(query, MAX_QUERIES, seed), gallery=gallery)
     )
-    return f"{told}, closed-set top-1 {closed.top_1:.3f}"
+    return f"{sentence}, closed-set top-1 {closed.top_1:.3f}"
 
 
 def _sides(

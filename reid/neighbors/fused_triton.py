@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 from reid.errors import InputError
-from reid.neighbors.screen import Rows
+from reid.neighbors.screen import ScreenedRows
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -67,8 +67,8 @@ def _fused_kernel(  # type: ignore[no-untyped-def]
 
 
 def fused_pairs(
-    a: Rows,
-    b: Rows,
+    a: ScreenedRows,
+    b: ScreenedRows,
     threshold: float,
     diagonal: bool,
     tile: int,

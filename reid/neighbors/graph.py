@@ -12,7 +12,7 @@ from reid.neighbors.measure import near_pairs
 from reid.neighbors.prefix import choose_basis, prefix_rows
 from reid.neighbors.row_blocks import block_strips
 from reid.neighbors.screen import (
-    Rows,
+    ScreenedRows,
     budget_bytes,
     choose_backend,
     least_distance,
@@ -175,7 +175,7 @@ def _blocks(
     device: str,
     basis: np.ndarray | None,
     budget: int,
-) -> Callable[[int], Rows]:
+) -> Callable[[int], ScreenedRows]:
     """A function from a block's number to its rows, ready to be screened.
 
     bfloat16 copies on a CPU are made each time: that is cheap, and all of them would be half as large
@@ -185,12 +185,12 @@ def _blocks(
     on_cpu = torch.device(device).type == "cpu"
     row_bytes = 6 * embeddings.shape[1] if basis is None else 4 * (basis.shape[1] + 1)
     dear = basis is not None or not on_cpu
-    kept: dict[int, Rows] | None = (
+    kept: dict[int, ScreenedRows] | None = (
         {} if dear and len(embeddings) * row_bytes <= budget // 2 else None
     )
     errors: dict[int, float] = {}
 
-    def rows_of(k: int) -> Rows:
+    def rows_of(k: int) -> ScreenedRows:
         if kept is not None and k in kept:
             return kept[k]
         ready = _ready(embeddings[cuts[k]], backend, device, basis, errors.get(k))
@@ -208,7 +208,7 @@ def _ready(
     device: str,
     basis: np.ndarray | None,
     error: float | None = None,
-) -> Rows:
+) -> ScreenedRows:
     if basis is not None:
         return prefix_rows(rows, basis)
     return prepare(rows, backend, device, error)
@@ -217,11 +217,11 @@ def _ready(
 # (block a, block b, threshold, whether they are the same block, rows of a tile) → local indices of pairs
 # (i in a, j in b) whose score reaches the threshold, and those scores where they are kept.
 Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
-Finder = Callable[[Rows, Rows, float, bool, int], Iterator[Found]]
+Finder = Callable[[ScreenedRows, ScreenedRows, float, bool, int], Iterator[Found]]
 
 
 def _screened_pairs(
-    a: Rows, b: Rows, threshold: float, diagonal: bool, tile: int
+    a: ScreenedRows, b: ScreenedRows, threshold: float, diagonal: bool, tile: int
 ) -> Iterator[Found]:
     """A Finder that computes a tile of scores at a time."""
     columns = with_columns(a).columns if a.columns is None else a.columns
@@ -230,7 +230,7 @@ def _screened_pairs(
         (min(tile, len(b.low)), len(a.low)), dtype=a.low.dtype, device=a.low.device
     )
     for start in range(0, len(b.low), tile):
-        rows = Rows(b.exact, b.low[start : start + tile], b.error)
+        rows = ScreenedRows(b.exact, b.low[start : start + tile], b.error)
         # On the diagonal, columns past the last row of the tile hold only pairs with i > j.
         width = min(start + tile, len(a.low)) if diagonal else len(a.low)
         out = buffer.view(-1)[: len(rows.low) * width].view(len(rows.low), width)
@@ -256,8 +256,8 @@ def _finder(backend: str) -> Finder:
 
 
 def _edges(
-    a: Rows,
-    b: Rows,
+    a: ScreenedRows,
+    b: ScreenedRows,
     radius: float,
     a_start: int,
     b_start: int,

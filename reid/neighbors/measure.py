@@ -11,14 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
-from reid.neighbors.screen import Rows
+from reid.neighbors.screen import ScreenedRows
 
 # Local indices i and j, and the distances, all (m,).
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def near_pairs(
-    a: Rows, b: Rows, i: torch.Tensor, j: torch.Tensor, radius: float, diagonal: bool
+    a: ScreenedRows,
+    b: ScreenedRows,
+    i: torch.Tensor,
+    j: torch.Tensor,
+    radius: float,
+    diagonal: bool,
 ) -> Pairs:
     """Of the pairs (a[i], b[j]) those within `radius`; on the `diagonal` only i < j."""
     on_cpu = a.exact.device.type == "cpu"
@@ -26,7 +31,12 @@ def near_pairs(
 
 
 def near_pairs_cpu(
-    a: Rows, b: Rows, i: torch.Tensor, j: torch.Tensor, radius: float, diagonal: bool
+    a: ScreenedRows,
+    b: ScreenedRows,
+    i: torch.Tensor,
+    j: torch.Tensor,
+    radius: float,
+    diagonal: bool,
 ) -> Pairs:
     """`near_pairs` in NumPy."""
     left, right = i.numpy(), j.numpy()
@@ -39,7 +49,12 @@ def near_pairs_cpu(
 
 
 def near_pairs_torch(
-    a: Rows, b: Rows, i: torch.Tensor, j: torch.Tensor, radius: float, diagonal: bool
+    a: ScreenedRows,
+    b: ScreenedRows,
+    i: torch.Tensor,
+    j: torch.Tensor,
+    radius: float,
+    diagonal: bool,
 ) -> Pairs:
     """`near_pairs` in torch; only what is kept leaves the device."""
     if diagonal:
@@ -51,8 +66,8 @@ def near_pairs_torch(
 
 
 def best_pairs(
-    queries: Rows,
-    gallery: Rows,
+    queries: ScreenedRows,
+    gallery: ScreenedRows,
     row: torch.Tensor,
     column: torch.Tensor,
     k: int,
@@ -76,8 +91,8 @@ def best_pairs(
 
 
 def best_pairs_cpu(
-    queries: Rows,
-    gallery: Rows,
+    queries: ScreenedRows,
+    gallery: ScreenedRows,
     row: torch.Tensor,
     column: torch.Tensor,
     k: int,
@@ -97,8 +112,8 @@ def best_pairs_cpu(
 
 
 def best_pairs_torch(
-    queries: Rows,
-    gallery: Rows,
+    queries: ScreenedRows,
+    gallery: ScreenedRows,
     row: torch.Tensor,
     column: torch.Tensor,
     k: int,

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from reid.neighbors.hits import hits
 from reid.neighbors.measure import near_pairs
 from reid.neighbors.screen import (
-    Rows,
+    ScreenedRows,
     as_tensor,
     choose_backend,
     prepare,
@@ -100,7 +100,9 @@ def choose_basis(
     left = _sample(embeddings, 0, TIMED_SAMPLE, random)
     right = _sample(embeddings, new_from, TIMED_SAMPLE, random)
     bases = [np.ascontiguousarray(directions[:, :k]) for k in lengths]
-    screens: list[Callable[[Floats], Rows]] = [partial(prefix_rows, basis=it) for it in bases]
+    screens: list[Callable[[Floats], ScreenedRows]] = [
+        partial(prefix_rows, basis=it) for it in bases
+    ]
     if not named:
         screens.append(partial(prepare, backend=plain, device=device))
     preparing, comparing = _seconds(screens, left, right, radius)
@@ -138,7 +140,7 @@ def leading_directions(rows: Floats, k: int) -> Floats:
     return directions
 
 
-def prefix_rows(rows: Floats, basis: Floats) -> Rows:
+def prefix_rows(rows: Floats, basis: Floats) -> ScreenedRows:
     """Rows (b, d) float32, to be screened by k + 1 numbers each; see the module for the proof.
 
     Args:
@@ -159,7 +161,7 @@ def prefix_rows(rows: Floats, basis: Floats) -> Rows:
     low[:, -1] = np.sqrt(rest)
     # The cast rounded to nearest; up is needed.
     low[:, -1] = np.nextafter(low[:, -1], np.float32(np.inf))
-    return Rows(as_tensor(rows), torch.from_numpy(low), 2 * error + 1e-6)
+    return ScreenedRows(as_tensor(rows), torch.from_numpy(low), 2 * error + 1e-6)
 
 
 def _coordinate_error(basis: Floats) -> float:
@@ -178,7 +180,7 @@ def _sample(rows: Floats, start: int, most: int, random: np.random.Generator) ->
 
 
 def _seconds(
-    screens: list[Callable[[Floats], Rows]], left: Floats, right: Floats, radius: float
+    screens: list[Callable[[Floats], ScreenedRows]], left: Floats, right: Floats, radius: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What each screen takes: seconds a row to prepare, seconds a pair to find those in the radius.
 

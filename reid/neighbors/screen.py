@@ -84,7 +84,7 @@ def choose_backend(n: int, d: int, device: str = "cpu", backend: str = "auto") -
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class ScreenedRows:
     """A block of rows, ready to be screened: exact, low precision, and how far apart they are."""
 
     exact: torch.Tensor  # (b, d) float32
@@ -112,21 +112,23 @@ def as_tensor(rows: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(np.ascontiguousarray(rows))
 
 
-def prepare(rows: np.ndarray, backend: str, device: str, error: float | None = None) -> Rows:
+def prepare(
+    rows: np.ndarray, backend: str, device: str, error: float | None = None
+) -> ScreenedRows:
     """`rows` (b, d) float32 on `device`, with its low-precision copy and the measured error.
 
     The measuring costs ten times the copying: whoever makes the copy again gives the `error` of before.
     """
     exact = as_tensor(rows).to(device)
     if backend in ("numpy", "prefix"):  # `prefix` without a basis: no rows to find one on
-        return Rows(exact, exact, 0.0)
+        return ScreenedRows(exact, exact, 0.0)
     low = exact.to(torch.bfloat16)
     if error is None:
         error = float(torch.linalg.vector_norm(exact - low, dim=1).max()) if len(rows) else 0.0
-    return Rows(exact, low, error)
+    return ScreenedRows(exact, low, error)
 
 
-def with_columns(rows: Rows) -> Rows:
+def with_columns(rows: ScreenedRows) -> ScreenedRows:
     """A block that is multiplied by several others, transposed once for all of them.
 
     A right operand that is contiguous by rows multiplies 1.6 times faster than a transposed view.
@@ -134,7 +136,7 @@ def with_columns(rows: Rows) -> Rows:
     return replace(rows, columns=rows.low.T.contiguous())
 
 
-def score_error(a: Rows, b: Rows) -> float:
+def score_error(a: ScreenedRows, b: ScreenedRows) -> float:
     """The most by which a screened score of these blocks can be below 1 − distance.
 
     But for prefixes it is the most by which the two differ.
@@ -160,7 +162,7 @@ def least_distance(score: torch.Tensor, error: float, rounded: bool) -> np.ndarr
     return found
 
 
-def scores(a: Rows, b_columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+def scores(a: ScreenedRows, b_columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
     """Screened scores (len(a.low), c) of rows against the columns of `b_columns` (d, c)."""
     if a.low.dtype == torch.float32 and a.low.device.type == "cpu":
         # NumPy's OpenBLAS ran at twice the speed of torch's float32 matmul where it was measured.

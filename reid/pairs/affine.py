@@ -12,7 +12,7 @@ FEWEST = 4  # matches; three always agree
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
+class AffineFit:
     """How far matches agree on an affine map from the first picture to the second.
 
     Attributes:
@@ -30,7 +30,7 @@ class Agreement:
     area: float
 
 
-NONE = Agreement(0, float("nan"), float("nan"), float("nan"), 0.0)
+NONE = AffineFit(0, float("nan"), float("nan"), float("nan"), 0.0)
 
 
 def pair_seed(a: str, b: str) -> int:
@@ -44,7 +44,7 @@ def affine_agreement(
     second: NDArray[np.float32],
     sizes: tuple[NDArray[np.float32], NDArray[np.float32]],
     seed: int,
-) -> Agreement:
+) -> AffineFit:
     """The affine map that most matches agree on.
 
     Args:
@@ -81,7 +81,7 @@ def affine_agreement(
     stretches = np.linalg.svd(fitted[:2], compute_uv=False)
     if stretches[1] <= 1e-6:
         return NONE
-    return Agreement(
+    return AffineFit(
         inliers=int(agreed.sum()),
         residual=float(np.sqrt((error[agreed] ** 2).mean())),
         stretch=float(np.sqrt(stretches[0] * stretches[1])),

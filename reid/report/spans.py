@@ -101,12 +101,12 @@ def intervals(spans: Sequence[Span], *, label: str, x_label: str, mark: float) -
     for place, span in enumerate(spans):
         y = TOP + (place + 0.5) * ROW
         tone = f"tone-{span.tone}"
-        told = f"{span.name}: {span.value:.1f}, {span.lower:.1f} to {span.upper:.1f}"
+        sentence = f"{span.name}: {span.value:.1f}, {span.lower:.1f} to {span.upper:.1f}"
         parts.append(
             f'<text x="{NAMES - 12}" y="{y + 4:.1f}" text-anchor="end">{escape(span.name)}</text>'
             f'<line class="whisker {tone}" x1="{across(span.lower):.1f}" x2="{across(span.upper):.1f}" y1="{y}" y2="{y}">'
-            f"<title>{escape(told)}</title></line>"
-            f'<circle class="{tone} dot" cx="{across(span.value):.1f}" cy="{y}" r="5"><title>{escape(told)}</title></circle>'
+            f"<title>{escape(sentence)}</title></line>"
+            f'<circle class="{tone} dot" cx="{across(span.value):.1f}" cy="{y}" r="5"><title>{escape(sentence)}</title></circle>'
         )
     parts.append(_under(x_label, WIDE, height, NAMES))
     return Markup("".join([*parts, "</svg>"]))  # noqa: S704 numbers, and names escaped above

@@ -16,7 +16,7 @@ PICTURE_BYTES = 8_000_000
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPicture:
     """A picture that a query found; `right` where it shows the query's individual."""
 
     row: int
@@ -30,12 +30,12 @@ class Example:
 
     row: int
     why: str
-    before: Sequence[Found]
-    after: Sequence[Found]
+    before: Sequence[FoundPicture]
+    after: Sequence[FoundPicture]
 
 
 @dataclass(frozen=True)
-class Figure:
+class BeforeAfter:
     """A figure on held-out images; the ranges are shown behind the numbers."""
 
     name: str
@@ -71,7 +71,7 @@ class TrainingReport:
     verdict: str
     better: bool
     facts: Mapping[str, int | float | str] = field(default_factory=dict)
-    figures: Sequence[Figure] = ()
+    figures: Sequence[BeforeAfter] = ()
     charts: Sequence[tuple[str, str, Markup]] = ()
     runs: Sequence[Sequence[str]] = ()
     run_columns: Sequence[str] = ()

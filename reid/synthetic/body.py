@@ -33,7 +33,7 @@ class Build:
 
 
 @dataclass(frozen=True)
-class Part:
+class BodyPart:
     """A tapered capsule and the piece of coat that it wears."""
 
     a: tuple[float, float]
@@ -83,7 +83,7 @@ def _along(start: tuple[float, float], length: float, angle_rad: float) -> tuple
 
 def _leg(
     build: Build, x: float, y: float, swing_rad: float, *, fore: bool, coat_u: float
-) -> list[Part]:
+) -> list[BodyPart]:
     """Thigh, shank and foot; a positive swing takes the foot forward."""
     down = np.pi / 2
     reach = build.leg - y
@@ -95,9 +95,9 @@ def _leg(
     toe = _along(ankle, 0.8 * build.shank[1] + 0.03, 0.25 + fold)
     row = PLANE_HEIGHT / 2
     return [
-        Part((x, y), knee, build.thigh, (coat_u, row), solid=0.6, marks=0.95),
-        Part(knee, ankle, build.shank, (coat_u + 0.5 * reach, row), solid=1.0, marks=0.85),
-        Part(
+        BodyPart((x, y), knee, build.thigh, (coat_u, row), solid=0.6, marks=0.95),
+        BodyPart(knee, ankle, build.shank, (coat_u + 0.5 * reach, row), solid=1.0, marks=0.85),
+        BodyPart(
             ankle,
             toe,
             (build.shank[1], build.shank[1] * 1.05),
@@ -109,12 +109,14 @@ def _leg(
     ]
 
 
-def assemble(build: Build, pose: Pose) -> tuple[list[Part], list[Part], tuple[float, float]]:
+def assemble(
+    build: Build, pose: Pose
+) -> tuple[list[BodyPart], list[BodyPart], tuple[float, float]]:
     """The posed animal: parts on the near side, legs on the far side, and where its eye is."""
     hip, chest = build.torso
     near = [
-        Part((0.0, 0.0), (1.0, 0.02), (hip, chest), (0.3, 0.0), belly=1.0),
-        Part((0.25, 0.02), (0.8, 0.05), (hip * 0.97, chest), (0.55, 0.0), belly=1.0),
+        BodyPart((0.0, 0.0), (1.0, 0.02), (hip, chest), (0.3, 0.0), belly=1.0),
+        BodyPart((0.25, 0.02), (0.8, 0.05), (hip * 0.97, chest), (0.55, 0.0), belly=1.0),
     ]
     far = _leg(build, -0.02, 0.06, pose.swing_rad[2], fore=False, coat_u=0.2) + _leg(
         build, 1.0, 0.08, pose.swing_rad[3], fore=True, coat_u=1.4
@@ -126,26 +128,32 @@ def assemble(build: Build, pose: Pose) -> tuple[list[Part], list[Part], tuple[fl
     neck_rad = -rise + pose.neck_rad
     shoulder = (1.0, -0.35 * chest + 0.02)
     nape = _along(shoulder, length, neck_rad)
-    near.append(Part(shoulder, nape, (base, top), (1.3, 0.0), belly=0.25, solid=0.4))
+    near.append(BodyPart(shoulder, nape, (base, top), (1.3, 0.0), belly=0.25, solid=0.4))
     head_length, droop, skull, muzzle = build.head
     head_rad = neck_rad + rise + droop - 0.5 * pose.neck_rad + pose.head_rad
     brow = _along(nape, 0.3 * skull, head_rad)
     nose = _along(brow, head_length, head_rad)
     middle = _along(brow, 0.55 * head_length, head_rad)
     u = 1.35 + length
-    near.append(Part(brow, middle, (skull, 0.5 * (skull + muzzle)), (u, 0.0), solid=1, marks=0.8))
-    near.append(Part(middle, nose, (0.5 * (skull + muzzle), muzzle), (u, 0.2), marks=0.4, solid=1))
+    near.append(
+        BodyPart(brow, middle, (skull, 0.5 * (skull + muzzle)), (u, 0.0), solid=1, marks=0.8)
+    )
+    near.append(
+        BodyPart(middle, nose, (0.5 * (skull + muzzle), muzzle), (u, 0.2), marks=0.4, solid=1)
+    )
     tip = _along(nose, 0.55 * muzzle, head_rad)
-    near.append(Part(tip, tip, (muzzle * 0.62, muzzle * 0.62), (u, 0.2), marks=0, dark=0.75))
+    near.append(BodyPart(tip, tip, (muzzle * 0.62, muzzle * 0.62), (u, 0.2), marks=0, dark=0.75))
     ear_length, ear_radius = build.ear
     root = _along(brow, 0.75 * skull, head_rad - 2.0)
     ear = _along(root, ear_length, head_rad - 2.05)
-    near.append(Part(root, ear, (ear_radius, ear_radius * 0.55), (u, 0.1), marks=0.1, dark=0.25))
+    near.append(
+        BodyPart(root, ear, (ear_radius, ear_radius * 0.55), (u, 0.1), marks=0.1, dark=0.25)
+    )
     if build.mane:
         back = np.pi / 2 + 0.15
         low = _along(_along(shoulder, 0.15 * length, neck_rad), base * 0.75, neck_rad - back)
         high = _along(nape, top * 0.95, neck_rad - back)
-        near.append(Part(low, high, (build.mane, build.mane), (1.3, 0.1), dark=0.35))
+        near.append(BodyPart(low, high, (build.mane, build.mane), (1.3, 0.1), dark=0.35))
 
     tail_length, tail_droop, tail_radius = build.tail
     angle = np.pi - tail_droop + pose.tail_rad * 0.4
@@ -156,7 +164,7 @@ def assemble(build: Build, pose: Pose) -> tuple[list[Part], list[Part], tuple[fl
         last = piece == 2
         thick = tail_radius * (1.5 if last and build.tuft else 1 - 0.1 * piece)
         near.append(
-            Part(
+            BodyPart(
                 joint,
                 end,
                 (tail_radius * (1 - 0.1 * piece), thick),
@@ -191,7 +199,7 @@ class Layer:
 
 
 def rasterise(
-    parts: list[Part], x: Floats, y: Floats, coat: Coat, *, elevation_rad: float
+    parts: list[BodyPart], x: Floats, y: Floats, coat: Coat, *, elevation_rad: float
 ) -> Layer:
     """Melt `parts` into one outline and wrap the coat around them.
 
@@ -255,7 +263,7 @@ def rasterise(
     )
 
 
-def _window(part: Part, x: Floats, y: Floats) -> tuple[slice, slice] | None:
+def _window(part: BodyPart, x: Floats, y: Floats) -> tuple[slice, slice] | None:
     """The rows and columns of the grid that `part` can touch."""
     margin = max(part.radius) + 4 * _BLEND
     low_x, high_x = sorted((part.a[0], part.b[0]))

@@ -7,7 +7,7 @@ from reid.synthetic.coat import CoatStyle
 
 
 @dataclass(frozen=True)
-class Species:
+class AnimalKind:
     """A kind of animal: its name, proportions, coat, and the habitats it is met in."""
 
     name: str
@@ -18,7 +18,7 @@ class Species:
 
 
 SPECIES = (
-    Species(
+    AnimalKind(
         "leopard",  # rosettes
         Build(
             torso=(0.20, 0.225),
@@ -47,7 +47,7 @@ SPECIES = (
         (1,),
         0.10,
     ),
-    Species(
+    AnimalKind(
         "zebra",  # stripes
         Build(
             torso=(0.26, 0.26),
@@ -78,7 +78,7 @@ SPECIES = (
         (0,),
         0.08,
     ),
-    Species(
+    AnimalKind(
         "chital",  # white spots
         Build(
             torso=(0.20, 0.205),
@@ -107,7 +107,7 @@ SPECIES = (
         (2,),
         0.08,
     ),
-    Species(
+    AnimalKind(
         "giraffe",  # patches in a pale net
         Build(
             torso=(0.30, 0.33),

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from reid.synthetic.body import Build, Layer, Part, assemble, rasterise
+from reid.synthetic.body import BodyPart, Build, Layer, assemble, rasterise
 from reid.synthetic.coat import Coat
 from reid.synthetic.scene import Habitat, clouds, draw_blades, draw_trunk
 from reid.synthetic.shot import Shot
@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float32]
 class _Frame:
     """Where body coordinates fall in the picture, and back."""
 
-    def __init__(self, shot: Shot, parts: list[Part]):
+    def __init__(self, shot: Shot, parts: list[BodyPart]):
         self.shot = shot
         # Detectors, and the people who draw boxes, cut long tails off.
         body = [part for part in parts if part.b[0] > -0.45]

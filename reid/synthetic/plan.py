@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from reid.synthetic.body import draw_pose
-from reid.synthetic.coat_kinds import Species
+from reid.synthetic.coat_kinds import AnimalKind
 from reid.synthetic.scene import HABITATS
 from reid.synthetic.shot import Shot, draw_shot, next_shot
 
@@ -22,7 +22,7 @@ _TEST_SEASON = (datetime(2024, 7, 15), 150)
 class Picture:
     """One row of the tables, and what is needed to take the picture."""
 
-    species: Species
+    species: AnimalKind
     identity: str
     encounter: int
     shot: Shot
@@ -33,7 +33,7 @@ class Picture:
 
 
 def plan_species(
-    kind: Species, individuals: int, images_per_individual: int, rng: np.random.Generator
+    kind: AnimalKind, individuals: int, images_per_individual: int, rng: np.random.Generator
 ) -> list[Picture]:
     """Every picture of one species, individual by individual, not yet named."""
     new = max(1, round(_SHARE_NEW * individuals))

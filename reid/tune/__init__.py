@@ -20,15 +20,15 @@ from reid.tune.heldout import Tuning, mean_curve, tune, tuning_ceiling
 from reid.tune.samples import held_out_folds, search_ceiling, thin
 from reid.tune.sweep import Best, Sweep, best, encode_labels, score_at, sweep, sweep_forest
 from reid.tune.threshold import Clustering, Threshold, can_tune
-from reid.tune.unlabelled import Estimate, estimate_from_forest, estimate_threshold
+from reid.tune.unlabelled import ThresholdEstimate, estimate_from_forest, estimate_threshold
 
 __all__ = [
     "Best",
     "Clustering",
-    "Estimate",
     "Individuals",
     "Sweep",
     "Threshold",
+    "ThresholdEstimate",
     "Tuning",
     "best",
     "can_tune",

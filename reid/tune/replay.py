@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.cluster import Forest
-from reid.tune.scores import Changes
+from reid.tune.scores import ClusterChanges
 
 LEAVE, MERGE, REACH = 0, 1, 2  # the order inside one threshold
 
 
-def replay(forest: Forest, codes: NDArray[np.int64]) -> tuple[Changes, NDArray[np.float32]]:
+def replay(forest: Forest, codes: NDArray[np.int64]) -> tuple[ClusterChanges, NDArray[np.float32]]:
     """Every change of the clusters of labelled rows on the way from threshold 0 up.
 
     Args:
@@ -192,9 +192,9 @@ class _Clusters:
             self._record(-1, counts, {code: 1}, self.sizes[root], 1)
         self.counts[row], self.sizes[row] = {code: 1}, 1
 
-    def changes(self) -> Changes:
+    def changes(self) -> ClusterChanges:
         shared = np.array(self.shared, dtype=np.int64).reshape(-1, 3)
-        return Changes(
+        return ClusterChanges(
             sign=np.array(self.sign, dtype=np.int64),
             size_a=np.array(self.size_a, dtype=np.int64),
             size_b=np.array(self.size_b, dtype=np.int64),

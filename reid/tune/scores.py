@@ -10,7 +10,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Changes:
+class ClusterChanges:
     """Merges and splits of clusters of labelled rows, in order; all rows start as singletons.
 
     Attributes:
@@ -29,7 +29,7 @@ class Changes:
 
 
 def running_scores(
-    changes: Changes, class_sizes: Ints, done: Ints
+    changes: ClusterChanges, class_sizes: Ints, done: Ints
 ) -> tuple[Floats, Floats, Floats]:
     """ARI, AMI and pairwise F1 after each of some numbers of changes.
 
@@ -107,7 +107,7 @@ def _merge_gain(table: Floats, a: Ints, b: Ints) -> Floats:
     return gain
 
 
-def _running_chance(changes: Changes, class_sizes: Ints, done: Ints) -> Floats:
+def _running_chance(changes: ClusterChanges, class_sizes: Ints, done: Ints) -> Floats:
     """The mutual information expected by chance, after each number of changes."""
     n = int(class_sizes.sum())
     together = changes.size_a + changes.size_b

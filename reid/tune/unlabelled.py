@@ -15,7 +15,7 @@ FEW_ROWS = 100  # below this the peak rests on a handful of clusters
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class ThresholdEstimate:
     """A threshold that was estimated without labels.
 
     Attributes:
@@ -40,7 +40,7 @@ class Estimate:
 
 def estimate_threshold(
     graph: Graph, min_samples: int = 2, *, ceiling: float | None = None
-) -> Estimate:
+) -> ThresholdEstimate:
     """Estimate the threshold from how the number of clusters rises and falls.
 
     As the threshold grows, images of one individual find each other and the number of clusters
@@ -66,7 +66,7 @@ def estimate_threshold(
     )
 
 
-def estimate_from_forest(forest: Forest, ceiling: float) -> Estimate:
+def estimate_from_forest(forest: Forest, ceiling: float) -> ThresholdEstimate:
     """As `estimate_threshold`, for a forest that is there already.
 
     Args:
@@ -100,7 +100,7 @@ def estimate_from_forest(forest: Forest, ceiling: float) -> Estimate:
         f"{_SENTENCES[sure]}"
     )
     settled = bool(clusters[-1] <= SETTLED * peak)
-    return Estimate(eps, low, high, stability, sure, statement, settled)
+    return ThresholdEstimate(eps, low, high, stability, sure, statement, settled)
 
 
 _SENTENCES = {
