@@ -13,7 +13,9 @@ from reid.pairs.features import FEATURES, FEW
 
 FEWEST_FOR_TREES = 200  # pairs of one animal
 FEWEST_FOR_LOGISTIC = 50
-FOLDS = 5
+# Two folds are left out for a pair of two animals, so that with 5 a model sees 0.36 of the pairs, with 10 0.64:
+# on 1,127 pairs of the nyala's gallery AUC .736 and .764, Brier score .122 and .111 (logistic regression).
+FOLDS, FEWEST_FOLDS = 10, 5
 BINS = 15
 MOST_LOG_ODDS = (
     6.9  # P = 0.999: labels cannot tell more; people come before any machine all the same
@@ -98,7 +100,7 @@ def fit_pairs(
         features: (m, f) of `pair_features`.
         individuals: (m, 2) individual of both rows, −1 = unknown; pairs with an unknown one teach
             nothing, and their log-odds are the final model's.
-        folds: of individuals, at least 3.
+        folds: of individuals, at least 3; fewer, down to 5, where individuals with two pictures are few.
         seed: of the folds.
 
     Returns:
@@ -115,6 +117,7 @@ def fit_pairs(
     same = known & (individuals[:, 0] == individuals[:, 1])
     positives, negatives = int(same.sum()), int((known & ~same).sum())
     parts = len(np.unique(individuals[same])) if positives else 0
+    folds = min(folds, max(FEWEST_FOLDS, parts // 2))
     if positives < FEWEST_FOR_LOGISTIC or negatives < FEWEST_FOR_LOGISTIC or parts < 2 * folds:
         model = stated_curve(positives, negatives)
         return model, model.log_odds(features)
