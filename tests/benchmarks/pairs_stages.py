@@ -163,7 +163,7 @@ def all_votes(
         if work.over():
             break
         others = np.flatnonzero(data.fine[row] & have & np.isnan(scores[0, row]))
-        others = others[np.isin(others, rows) | data.gallery[others]]
+        others = others[np.isin(others, rows)]
         began = time.process_time()
         for other in others:
             a, b = sorted((int(row), int(other)), key=lambda i: data.ids[i])
