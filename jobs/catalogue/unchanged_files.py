@@ -12,6 +12,8 @@ from reid import embeddings, schema, store
 from reid.catalogue import Catalogue, read_rules
 from reid.image_files import ImageError
 from reid.picture_hash import content_hash, file_hash, is_file_hash
+from reid.sources.ids import id_of_content
+from reid.sources.places import look
 
 READ_AT_ONCE = 16
 NO_IMAGE = "no image"  # in place of the hash of a file that is one no more
@@ -23,6 +25,9 @@ HASHES = pa.schema(
 
 def with_known_keys(catalogue: Catalogue, annotations: pa.Table) -> pa.Table:
     """Give annotations the source key that the catalogue has, where only the file's date is another.
+
+    A picture of another folder that has the name of a known one, which still lies where it was, gets an id
+    of its own, made of that name and of what it shows: cameras count from IMG_0001 again and again.
 
     The key is made of what is cheap to ask, size and date; only where it differs the file is read,
     once, and compared with what was embedded. A known file that cannot be read stays as it is known:
@@ -65,10 +70,31 @@ def with_known_keys(catalogue: Catalogue, annotations: pa.Table) -> pa.Table:
         say(f"note: {same.sum():,} files were written again and hold the pictures that are known")
     if gone.any():
         say(f"note: {gone.sum():,} known files cannot be read; they stay as the catalogue has them")
+    there = [
+        store.join(root, row["image_path"])
+        for root, row in zip(old_roots[suspects], rows, strict=True)
+    ]
+    other = np.asarray(
+        [
+            value is not None
+            and value != embedded.get(row["annotation_id"], value)
+            and root != row["root"]
+            and look(file) == "file"
+            for row, value, root, file in zip(rows, found, old_roots[suspects], there, strict=True)
+        ]
+    )
+    if other.any():
+        say(
+            f"note: {other.sum():,} pictures have the name of another one that is known from another folder; they are "
+            "pictures of their own, told apart by what they show"
+        )
+    ids = np.asarray(annotations["annotation_id"].to_pylist(), dtype=object)
+    for place in np.flatnonzero(other):
+        ids[here[suspects[place]]] = id_of_content(rows[place]["annotation_id"], str(found[place]))
     as_known = suspects[same | gone]
     keys[here[as_known]] = old_keys[as_known]
     roots[here[suspects[gone]]] = old_roots[suspects[gone]]
-    for name, values in (("source_key", keys), ("root", roots)):
+    for name, values in (("annotation_id", ids), ("source_key", keys), ("root", roots)):
         place = annotations.schema.get_field_index(name)
         column = pa.array(values, pa.string())
         annotations = annotations.set_column(place, schema.ANNOTATIONS.field(name), column)

@@ -167,7 +167,40 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
         )
     except InputError as error:
         raise InputError(f"species {group.species}: {error}") from error
-    return found if config.pairs.mode == "off" else _by_pairs(config, group, found)
+    if config.pairs.mode != "off":
+        found = _by_pairs(config, group, found)
+    return _with_encounters(config, group, found)
+
+
+def _with_encounters(config: Config, group: Group, found: Individuals) -> Individuals:
+    """Each encounter as one animal, where that is wanted; where it is not, a word that it could be."""
+    encounter = encode_labels(encounters(group))
+    met = encounter[encounter >= 0]
+    if not len(met) or len(np.unique(met)) == len(met):
+        return found
+    files = pc.binary_join_element_wise(group.rows["root"], group.rows["image_path"], "\n")
+    image = encode_labels(np.asarray(files.to_pylist(), object))
+    labels, mixed = clustering.join_encounters(found.labels, encounter, image)
+    before, after = (
+        len(np.unique(clustering.noise_to_singletons(one))) for one in (found.labels, labels)
+    )
+    if config.cluster.encounters == "together":
+        passed = (
+            f"; {mixed:,} encounters with several boxes in one image are left alone"
+            if mixed
+            else ""
+        )
+        say(
+            f"note: {group.species}: encounters are one animal each (cluster.encounters=together), which makes "
+            f"{after:,} individuals of {before:,}{passed}"
+        )
+        return replace(found, labels=labels)
+    if after < before:
+        say(
+            f"note: {group.species}: {before:,} individuals would be {after:,} if each encounter were one animal: "
+            "cluster.encounters=together"
+        )
+    return found
 
 
 def _by_pairs(config: Config, group: Group, found: Individuals) -> Individuals:

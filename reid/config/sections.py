@@ -185,6 +185,11 @@ class Cluster(Section):
     images_per_individual: float | None = Field(
         None, gt=1, le=1e6, description="Tune for data of this density, not for the images given"
     )
+    encounters: Literal["off", "together"] = Field(
+        "off",
+        description="together: an encounter is one animal, and its clusters are joined, but where an image of it "
+        "has several boxes",
+    )
     backend: Literal["auto", "numpy", "torch", "prefix", "triton", "cuml"] = Field(
         "auto", description="What finds the neighbours"
     )
@@ -199,6 +204,11 @@ class Cluster(Section):
     near_duplicate_distance: float | None = Field(
         None, gt=0, lt=2, description="Cluster bursts closer than this as one image"
     )
+
+    @field_validator("encounters", mode="before")
+    @classmethod
+    def _yaml_off(cls, value: Any) -> Any:
+        return "off" if value is False else value
 
     @field_validator("eps", "max_eps")
     @classmethod

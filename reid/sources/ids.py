@@ -34,6 +34,12 @@ def annotation_id(image_path: str, bbox: Sequence[float] | None, unit: str | Non
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=12).hexdigest()
 
 
+def id_of_content(annotation: str, content_hash: str) -> str:
+    """An id for a picture whose path and box are those of another picture."""
+    text = f"{annotation}\n{content_hash}"
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
 def failed_id(source: str, line: int, image_path: str) -> str:
     """An id for a row that could not be read; no annotation has it."""
     text = f"unread\n{source}\n{line}\n{image_path}"

@@ -633,6 +633,29 @@ def test_another_picture_under_a_known_name_replaces_nothing(survey: Survey, sai
     assert survey.names["c"] == "lynx-0003", "after all that worked was committed"
 
 
+def test_weeks_in_folders_of_their_own_lose_no_picture_whose_name_repeats(
+    survey: Survey, said: Say
+) -> None:
+    """IMG_0001 of week 1 and of week 2 are two pictures; either week again changes nothing."""
+    names = ("IMG_0001", "IMG_0002")
+    for week, degrees in (("week1", (0, 90)), ("week2", (180, 91))):
+        folder = survey.home / week
+        photograph(folder, dict(zip(names, map(at, degrees), strict=True)))
+        arguments = ("-i", folder, "-C", survey.place, "--species", "lynx", *RULES)
+        assert survey.reid("identify", *arguments) == 0
+    assert "2 pictures have the name of another one that is known from another folder" in said()
+    rows = survey.catalogue.rows(["root", "image_path", "identity_id"]).to_pylist()
+    held = {(Path(row["root"]).name, row["image_path"][:-4]): row["identity_id"] for row in rows}
+    assert len(held) == 4
+    assert held["week1", "IMG_0002"] == held["week2", "IMG_0002"]
+    assert len(set(held.values())) == 3
+    before = state(survey)
+    for week in ("week1", "week2"):
+        again = ("-i", survey.home / week, "-C", survey.place, "--species", "lynx", *RULES)
+        assert survey.reid("identify", *again) == 0
+    assert state(survey) == before
+
+
 def test_a_file_that_is_copied_again_is_the_picture_that_it_was(survey: Survey, said: Say) -> None:
     assert survey.night({"a": 0, "b": 90, "c": 180}) == 0
     before = state(survey), survey.catalogue.version

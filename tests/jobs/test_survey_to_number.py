@@ -3,10 +3,12 @@
 import csv
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+import jobs.run
 from reid.catalogue import open_catalogue
 from tests.camtrap_validity import SCHEMAS, mistakes
 from tests.jobs.made_up import at, photograph, stand_in
@@ -103,3 +105,49 @@ def test_a_survey_of_three_weeks(reid: Reid, made_up: None, tmp_path: Path) -> N
     )
     if SCHEMAS.is_dir():
         assert mistakes(tmp_path / "package") == []
+
+
+def test_a_heron_of_six_seconds_is_one_encounter_and_one_individual(
+    reid: Reid, made_up: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten frames of one burst, in which the bird turns round; another one comes in the evening."""
+    angles = {f"RCNX{at:04}": 35.0 * at for at in range(10)} | {"RCNX0099": 17.0}
+    photograph(
+        tmp_path / "photos" / "cam1" / "100RECNX", {name: at(a) for name, a in angles.items()}
+    )
+    table = tmp_path / "timelapse.csv"
+    with table.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("RootFolder", "File", "RelativePath", "DateTime", "Species"))
+        for number, name in enumerate(angles):
+            moment = f"20:43:{9 + number * 6 // 9:02}" if number < 10 else "22:00:00"
+            writer.writerow(("x", f"{name}.jpg", "cam1\\100RECNX", f"2021-04-11 {moment}", "heron"))
+    arguments = ("-i", table, "--root", tmp_path / "photos")
+    rules = ("identify.known_distance=0.01", "identify.new_distance=0.02")
+    assert reid("identify", *arguments, "-C", tmp_path / "herons", *rules) == 0
+    rows = open_catalogue(str(tmp_path / "herons")).rows(
+        ["image_path", "identity_id", "encounter_id"]
+    )
+    burst = [row for row in rows.to_pylist() if "RCNX0099" not in row["image_path"]]
+    assert len({row["encounter_id"] for row in burst}) == 1
+    assert len({row["identity_id"] for row in burst}) == 1
+
+    found = {}
+    for encounters in ("off", "together"):
+        out = tmp_path / encounters
+        monkeypatch.setattr(jobs.run, "ray_session", lambda _: nullcontext())
+        settings = (
+            f"store={tmp_path / 'store'}",
+            f"cluster.encounters={encounters}",
+            "cluster.eps=0.02",
+        )
+        assert reid("run", *arguments, "-o", out, *settings) == 0
+        with (out / "identities.csv").open(newline="") as file:
+            found[encounters] = {
+                row["image_path"]: row["cluster_label"] for row in csv.DictReader(file)
+            }
+    assert len(set(found["off"].values())) == 11
+    assert len(set(found["together"].values())) == 2
+    assert found["together"]["cam1/100RECNX/RCNX0099.jpg"] not in [
+        found["together"][f"cam1/100RECNX/RCNX{at:04}.jpg"] for at in range(10)
+    ]
