@@ -1,3 +1,7 @@
+import doctest
+import importlib
+import pkgutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score, average_precision_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
+from reid import metrics
 from reid.errors import InputError
 from reid.metrics import agreement, evaluate, query_scores, retrieval
 from reid.splits import closed_set
@@ -280,3 +285,18 @@ def test_a_split_of_the_data_sets_own_leaves_out_own_encounter_and_photograph():
     # photograph), and finds row 1, a stranger; row 6 finds row 5; row 7 has nobody to find.
     assert found.figures["top_1"].value == pytest.approx(2 / 3)
     assert found.how.startswith("3 of 4 queries")
+
+
+def test_the_worked_examples_of_public_metrics():
+    modules = [
+        importlib.import_module(f"reid.metrics.{found.name}")
+        for found in pkgutil.iter_modules(metrics.__path__)
+    ]
+    shown = set()
+    for module in modules:
+        for case in doctest.DocTestFinder().find(module):
+            shown |= {case.name.rpartition(".")[2]} if case.examples else set()
+        assert doctest.testmod(module).failed == 0
+    functions = {name for name in metrics.__all__ if callable(getattr(metrics, name))}
+    classes = {name for name in functions if isinstance(getattr(metrics, name), type)}
+    assert functions - classes <= shown, "a formula and an example each"

@@ -58,6 +58,16 @@ class Contingency:
 def agreement(labels: NDArray[np.int64], identities: NDArray[Any]) -> Agreement:
     """Score a clustering on the rows whose identity is known.
 
+    With T pairs in one cluster, I pairs of one individual, R pairs that are both, and N pairs in all:
+
+        precision = R / T        recall = R / I        F1 = 2 R / (T + I)
+        ARI = (R − T I / N) / ((T + I) / 2 − T I / N)
+        B³ precision = mean over rows of |its cluster ∩ its individual| / |its cluster|, recall / |its individual|
+        NMI = M / ((H + K) / 2)        AMI = (M − E[M]) / ((H + K) / 2 − E[M])
+
+    where M is the information that clusters and individuals share, H and K their entropies, and E[M] what
+    chance alone would share.
+
     Args:
         labels: (n,) int64, cluster of each row; every -1 (noise) is a cluster of its own.
         identities: (n,) strings, objects or integers; None, NaN or -1 is unlabelled.
@@ -70,6 +80,17 @@ def agreement(labels: NDArray[np.int64], identities: NDArray[Any]) -> Agreement:
 
     Source:
         Hubert & Arabie 1985 (ARI); Vinh, Epps & Bailey 2010 (AMI); Bagga & Baldwin 1998 (B3).
+
+    Example:
+        Two pairs lie in one cluster, four are of one individual (three of a, one of b), one is both.
+
+        >>> found = agreement(np.array([0, 0, 1, 1, -1]), np.array(["a", "a", "b", "a", "b"]))
+        >>> found.pairwise_precision, found.pairwise_recall, round(found.pairwise_f1, 4)
+        (0.5, 0.25, 0.3333)
+        >>> round(found.ari, 4)  # (1 − 2 · 4 / 10) / (3 − 2 · 4 / 10)
+        0.0909
+        >>> round(found.b_cubed_precision, 4), round(found.b_cubed_recall, 4)
+        (0.8, 0.5333)
     """
     from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 

@@ -30,6 +30,9 @@ def retrieval_intervals(
 ) -> dict[str, Interval]:
     """Intervals of the shares of `Retrieval`, by field name.
 
+    With n individuals, each sample draws n of them with replacement and takes the figure of their rows;
+    the interval goes from the (1 − level) / 2 quantile of the samples' figures to the (1 + level) / 2 one.
+
     Args:
         scores: of `query_scores`.
         resamples: bootstrap samples.
@@ -38,6 +41,15 @@ def retrieval_intervals(
 
     Differs:
         The rankings stay as they are: who asks is drawn again, not who is searched.
+
+    Example:
+        One of two individuals is found at once, the other never first: a sample holds the first never,
+        once or twice, so that its top-1 is 0, 1/2 or 1.
+
+        >>> ap, first = np.array([1.0, 0.5]), np.array([1, 2])
+        >>> scores = QueryScores(np.arange(2), np.arange(2), ap, first, ap, skipped=0)
+        >>> retrieval_intervals(scores)["top_1"]
+        Interval(low=0.0, high=1.0)
     """
     individual = np.unique(scores.individuals, return_inverse=True)[1]
     n = int(individual.max(initial=-1)) + 1
@@ -80,6 +92,13 @@ def agreement_intervals(
         An individual drawn twice would share its clusters with its own copy, a mistake that was
         never made: pairs of rows in two copies of one individual do not count. AMI and NMI have
         no such pairs to leave out, and so no interval.
+
+    Example:
+        Whoever is drawn, clusters that are the individuals are right.
+
+        >>> labels = np.array([0, 0, 1, 1, 2, 2])
+        >>> agreement_intervals(labels, labels, resamples=100)["ari"]
+        Interval(low=1.0, high=1.0)
     """
     cells = contingency(labels, identities)
     n = len(cells.of_individual)
@@ -98,6 +117,14 @@ def assignment_intervals(
     Args:
         shares: of `open_set` or `individual_shares`.
         resamples, level, seed: as of `retrieval_intervals`.
+
+    Example:
+        Of two known individuals one is always named, the other never; the new one is always called new.
+
+        >>> known = np.array([True, True, False])
+        >>> shares = IndividualShares(np.arange(3), known, np.array([1.0, 0.0, 1.0]))
+        >>> assignment_intervals(shares)
+        {'baks': Interval(low=0.0, high=1.0), 'baus': Interval(low=1.0, high=1.0), 'score': Interval(low=0.0, high=1.0)}
     """
     individual = np.unique(shares.individuals, return_inverse=True)[1]
     n = int(individual.max(initial=-1)) + 1

@@ -71,7 +71,20 @@ def retrieval(
     gallery: Mask | None = None,
     memory_bytes: int = 256 * 2**20,
 ) -> Retrieval:
-    """`query_scores`, and their means; every share is NaN where no row can ask."""
+    """`query_scores`, and their means (`summarise`); every share is NaN where no row can ask.
+
+    Example:
+        Four pictures at 0, 10, 40 and 50 degrees. From the first, a's others come at ranks 1 and 3:
+        AP = (1/1 + 2/3) / 2; from the last at 2 and 3: AP = (1/2 + 2/3) / 2. Nothing else shows b.
+
+        >>> angles = np.radians([0, 10, 40, 50])
+        >>> rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+        >>> found = retrieval(rows, np.array(["a", "a", "b", "a"]))
+        >>> round(found.mean_average_precision, 4)  # (5/6 + 5/6 + 7/12) / 3
+        0.75
+        >>> round(found.top_1, 4), round(found.mean_inverse_negative_penalty, 4), found.skipped
+        (0.6667, 0.6667, 1)
+    """
     return summarise(
         query_scores(
             embeddings,
@@ -95,6 +108,11 @@ def query_scores(
 ) -> QueryScores:
     """Rank the gallery by distance to each query, and score the ranking; exact, in blocks.
 
+    Where the right rows of a query come at the ranks r₁ < r₂ < … < r_m:
+
+        average precision = (1 / r₁ + 2 / r₂ + … + m / r_m) / m
+        inverse negative penalty = m / r_m
+
     The query itself is never in its own ranking. Unlabelled rows are in it as wrong answers, and
     do not ask. Ties are ranked at their worst: a right row counts behind all wrong rows at the
     same distance, so that identical embeddings score nothing by luck.
@@ -117,6 +135,12 @@ def query_scores(
 
     Source:
         Ye et al. 2021, "Deep Learning for Person Re-Identification", eq. 3 (mINP).
+
+    Example:
+        >>> rows = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8]], np.float32)
+        >>> found = query_scores(rows, np.array(["a", "b", "a"]))
+        >>> found.first_hit, found.average_precision, found.skipped  # b has no other row
+        (array([2, 2]), array([0.5, 0.5]), 1)
     """
     check_unit_rows(embeddings)
     n = len(embeddings)
@@ -167,6 +191,10 @@ def without_copies(copies: NDArray[Any] | None, identities: NDArray[Any]) -> Mas
     Args:
         copies: (n,) content hash of each row, None where unknown; None: no row has one.
         identities: (n,) strings, objects or integers; of several copies one with an identity stays.
+
+    Example:
+        >>> without_copies(np.array(["x", "x", None]), np.array([None, "a", "b"]))
+        array([False,  True,  True])
     """
     kept = np.ones(len(identities), dtype=bool)
     if copies is None:
@@ -180,7 +208,20 @@ def without_copies(copies: NDArray[Any] | None, identities: NDArray[Any]) -> Mas
 
 
 def summarise(scores: QueryScores) -> Retrieval:
-    """Means over queries, and over individuals; NaN where no row asked."""
+    """Means over queries, and over individuals; NaN where no row asked.
+
+        mAP = mean of AP        balanced mAP = mean over individuals of the mean of their AP
+        mINP = mean of the inverse negative penalties        top-k = share of queries with r₁ ≤ k
+
+    Example:
+        >>> rows = np.array([0, 1, 2])
+        >>> ap, first = np.array([1.0, 0.5, 0.2]), np.array([1, 2, 5])
+        >>> found = summarise(QueryScores(rows, np.array([7, 7, 8]), ap, first, ap, skipped=0))
+        >>> round(found.mean_average_precision, 4), round(found.balanced_average_precision, 4)
+        (0.5667, 0.475)
+        >>> round(found.top_1, 4), found.top_5
+        (0.3333, 1.0)
+    """
     n = len(scores.rows)
     if not n:
         nan = float("nan")
