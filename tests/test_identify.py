@@ -230,6 +230,21 @@ def events_of(found: Identified) -> list[tuple[object, ...]]:
     return [tuple(row[name] for name in names) for row in found.changes.to_pylist()]
 
 
+def test_a_known_row_is_as_sure_as_the_weakest_link_to_a_row_from_before() -> None:
+    """One individual, so the curve stays as it is: it falls from 0.99 to 0.9 on the way to 0.1."""
+    night = Night(at(0, 20, 44, 50))
+    night.run(annotations(annotation_id=["a0"]), NOTHING)
+    night.run(annotations(annotation_id=["a1", "a2", "a3"]), NOTHING, "r2")
+    assert {name: decision for name, (_, decision) in state(night).items()} == {
+        "a0": "new", "a1": "known", "a2": "known", "a3": "known",
+    }  # fmt: skip
+    confidence = {row["annotation_id"]: row["confidence"] for row in night.rows.to_pylist()}
+    # 20° are 0.0603. The best chains to a2 and a3 need 24°, 0.0865; the last 6° of a3's are no weaker.
+    assert confidence["a1"] == pytest.approx(0.99 - 0.9 * 0.0603, abs=1e-4)
+    assert confidence["a2"] == pytest.approx(0.99 - 0.9 * 0.0865, abs=1e-4)
+    assert confidence["a3"] == confidence["a2"]
+
+
 def test_three_nights_on_a_circle() -> None:
     night = Night(at(0, 10, 150, 40, 250, 62))
     first = night.run(annotations(annotation_id=["a0", "a1", "a2"]), NOTHING)

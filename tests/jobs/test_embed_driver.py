@@ -1,19 +1,15 @@
 """The embedding job on a real Ray: everything is accounted for, whatever dies or is broken."""
 
-import contextlib
 import os
 import re
 import runpy
 import shutil
 import signal
-import subprocess
-import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
@@ -36,6 +32,7 @@ from reid.errors import InputError, StorageDownError, StorageError
 from reid.manifest import read_annotations
 from reid.models import load_model
 from reid.store import retries
+from tests.jobs.processes import needs_proc, start_and_kill
 
 if TYPE_CHECKING:
     from tests.conftest import FlakyBucket
@@ -386,63 +383,18 @@ def test_an_image_on_which_the_decoder_crashes_is_a_failure(
     assert len(stored_rows(run.folder)) == 3
 
 
-def processes_marked(mark: str) -> list[int]:
-    """Processes that inherited an environment with `mark` in it."""
-    found = []
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark.encode() in environment.read_bytes():
-                found.append(int(environment.parent.name))
-        except OSError:  # gone, or not ours
-            continue
-    return found
-
-
-def wait_until(what: Callable[[], Any], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
-
-
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
-def kill_marked(mark: str) -> None:
-    for pid in processes_marked(mark):
-        with contextlib.suppress(ProcessLookupError):  # it went by itself meanwhile
-            os.kill(pid, signal.SIGKILL)
-
-
+@needs_proc
 def test_a_run_whose_driver_is_killed_goes_on_where_it_was(
     make_photos: MakePhotos, tmp_path: Path, reid: Reid
 ) -> None:
     make_photos(tmp_path / "photos", range(60))
     out = tmp_path / "out"
     arguments = ["-i", str(tmp_path / "photos"), "-o", str(out), *QUICK, "embed.shard_rows=4"]
-    mark = f"REID_TEST_RUN={uuid.uuid4().hex}"
-    name, _, value = mark.partition("=")
-    log = (tmp_path / "log").open("wb")
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "jobs", "embed", *arguments],
-        env={**os.environ, name: value, "OMP_NUM_THREADS": "2"},
-        stdout=log,
-        stderr=log,
+    start_and_kill(
+        ["embed", *arguments],
+        tmp_path / "log",
+        lambda: len(list(out.glob("embeddings/*/part-*.parquet"))) >= 2,
     )
-    try:
-        wait_until(
-            lambda: (
-                len(list(out.glob("embeddings/*/part-*.parquet"))) >= 2 or driver.poll() is not None
-            )
-        )
-        assert driver.poll() is None, (tmp_path / "log").read_text()
-        driver.kill()
-        driver.wait()
-        # Left alone, its Ray takes up to a minute to notice; what it would write in that time is the
-        # business of the store, which keeps the first of two rows.
-        kill_marked(mark)
-        wait_until(lambda: not processes_marked(mark))
-    finally:
-        kill_marked(mark)
-        log.close()
     (folder,) = (out / "embeddings").iterdir()
     before = written(folder)
     assert 2 <= len(before) < 15, "killed in the middle"

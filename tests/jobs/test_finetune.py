@@ -1,6 +1,5 @@
 """The fine-tuning job on a real Ray: it goes on after anything dies, and its proof is honest."""
 
-import contextlib
 import json
 import os
 import re
@@ -9,8 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +23,7 @@ from jobs.finetune.worker import train_worker
 from reid import schema, store
 from reid.models import load_model
 from reid.synthetic import make_herd
+from tests.jobs.processes import needs_proc, start_and_kill, wait_until
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -210,57 +208,14 @@ def test_the_folder_of_another_job_is_refused(
 # ── Whatever dies ─────────────────────────────────────────────────────────────────────────────────
 
 
-def processes_marked(mark: str) -> list[int]:
-    """Processes that inherited an environment with `mark` in it."""
-    found = []
-    for environment in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if mark.encode() in environment.read_bytes():
-                found.append(int(environment.parent.name))
-        except OSError:  # gone, or not ours
-            continue
-    return found
-
-
-def kill_marked(mark: str) -> None:
-    for pid in processes_marked(mark):
-        with contextlib.suppress(ProcessLookupError):  # it went by itself meanwhile
-            os.kill(pid, signal.SIGKILL)
-
-
-def wait_until(what: Callable[[], Any], seconds: float = 240) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "it never came to that"
-        time.sleep(0.02)
-
-
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+@needs_proc
 def test_a_run_whose_driver_is_killed_goes_on_after_its_last_epoch(
     first: Path, labelled: Path, tmp_path: Path, reid: Reid, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
     arguments = ["-i", str(labelled), "-o", str(out), *QUICK]
-    mark = f"REID_TEST_RUN={uuid.uuid4().hex}"
-    name, _, value = mark.partition("=")
-    log = (tmp_path / "log").open("wb")
-    driver = subprocess.Popen(
-        [sys.executable, "-m", "jobs", "finetune", *arguments],
-        env={**os.environ, name: value, "OMP_NUM_THREADS": "2"},
-        stdout=log,
-        stderr=log,
-    )
-    try:
-        one = out / "training" / "epoch-0001" / "history.json"
-        wait_until(lambda: one.exists() or driver.poll() is not None)
-        assert driver.poll() is None, (tmp_path / "log").read_text()
-        driver.kill()
-        driver.wait()
-        kill_marked(mark)
-        wait_until(lambda: not processes_marked(mark))
-    finally:
-        kill_marked(mark)
-        log.close()
+    one = out / "training" / "epoch-0001" / "history.json"
+    start_and_kill(["finetune", *arguments], tmp_path / "log", one.exists)
     killed_after = json.loads(one.read_text())
     assert not (out / "metrics.json").exists(), "killed in the middle"
 
