@@ -30,13 +30,11 @@ NOBODY = np.full(len(NAMES), None, dtype=object)
 
 def found_with(
     rows: np.ndarray, names: np.ndarray, *, collapsed: cluster.Collapsed | None = None,
-    fallback: Threshold | None = None, near_duplicates: bool = False, on_cuml: bool = False,
-    **asked: Any,
+    fallback: Threshold | None = None, **asked: Any,
 ) -> Individuals:  # fmt: skip
     return find_individuals(
-        rows, names, Clustering(**asked), collapsed=collapsed, fallback=fallback,
-        near_duplicates=near_duplicates, on_cuml=on_cuml,
-    )  # fmt: skip
+        rows, names, Clustering(**asked), collapsed=collapsed, fallback=fallback
+    )
 
 
 def find_threshold(rows: np.ndarray, names: np.ndarray, **options: Any) -> Threshold:
@@ -148,7 +146,7 @@ def test_collapsing_exact_duplicates_changes_nothing(min_samples: int) -> None:
 
 def test_what_near_duplicates_change_is_said() -> None:
     collapsed = cluster.collapse(VECTORS, None, 0.02)
-    found = found_with(VECTORS, HALF, collapsed=collapsed, near_duplicates=True)
+    found = found_with(VECTORS, HALF, collapsed=collapsed)
     assert "against those without it" in found.notes[-1]
 
 
@@ -202,7 +200,7 @@ def test_auto_takes_dbscan_where_linkage_is_too_much(monkeypatch: pytest.MonkeyP
             raise InputError("average linkage: too many rows are connected")
         return whole(graph, *arguments, **options)
 
-    monkeypatch.setattr(cluster, "linkage_forest", small)
+    monkeypatch.setattr("reid.tune.tuned_threshold.linkage_forest", small)
     vectors, names = population(spread=0.45, seed=1)
     half = np.where(np.arange(len(names)) % 2 == 0, names, None)
     threshold = find_threshold(vectors, half, method="auto")

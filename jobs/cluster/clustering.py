@@ -153,6 +153,7 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
         jaccard_weight=config.rerank.jaccard_weight,
         images_per_individual=settings.images_per_individual,
         seed=config.seed,
+        on_cuml=settings.backend == "cuml",
     )
     try:
         found = find_individuals(
@@ -161,9 +162,7 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
             asked,
             fallback=_fallback(settings, group, others) if eps is None else None,
             search=search,
-            on_cuml=settings.backend == "cuml",
             collapsed=collapsed,
-            near_duplicates=settings.near_duplicate_distance is not None,
         )
     except InputError as error:
         raise InputError(f"species {group.species}: {error}") from error

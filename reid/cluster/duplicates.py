@@ -23,11 +23,13 @@ class Collapsed:
         group: (n,) int64: the position in `representatives` that stands for each row.
         weights: (r,) int64: rows that each representative stands for; pass them to `dbscan` and
             `spanning_forest`, so that `min_samples` counts images and not representatives.
+        near: whether groups may hold more than exact duplicates.
     """
 
     representatives: NDArray[np.int64]
     group: NDArray[np.int64]
     weights: NDArray[np.int64]
+    near: bool = False
 
 
 def collapse(
@@ -72,7 +74,8 @@ def collapse(
         near = streamed_forest(parts, len(few), 1)
         group = labels_at(near, near_duplicate_threshold)[group]
         representatives = np.unique(group, return_index=True)[1]
-    return Collapsed(representatives, group, np.bincount(group, minlength=len(representatives)))
+    weights = np.bincount(group, minlength=len(representatives))
+    return Collapsed(representatives, group, weights, near_duplicate_threshold is not None)
 
 
 def expand(labels: NDArray[np.int64], collapsed: Collapsed) -> NDArray[np.int64]:

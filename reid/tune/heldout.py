@@ -1,7 +1,7 @@
 """Tune the threshold, the method and re-ranking on labels, judged on individuals held out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -12,8 +12,17 @@ from reid.errors import InputError
 from reid.neighbors import Graph, knn
 from reid.neighbors.search import FindNearest
 from reid.rerank import rerank as rerank_graph
-from reid.tune.samples import Rows, held_out_folds, search_ceiling, subgraph, thin
-from reid.tune.sweep import Best, Criterion, Sweep, best, encode_labels, score_at, sweep_forest
+from reid.tune.samples import Rows, held_out_folds, subgraph, thin
+from reid.tune.sweep import (
+    Best,
+    Criterion,
+    Sweep,
+    best,
+    encode_labels,
+    mean_curve,
+    score_at,
+    sweep_forest,
+)
 
 Method = Literal["dbscan", "average", "complete"]
 MIN_INDIVIDUALS = 4
@@ -99,8 +108,7 @@ def tune(
         ceiling: largest threshold tried, see `tuning_ceiling`.
         method: "auto" tries DBSCAN and average linkage.
         rerank: "on" re-ranks; "auto" does where it betters the held-out score by more than the
-            spread over the seeds. k1 is the images per individual,
-            between 5 and 30, k2 follows from it. DBSCAN only.
+            spread over the seeds. k1 is the images per individual, between 5 and 30. DBSCAN only.
         criterion: "ari", "ami" or "pairwise_f1".
         min_samples: of DBSCAN.
         jaccard_weight: of re-ranking.
@@ -238,41 +246,6 @@ def _try(
         held_out.append(np.mean(scores))
     curve = mean_curve(list(samples.values()))
     return _Trial(candidate, best(curve, criterion), curve, np.array(held_out), np.array(fitted))
-
-
-def tuning_ceiling(vectors: NDArray[np.float32], labels: NDArray[Any]) -> float:
-    """Where a search for a threshold may end: a row has on average four times as many neighbours there
-    as the largest individual has images, and at least 200.
-
-    Args:
-        vectors: (n, d) float32, unit rows.
-        labels: (n,) their identities.
-    """
-    return search_ceiling(vectors, max(200, 4 * int(np.bincount(encode_labels(labels)).max())))
-
-
-def mean_curve(sweeps: list[Sweep]) -> Sweep:
-    """The mean of several sweeps at every threshold at which one of them changes."""
-    if len(sweeps) == 1:
-        return sweeps[0]
-    thresholds = np.unique(np.concatenate([one.thresholds for one in sweeps]))
-    at = [np.searchsorted(one.thresholds, thresholds, side="right") - 1 for one in sweeps]
-
-    def mean(name: str) -> NDArray[np.float64]:
-        values = [getattr(one, name)[k] for one, k in zip(sweeps, at, strict=True)]
-        result: NDArray[np.float64] = np.mean(values, axis=0)
-        return result
-
-    return replace(
-        sweeps[0],
-        thresholds=thresholds,
-        ari=mean("ari"),
-        ami=mean("ami"),
-        pairwise_f1=mean("pairwise_f1"),
-        n_clusters=mean("n_clusters").round().astype(np.int64),
-        n_noise=mean("n_noise").round().astype(np.int64),
-        n_labelled=round(np.mean([one.n_labelled for one in sweeps])),
-    )
 
 
 def _choose(trials: list[_Trial]) -> _Trial:

@@ -1,11 +1,13 @@
 """Samples of labelled rows to tune on: as dense as the data to come, and identities held out."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reid.neighbors import Graph
+from reid.tune.sweep import encode_labels
 
 Rows = NDArray[np.int64]
 COMPARED_ROWS = 2**13  # beyond, a sample tells the number of neighbours to within a few per cent
@@ -107,3 +109,14 @@ def search_ceiling(
     flat.partition((low, high))
     radius = float(flat[low]) + (at - low) * (float(flat[high]) - float(flat[low]))
     return float(np.clip(radius * (1 + 1e-5), 1e-4, 2 - 1e-4))
+
+
+def tuning_ceiling(vectors: NDArray[np.float32], labels: NDArray[Any]) -> float:
+    """Where a search for a threshold may end: a row has on average four times as many neighbours there
+    as the largest individual has images, and at least 200.
+
+    Args:
+        vectors: (n, d) float32, unit rows.
+        labels: (n,) their identities.
+    """
+    return search_ceiling(vectors, max(200, 4 * int(np.bincount(encode_labels(labels)).max())))

@@ -1,6 +1,6 @@
 """Scores at every threshold from one pass over a spanning forest, and the best of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -167,6 +167,30 @@ def score_at(result: Sweep, eps: float, criterion: Criterion = "ari") -> float:
     # In float32, the precision in which `labels_at` compares.
     k = int(np.searchsorted(result.thresholds, np.float64(np.float32(eps)), side="right")) - 1
     return float(getattr(result, criterion)[k])
+
+
+def mean_curve(sweeps: list[Sweep]) -> Sweep:
+    """The mean of several sweeps at every threshold at which one of them changes."""
+    if len(sweeps) == 1:
+        return sweeps[0]
+    thresholds = np.unique(np.concatenate([one.thresholds for one in sweeps]))
+    at = [np.searchsorted(one.thresholds, thresholds, side="right") - 1 for one in sweeps]
+
+    def mean(name: str) -> NDArray[np.float64]:
+        values = [getattr(one, name)[k] for one, k in zip(sweeps, at, strict=True)]
+        result: NDArray[np.float64] = np.mean(values, axis=0)
+        return result
+
+    return replace(
+        sweeps[0],
+        thresholds=thresholds,
+        ari=mean("ari"),
+        ami=mean("ami"),
+        pairwise_f1=mean("pairwise_f1"),
+        n_clusters=mean("n_clusters").round().astype(np.int64),
+        n_noise=mean("n_noise").round().astype(np.int64),
+        n_labelled=round(np.mean([one.n_labelled for one in sweeps])),
+    )
 
 
 def encode_labels(labels: NDArray[Any]) -> NDArray[np.int64]:

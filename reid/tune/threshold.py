@@ -1,25 +1,21 @@
 """How alike is alike enough? A threshold from labels, from another species, or from the data alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reid import cluster
-from reid.cluster import Collapsed, Compared, Forest
+from reid.cluster import Compared
 from reid.errors import InputError
-from reid.neighbors import Graph, Search
-from reid.neighbors.edges import join_edges
-from reid.tune.heldout import MIN_INDIVIDUALS, Tuning, tune, tuning_ceiling
-from reid.tune.samples import search_ceiling
-from reid.tune.sweep import Criterion, Sweep, best, encode_labels, sweep_forest
+from reid.tune.heldout import MIN_INDIVIDUALS
+from reid.tune.samples import search_ceiling, tuning_ceiling
+from reid.tune.sweep import Criterion, encode_labels
 from reid.tune.unlabelled import estimate_from_forest
 
 Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "auto"]
 Rerank = Literal["off", "on", "auto"]
-CURVE_POINTS = 400
 # Neighbours that a row has on average within the largest threshold that an estimate looks at. The first
 # ceiling nearly always says enough, at half of the edges; where it does not, the second is looked at.
 UNLABELLED_NEIGHBOURS = (100, 200)
@@ -42,6 +38,7 @@ class Clustering:
         images_per_individual: fit the threshold to data of this density instead of to these rows, by
             thinning the labelled ones; for a threshold that shall serve sparser uploads.
         seed: of the estimate and of k-means.
+        on_cuml: DBSCAN at the threshold is cuML's own.
     """
 
     method: Method = "dbscan"
@@ -55,6 +52,7 @@ class Clustering:
     jaccard_weight: float = 0.7
     images_per_individual: float | None = None
     seed: int = 0
+    on_cuml: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,119 +169,6 @@ def search_range(
     return search_ceiling(vectors, UNLABELLED_NEIGHBOURS[farther], seed=asked.seed)
 
 
-def tuned_threshold(
-    vectors: NDArray[np.float32],
-    identities: NDArray[Any],
-    asked: Clustering,
-    compared: Compared,
-    reranked: Callable[[int], Graph],
-    search: Search,
-    collapsed: Collapsed | None = None,
-) -> Threshold:
-    """The best threshold for the labels, and the method that does best on held-out individuals.
-
-    Args:
-        vectors: (n, d) float32, unit rows.
-        identities: (n,) known identities, None where unknown.
-        asked: what was asked for.
-        compared: the rows that will be clustered (with `collapsed` the representatives).
-        reranked: k1 → the re-ranked graph of those rows.
-        search: of the labelled rows, where `compared` does not hold their graph.
-        collapsed: duplicates that will be clustered as one.
-
-    Raises:
-        InputError: too few labels, settings that do not fit, too many connected rows for linkage.
-    """
-    known = np.asarray(encode_labels(identities) >= 0)
-    labelled = vectors if known.all() else vectors[known]
-    ceiling = compared.ceiling
-    graph = compared.labelled
-    if graph is None:  # copies among the labelled images are no rows of their own in `compared`
-        graph = Graph(len(labelled), *join_edges(search.edges(labelled, ceiling)))
-
-    method = asked.method
-    if method == "hdbscan" or method == "kmeans":
-        raise InputError(f"cluster.method={method} has no threshold to tune")
-
-    def tune_with(kind: Literal["dbscan", "average", "complete", "auto"], mode: Rerank) -> Tuning:
-        return tune(
-            labelled,
-            identities[known],
-            graph,
-            ceiling,
-            method=kind,
-            rerank=mode,
-            criterion=asked.criterion,
-            min_samples=asked.min_samples,
-            jaccard_weight=asked.jaccard_weight,
-            images_per_individual=asked.images_per_individual,
-            nearest=search.nearest,
-        )
-
-    def joint_curve(tuned: Tuning) -> Sweep:
-        forest = _joint_forest(vectors, tuned, asked, compared, reranked, collapsed)
-        return sweep_forest(forest, identities, tuned.curve.ceiling)
-
-    tuned = tune_with(method, asked.rerank)
-    curve = tuned.curve
-    if asked.images_per_individual is None and (collapsed is not None or not known.all()):
-        # Unlabelled rows chain labelled ones together, so the threshold is fitted among them:
-        # on the built-in herd that lost nothing against the truth, where labelled rows alone did.
-        try:
-            curve = joint_curve(tuned)
-        except InputError as error:  # too many connected rows for linkage
-            if method != "auto" or tuned.method == "dbscan":
-                raise
-            note = f"{tuned.method} linkage did better on held-out individuals, but: {error}"
-            tuned = tune_with("dbscan", "off")
-            tuned = replace(tuned, notes=[note, *tuned.notes])
-            curve = joint_curve(tuned)
-    return _from_curve(tuned, curve, asked.criterion)
-
-
-def _joint_forest(
-    vectors: NDArray[np.float32],
-    tuned: Tuning,
-    asked: Clustering,
-    compared: Compared,
-    reranked: Callable[[int], Graph],
-    collapsed: Collapsed | None,
-) -> Forest:
-    """All rows take part in the merging, labelled or not."""
-    rows = vectors if collapsed is None else vectors[collapsed.representatives]
-    weights = None if collapsed is None else collapsed.weights
-    if tuned.k1 is not None:
-        forest = cluster.spanning_forest(reranked(tuned.k1), asked.min_samples, weights=weights)
-    elif tuned.method == "dbscan":
-        forest = compared.forest
-    else:
-        forest = cluster.linkage_forest(compared.links, rows, compared.ceiling, tuned.method)
-    return forest if collapsed is None else cluster.expand_forest(forest, collapsed)
-
-
-def _from_curve(tuned: Tuning, curve: Sweep, criterion: Criterion) -> Threshold:
-    found = best(curve, criterion)
-    scores = getattr(curve, criterion)
-    keep = _thinned(curve, scores)
-    return Threshold(
-        eps=found.eps,
-        source="tuned",
-        method=tuned.method,
-        note=f"best {criterion} over every threshold, on {curve.n_labelled} labelled images; on "
-        f"individuals held out {tuned.held_out_mean:.2f} ± {tuned.held_out_spread:.2f}",
-        k1=tuned.k1,
-        criterion=criterion,
-        score=found.score,
-        held_out=(tuned.held_out_mean, tuned.held_out_spread),
-        thresholds=[float(value) for value in curve.thresholds[keep]],
-        scores=[float(value) for value in scores[keep]],
-        tried=tuned.tried,
-        notes=[note for note in tuned.notes if not tuned.at_edge or note != tuned.notes[-1]],
-        at_edge=found.at_edge,
-        ceiling=curve.ceiling,
-    )
-
-
 def estimated_threshold(asked: Clustering, compared: Compared) -> tuple[Threshold, bool]:
     """A threshold from the rows alone, and how sure it is.
 
@@ -312,10 +197,3 @@ def estimated_threshold(asked: Clustering, compared: Compared) -> tuple[Threshol
         interval=(guess.low, guess.high),
     )
     return found, guess.settled
-
-
-def _thinned(curve: Sweep, scores: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Indices of a few hundred points that draw the same curve, its maximum among them."""
-    cells = np.linspace(curve.thresholds[0], curve.thresholds[-1], CURVE_POINTS)
-    keep = np.searchsorted(curve.thresholds, cells, side="right") - 1
-    return np.unique(np.append(keep, int(scores.argmax())))
