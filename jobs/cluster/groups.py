@@ -129,22 +129,25 @@ def read_embedding_file(path: str, species: str | None = None) -> list[Group]:
         say(f"note: {note}")
     vectors, columns = found.vectors, dict(found.texts)
     rows = _as_annotations(path, len(vectors), columns, species or "unknown")
-    kinds = np.asarray(rows["species"].to_pylist(), dtype=object)
+    hashes = columns.get("content_hash")
+    copies = None if hashes is None else np.asarray(hashes, dtype=object)
+    kinds = sorted(pc.unique(rows["species"]).to_pylist())
+    if len(kinds) == 1:  # no copy
+        return [Group(kinds[0], rows, vectors, copies, path)]
     groups = []
-    for kind in sorted(set(kinds)):
-        here = np.flatnonzero(kinds == kind)
-        hashes = columns.get("content_hash")
-        copies = None if hashes is None else np.asarray(hashes, dtype=object)[here]
-        own = vectors if len(here) == len(vectors) else vectors[here]  # one species: no copy
-        groups.append(Group(kind, rows.take(pa.array(here)), own, copies, path))
+    for kind in kinds:
+        here = np.flatnonzero(pc.equal(rows["species"], kind).to_numpy())
+        own = None if copies is None else copies[here]
+        groups.append(Group(kind, rows.take(pa.array(here)), vectors[here], own, path))
     return groups
 
 
 def _as_annotations(
     path: str, n: int, columns: dict[str, list[str | None]], species: str
 ) -> pa.Table:
-    ids: Sequence[str | None] = columns.get("annotation_id") or [str(i) for i in range(n)]
-    if len(set(ids)) < n or None in ids:
+    numbers = pa.array(np.arange(n)).cast(pa.string())
+    ids = pa.array(columns["annotation_id"], pa.string()) if "annotation_id" in columns else numbers
+    if ids.null_count or pc.count_distinct(ids).as_py() < n:
         raise InputError(f"--embeddings {path}: annotation_id is missing or repeated in some rows")
     empty = pa.nulls(n)
     found = Words()
@@ -157,8 +160,8 @@ def _as_annotations(
 
     values = {
         "annotation_id": ids,
-        "image_path": columns.get("image_path") or ids,
-        "root": [""] * n,
+        "image_path": columns.get("image_path", ids),
+        "root": pa.repeat("", n),
         "species": pc.fill_null(labels("species"), species),
         "identity": labels("identity"),
         "encounter_id": labels("encounter_id"),
@@ -167,8 +170,12 @@ def _as_annotations(
         say(f"note: {note}")
     return pa.Table.from_arrays(
         [
-            pa.array(values[one.name], one.type) if one.name in values else empty.cast(one.type)
+            _column(values[one.name], one.type) if one.name in values else empty.cast(one.type)
             for one in schema.ANNOTATIONS
         ],
         schema=schema.ANNOTATIONS,
     )
+
+
+def _column(values: Sequence[str | None] | pa.Array, kind: pa.DataType) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values, kind)

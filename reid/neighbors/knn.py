@@ -154,7 +154,7 @@ def _screened_search(
     n, k = len(gallery), indices.shape[1]
     everything = prepare(gallery, backend, device)
     columns = everything.low.T.contiguous()
-    block = max(16, min(1024, budget // (16 * n)))
+    block = min(len(asked), max(16, min(1024, budget // (16 * n))))
     buffer = torch.empty(block * n, dtype=everything.low.dtype, device=everything.low.device)
     for start in range(0, len(asked), block):
         part = slice(start, min(start + block, len(asked)))

@@ -15,7 +15,7 @@ from reid.neighbors.edges import Edges, Refine, Wanted
 from reid.neighbors.graph import stream_edges
 from reid.neighbors.knn import knn, nearest_of_rows
 
-GALLERY_ROWS = 8192  # compared with a few rows at once
+GALLERY_ROWS = 2048  # compared with a few rows at once
 
 
 class FindEdges(Protocol):

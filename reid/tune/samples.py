@@ -11,6 +11,7 @@ from reid.tune.sweep import encode_labels
 
 Rows = NDArray[np.int64]
 COMPARED_ROWS = 2**13  # beyond, a sample tells the number of neighbours to within a few per cent
+COMPARED_AT_ONCE = 1024
 
 
 def thin(codes: NDArray[np.int64], images_per_individual: float | None, seed: int) -> Rows:
@@ -96,7 +97,11 @@ def search_ceiling(
     others = order[:COMPARED_ROWS]  # the asked ones come first
     if len(others) == n:
         others = np.arange(n)
-    distances = embeddings[asked] @ (embeddings if len(others) == n else embeddings[others]).T
+    rows = embeddings[asked]
+    distances = np.empty((len(asked), len(others)), np.float32)
+    for at in range(0, len(others), COMPARED_AT_ONCE):  # a copy of all others is as large again
+        part = slice(at, at + COMPARED_AT_ONCE)
+        np.matmul(rows, embeddings[others[part]].T, out=distances[:, part])
     np.subtract(1, distances, out=distances)
     own = asked if len(others) == n else np.arange(len(asked))
     distances[np.arange(len(asked)), own] = np.inf

@@ -120,7 +120,8 @@ def test_a_comparison_by_tasks_leaves_what_one_in_this_process_does() -> None:
     labelled = np.arange(400) % 3 == 0
     travelled = []
 
-    def edges(vectors: np.ndarray, radius: float, *, refine: Any) -> Any:
+    def edges(vectors: np.ndarray, radius: float, *, refine: Any = None, wanted: Any = None) -> Any:
+        del wanted
         there = None if refine is None else lambda a, b, i, j, part: refine(part)
         for part in stream_edges_by_tasks(vectors, radius, block_rows=100, refine=there):
             travelled.append(len(part[0]))
