@@ -99,8 +99,8 @@ def search_ceiling(
         others = np.arange(n)
     rows = embeddings[asked]
     distances = np.empty((len(asked), len(others)), np.float32)
-    for at in range(0, len(others), COMPARED_AT_ONCE):  # a copy of all others is as large again
-        part = slice(at, at + COMPARED_AT_ONCE)
+    for start in range(0, len(others), COMPARED_AT_ONCE):  # a copy of all others is as large again
+        part = slice(start, start + COMPARED_AT_ONCE)
         np.matmul(rows, embeddings[others[part]].T, out=distances[:, part])
     np.subtract(1, distances, out=distances)
     own = asked if len(others) == n else np.arange(len(asked))
