@@ -20,6 +20,7 @@ NAMES = (
     "frames",
     "herd_difficulty",
     "unlabelled",
+    "scan",
     "finetune",
     "catalogue",
     "kills",
