@@ -12,6 +12,7 @@ import argparse
 import csv
 import json
 import statistics
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -21,6 +22,8 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from reid.cluster import kmeans
 from reid.cluster.scan import NEIGHBOURS, scan
