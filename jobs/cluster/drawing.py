@@ -12,12 +12,12 @@ from jobs.cluster.groups import Group, read_clusters, read_groups
 from jobs.common import outputs
 from jobs.common.console import print_result, progress, say
 from jobs.common.pictures import crops
-from reid import figures, store
+from reid import drawings, store
 from reid.cluster.naming import species_words
 from reid.config import Config
+from reid.drawings.picture_sheets import SIDE_PX, Pair
 from reid.errors import InputError
-from reid.figures.sheets import SIDE_PX, Pair
-from reid.metrics.neighbours import neighbour_correctness
+from reid.metrics.neighbour_shares import neighbour_correctness
 from reid.neighbors import knn
 from reid.report.projection import TSNE_LIMIT, TSNE_MINIMUM, project
 from reid.report.thumbnails import UNREADABLE
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 HISTORY = "history.json"  # of `reid finetune`
 SAMPLED_ROWS = 2_000  # whose pairs are drawn as a distribution
 MOST_FIGURES = 12  # of a species; fewer without labels
+METHODS = {"pca": "PCA", "tsne": "t-SNE"}
 SHEETS, PAIRS = 6, 8  # individuals on a sheet; pairs on one
 
 
@@ -44,6 +45,11 @@ class _Species:
     picture: Callable[[int], Image.Image | None]
     tuning: dict[str, Any]
 
+    @property
+    def is_labelled(self) -> np.ndarray:
+        """(n,) bool."""
+        return np.asarray([name is not None for name in self.identities], np.bool_)
+
 
 def draw_figures(config: Config, to: str, formats: Sequence[str]) -> None:
     """Write all figures of an output folder of `reid run`, or the training curves of `reid finetune`.
@@ -51,18 +57,18 @@ def draw_figures(config: Config, to: str, formats: Sequence[str]) -> None:
     Args:
         config: the resolved configuration; `out` is the folder.
         to: folder to write to.
-        formats: of `reid.figures.FORMATS`.
+        formats: of `reid.drawings.FORMATS`.
 
     Raises:
         InputError: an unknown format, or a folder that has nothing to draw.
     """
-    unknown = [kind for kind in formats if kind not in figures.FORMATS]
+    unknown = [kind for kind in formats if kind not in drawings.FORMATS]
     if unknown:
-        raise InputError(f"--format {unknown[0]}: known: {', '.join(figures.FORMATS)}")
+        raise InputError(f"--format {unknown[0]}: known: {', '.join(drawings.FORMATS)}")
     history = store.join(config.out, HISTORY)
     drawn: list[str] = []
     if store.exists(history):
-        drawn += _write(to, "training", figures.training_curves(store.read_json(history)), formats)
+        drawn += _write(to, "training", drawings.training_curves(store.read_json(history)), formats)
     else:
         groups = read_groups(config.out)
         words = species_words([group.species for group in groups])
@@ -79,7 +85,7 @@ def draw_figures(config: Config, to: str, formats: Sequence[str]) -> None:
 def _write(to: str, name: str, figure: "Drawing", formats: Sequence[str]) -> list[str]:
     paths = [store.join(to, f"{name}.{kind}") for kind in formats]
     for path, kind in zip(paths, formats, strict=True):
-        store.write_bytes(path, figures.encode(figure, kind))
+        store.write_bytes(path, drawings.encode(figure, kind))
     return paths
 
 
@@ -114,62 +120,78 @@ def _readable(crop: Callable[[int], Image.Image]) -> Callable[[int], Image.Image
     return picture
 
 
-def _figures_of(one: _Species, seed: int) -> Iterator[tuple[str, "Drawing"]]:
-    """Name and figure, one at a time; what cannot be drawn of so few images, or without labels, is left out."""
-    rng = np.random.default_rng(seed)
-    n = len(one.vectors)
-    curve = one.tuning["curve"]
-    if curve["thresholds"] and one.tuning["eps"] is not None:
-        criterion = one.tuning["criterion"] or "score"
-        yield (
-            "tuning",
-            figures.tuning_curve(
-                curve["thresholds"], curve["scores"], one.tuning["eps"], criterion, n
-            ),
-        )
+Named = tuple[str, "Drawing"]  # a figure and its name
+
+
+def _figures_of(one: _Species, seed: int) -> Iterator[Named]:
+    """One at a time; what cannot be drawn of so few images, or without labels, is left out."""
+    yield from _of_clusters(one)
+    if one.is_labelled.any():
+        yield from _of_labels(one, seed)
+    yield from _planes(one, seed)
+    yield from _sheets(one)
+
+
+def _of_clusters(one: _Species) -> Iterator[Named]:
+    eps, curve = one.tuning["eps"], one.tuning["curve"]
+    if eps is not None and curve["thresholds"]:
+        criterion, n = one.tuning["criterion"] or "score", len(one.vectors)
+        drawn = drawings.tuning_curve(curve["thresholds"], curve["scores"], eps, criterion, n)
+        yield "tuning", drawn
     sizes = np.unique(one.clusters[one.clusters >= 0], return_counts=True)[1]
-    yield "cluster-sizes", figures.cluster_sizes(sizes, int((one.clusters < 0).sum()))
-    if n >= 2:
-        yield "similarities", figures.similarity_heatmap(one.vectors, one.clusters)
-        yield "distances", figures.similarity_heatmap(one.vectors, one.clusters, distance=True)
-    names = [None if name is None else str(name) for name in one.identities]
-    if any(names):
-        same, different = _pair_similarities(one, rng)
+    yield "cluster-sizes", drawings.cluster_sizes(sizes, int((one.clusters < 0).sum()))
+    if len(one.vectors) >= 2:
+        yield "similarities", drawings.similarity_heatmap(one.vectors, one.clusters)
+        yield "distances", drawings.similarity_heatmap(one.vectors, one.clusters, distance=True)
+
+
+def _of_labels(one: _Species, seed: int) -> Iterator[Named]:
+    same, different = _pair_similarities(one, seed)
+    if len(same) and len(different):
         eps = one.tuning["eps"]
         threshold = None if eps is None else 1 - float(eps)
-        if len(same) and len(different):
-            yield "scores", figures.score_distribution(same, different, threshold)
-        shares, images, _ = neighbour_correctness(one.vectors, one.identities)
-        if len(shares):
-            yield "neighbours", figures.neighbour_correctness(shares, images)
-    shown = np.arange(n) if n <= TSNE_LIMIT else np.sort(rng.choice(n, TSNE_LIMIT, replace=False))
-    right = _right(one)
-    for method, called in (("pca", "PCA"), ("tsne", "t-SNE")):
-        if method == "tsne" and len(shown) < TSNE_MINIMUM:
-            continue
-        points = project(one.vectors[shown], method, seed=seed)  # type: ignore[arg-type]
+        yield "scores", drawings.score_distribution(same, different, threshold)
+    shares, images, _ = neighbour_correctness(one.vectors, one.identities)
+    if len(shares):
+        yield "neighbours", drawings.neighbour_correctness(shares, images)
+
+
+def _planes(one: _Species, seed: int) -> Iterator[Named]:
+    """PCA and t-SNE, of a draw where there are more images than t-SNE takes."""
+    shown = np.arange(len(one.vectors))
+    if len(shown) > TSNE_LIMIT:
+        draw = np.random.default_rng([seed, 1])
+        shown = np.sort(draw.choice(len(shown), TSNE_LIMIT, replace=False))
+    known = _right(one)
+    right = [known[i] for i in shown]
+    names = [None if name is None else str(name) for name in one.identities[shown]]
+    planes = {"pca": project(one.vectors[shown], "pca", seed=seed)}
+    if len(shown) >= TSNE_MINIMUM:
+        planes["tsne"] = project(one.vectors[shown], "tsne", seed=seed)
+    for method, points in planes.items():
+        called = METHODS[method]
         if any(names):
-            by_name = figures.plane_by_name(
-                points, [names[i] for i in shown], what="individuals", axes_are=called
-            )
+            by_name = drawings.plane_by_name(points, names, what="individuals", axes_are=called)
             yield f"{method}-individuals", by_name
-        by_cluster = figures.plane_by_cluster(
-            points, one.clusters[shown], [right[i] for i in shown], axes_are=called
-        )
+        by_cluster = drawings.plane_by_cluster(points, one.clusters[shown], right, axes_are=called)
         yield f"{method}-clusters", by_cluster
+
+
+def _sheets(one: _Species) -> Iterator[Named]:
     groups = _largest(one)
     if groups:
-        yield "individuals", figures.contact_sheet(groups, one.picture)
+        yield "individuals", drawings.contact_sheet(groups, one.picture)
     for name, pairs in (("similar-pairs", _similar(one)), ("worst-mistakes", _mistakes(one))):
         if pairs:
-            yield name, figures.pair_sheet(pairs, one.picture)
+            yield name, drawings.pair_sheet(pairs, one.picture)
 
 
-def _pair_similarities(one: _Species, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def _pair_similarities(one: _Species, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Cosine of the pairs of labelled rows, of one and of two individuals; of a draw where there are many."""
-    rows = np.flatnonzero([name is not None for name in one.identities])
+    rows = np.flatnonzero(one.is_labelled)
     if len(rows) > SAMPLED_ROWS:
-        rows = np.sort(rng.choice(rows, SAMPLED_ROWS, replace=False))
+        draw = np.random.default_rng([seed, 0])
+        rows = np.sort(draw.choice(rows, SAMPLED_ROWS, replace=False))
     who = pd.factorize(one.identities[rows])[0]
     low, high = np.triu_indices(len(rows), 1)
     cosine = (one.vectors[rows] @ one.vectors[rows].T)[low, high]

@@ -84,13 +84,15 @@ def scan(
     parameters = [weight.requires_grad_(), bias.requires_grad_()]
     optimiser = torch.optim.Adam(parameters, lr=learning_rate)
     for _ in range(epochs):
-        for own in torch.randperm(n, generator=draw).split(batch):
+        order = torch.randperm(n, generator=draw)
+        for start in range(0, n, batch):
+            own = order[start : start + batch]
             pick = (torch.rand(len(own), generator=draw) * number[own]).long()
             logits = torch.matmul(rows[torch.cat([own, near[own, pick]])], weight) + bias
             p = logits.softmax(-1)
             loss = scan_loss(p[:, : len(own)], p[:, len(own) :], entropy_weight).sum()
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward([loss])
             optimiser.step()
     with torch.inference_mode():
         p = (torch.matmul(rows, weight) + bias).softmax(-1)

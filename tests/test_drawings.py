@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reid import figures
+from reid import drawings
+from reid.drawings.picture_sheets import Pair
 from reid.errors import InputError
-from reid.figures.sheets import Pair
-from reid.metrics.neighbours import neighbour_correctness
+from reid.metrics.neighbour_shares import neighbour_correctness
 
 
 def animals(individuals: int = 6, images: int = 5) -> tuple[np.ndarray, np.ndarray]:
@@ -25,7 +25,7 @@ def texts(figure: Any) -> list[str]:
 
 
 def test_the_distribution_says_how_many_pairs_and_where_the_threshold_is() -> None:
-    figure = figures.score_distribution(np.asarray([0.9, 0.8]), np.asarray([0.1, 0.2, 0.3]), 0.55)
+    figure = drawings.score_distribution(np.asarray([0.9, 0.8]), np.asarray([0.1, 0.2, 0.3]), 0.55)
     assert sorted(texts(figure)) == [
         "one individual (n = 2 pairs)",
         "threshold, 0.550",
@@ -36,7 +36,7 @@ def test_the_distribution_says_how_many_pairs_and_where_the_threshold_is() -> No
 @pytest.mark.parametrize("distance", [False, True])
 def test_a_cell_of_the_heatmap_is_the_mean_of_its_pairs(distance: bool) -> None:
     vectors, who = animals(2, 3)
-    figure = figures.similarity_heatmap(vectors, who, distance=distance)
+    figure = drawings.similarity_heatmap(vectors, who, distance=distance)
     drawn = np.asarray(figure.axes[0].images[0].get_array())
     cosine = (vectors @ vectors.T).astype(np.float64)
     np.fill_diagonal(cosine, 1)  # a bin of one row has no pair
@@ -44,9 +44,9 @@ def test_a_cell_of_the_heatmap_is_the_mean_of_its_pairs(distance: bool) -> None:
 
 
 def test_large_heatmaps_are_means_over_bins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reid.figures.pair_scores.CELLS", 2)
+    monkeypatch.setattr("reid.drawings.pair_scores.CELLS", 2)
     vectors, who = animals(2, 4)
-    drawn = np.asarray(figures.similarity_heatmap(vectors, who).axes[0].images[0].get_array())
+    drawn = np.asarray(drawings.similarity_heatmap(vectors, who).axes[0].images[0].get_array())
     cosine = vectors @ vectors.T
     inside = cosine[:4, :4][np.triu_indices(4, 1)].mean()
     np.testing.assert_allclose(drawn[0], [inside, cosine[:4, 4:].mean()], atol=1e-6)
@@ -55,7 +55,7 @@ def test_large_heatmaps_are_means_over_bins(monkeypatch: pytest.MonkeyPatch) -> 
 def test_rows_of_the_heatmap_go_by_size_of_cluster_and_lonely_ones_come_last() -> None:
     vectors, _ = animals(2, 3)
     groups = np.asarray([-1, 5, 7, 7, 5, 7])
-    drawn = np.asarray(figures.similarity_heatmap(vectors, groups).axes[0].images[0].get_array())
+    drawn = np.asarray(drawings.similarity_heatmap(vectors, groups).axes[0].images[0].get_array())
     order = [2, 3, 5, 1, 4, 0]
     expected = (vectors @ vectors.T)[np.ix_(order, order)].astype(np.float64)
     np.fill_diagonal(expected, 1)
@@ -73,7 +73,7 @@ def test_right_ones_among_the_nearest_by_hand() -> None:
     # a at 0: a b b → 1, 1/2, 1/2; at 10: a b b → the same; at 50: b b a → 0, 0, 1/2.
     np.testing.assert_allclose(shares[0], [2 / 3, 1 / 3, 1 / 2])
     np.testing.assert_allclose(shares[1], [1, 1, 1])
-    drawn = figures.neighbour_correctness(shares, images)
+    drawn = drawings.neighbour_correctness(shares, images)
     np.testing.assert_allclose(drawn.axes[0].lines[-1].get_ydata()[0], (3 * 2 / 3 + 2 * 1) / 5)
     assert any("5 images of 2 individuals" in text for text in texts(drawn))
 
@@ -86,7 +86,7 @@ def test_without_labels_nobody_has_right_ones() -> None:
 
 def test_planes_say_how_many_are_right() -> None:
     points = np.asarray([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
-    figure = figures.plane_by_cluster(
+    figure = drawings.plane_by_cluster(
         points, np.asarray([0, 0, 1, -1]), [True, False, None, None], axes_are="PCA"
     )
     assert texts(figure) == [
@@ -95,7 +95,7 @@ def test_planes_say_how_many_are_right() -> None:
         "wrong (n = 1)",
         "centroids of the 2 largest of 2 clusters",
     ]
-    by_name = figures.plane_by_name(
+    by_name = drawings.plane_by_name(
         points, ["x", "x", "y", None], what="individuals", axes_are="PCA"
     )
     assert texts(by_name) == ["not known (n = 1)", "x (n = 2)", "y (n = 1)"]
@@ -105,21 +105,21 @@ def test_sheets_show_what_can_be_read() -> None:
     def picture(row: int) -> Image.Image | None:
         return None if row == 1 else Image.new("RGB", (40, 20), (row * 20, 0, 0))
 
-    sheet = figures.contact_sheet([("cluster_lynx_0", [0, 1, 2])], picture, columns=4)
+    sheet = drawings.contact_sheet([("cluster_lynx_0", [0, 1, 2])], picture, columns=4)
     assert [len(axes.images) for axes in sheet.axes] == [1, 0, 1, 0]
     assert [text.get_text() for text in sheet.axes[1].texts] == ["not readable"]
     pairs = [Pair(0, 2, "similarity 0.9", True), Pair(0, 3, "similarity 0.8", False)]
     frames = [
-        axes.spines["left"].get_edgecolor()[:3] for axes in figures.pair_sheet(pairs, picture).axes
+        axes.spines["left"].get_edgecolor()[:3] for axes in drawings.pair_sheet(pairs, picture).axes
     ]
     assert frames[0] == frames[1] != frames[2] == frames[3]
 
 
 def test_sizes_and_tuning_are_drawn() -> None:
-    sizes = figures.cluster_sizes(np.asarray([2, 2, 5]), alone=3)
+    sizes = drawings.cluster_sizes(np.asarray([2, 2, 5]), alone=3)
     assert sizes.axes[0].collections[0].get_offsets().tolist() == [[2, 2], [5, 1]]
     assert "3 images alone" in texts(sizes)
-    tuning = figures.tuning_curve([0.1, 0.2], [0.3, 0.6], 0.2, "ari", 9)
+    tuning = drawings.tuning_curve([0.1, 0.2], [0.3, 0.6], 0.2, "ari", 9)
     assert tuning.axes[0].lines[0].get_ydata().tolist() == [0.3, 0.6]
     assert texts(tuning) == ["ari (n = 9 images)", "taken: 0.200"]
 
@@ -130,7 +130,7 @@ def test_training_is_drawn_epoch_by_epoch() -> None:
         {"epoch": 1, "loss": 1.0, "validation": {"mAP": None}},
         {"epoch": 2, "loss": 0.5, "validation": {"mAP": 0.4}},
     ]
-    loss, validation = figures.training_curves(history).axes
+    loss, validation = drawings.training_curves(history).axes
     assert loss.lines[0].get_xdata().tolist() == [1, 2, 3]
     assert validation.lines[0].get_ydata().tolist() == [0.1, 0.4]
 
@@ -139,11 +139,11 @@ def test_training_is_drawn_epoch_by_epoch() -> None:
     ("kind", "begins"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")]
 )
 def test_the_same_figure_is_the_same_file(kind: str, begins: bytes) -> None:
-    made = [figures.encode(figures.cluster_sizes(np.asarray([2, 3]), 1), kind) for _ in range(2)]
+    made = [drawings.encode(drawings.cluster_sizes(np.asarray([2, 3]), 1), kind) for _ in range(2)]
     assert made[0].startswith(begins)
     assert made[0] == made[1]
 
 
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(InputError, match="known: png, pdf, svg"):
-        figures.encode(figures.cluster_sizes(np.asarray([2]), 0), "gif")
+        drawings.encode(drawings.cluster_sizes(np.asarray([2]), 0), "gif")

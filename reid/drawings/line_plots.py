@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.figures.style import COLOURS, GREY, drawing, legend
+from reid.drawings.style import COLOURS, GREY, drawing, legend
 from reid.optional import matplotlib
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def neighbour_correctness(shares: NDArray[np.floating], images: NDArray[np.int64
     """Share of right ones among the n nearest images, a thin line an individual, and the mean.
 
     Args:
-        shares: (individuals, k), of `reid.metrics.neighbours.neighbour_correctness`.
+        shares: (individuals, k), of `reid.metrics.neighbour_shares.neighbour_correctness`.
         images: (individuals,) images of each that ask.
     """
     figure, axes = drawing()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.figures.style import COLOURS, GREY, drawing, legend
+from reid.drawings.style import COLOURS, GREY, drawing, legend
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing

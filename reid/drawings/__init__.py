@@ -3,15 +3,20 @@
 style.py       sizes, letters, colours, and how a figure is written to a file
 pair_scores.py similarities of pairs of one and of two individuals; heatmaps ordered by cluster
 planes.py      embeddings on a plane, by individual, by cluster, right or wrong
-curves.py      tuning, right ones among the nearest, cluster sizes, training
-sheets.py      pictures side by side: individuals, the most similar pairs, the worst mistakes
+line_plots.py  tuning, right ones among the nearest, cluster sizes, training
+picture_sheets.py  pictures side by side: individuals, the most similar pairs, the worst mistakes
 """
 
-from reid.figures.curves import cluster_sizes, neighbour_correctness, training_curves, tuning_curve
-from reid.figures.pair_scores import score_distribution, similarity_heatmap
-from reid.figures.planes import plane_by_cluster, plane_by_name
-from reid.figures.sheets import contact_sheet, pair_sheet
-from reid.figures.style import FORMATS, encode
+from reid.drawings.line_plots import (
+    cluster_sizes,
+    neighbour_correctness,
+    training_curves,
+    tuning_curve,
+)
+from reid.drawings.pair_scores import score_distribution, similarity_heatmap
+from reid.drawings.picture_sheets import contact_sheet, pair_sheet
+from reid.drawings.planes import plane_by_cluster, plane_by_name
+from reid.drawings.style import FORMATS, encode
 
 __all__ = [
     "FORMATS",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.figures.style import COLOURS, GREY, drawing, legend
+from reid.drawings.style import COLOURS, GREY, drawing, legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

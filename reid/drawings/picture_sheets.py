@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from reid.figures.style import GREEN, GREY, RED, drawing
+from reid.drawings.style import GREEN, GREY, RED, drawing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
