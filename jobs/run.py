@@ -1,22 +1,20 @@
 """Commands that join pipelines; no pipeline imports another.
 
-`reid run` is the whole way: sources → annotations → embeddings → individuals → report.
+`reid run` is the whole way: sources → annotations → embeddings → individuals → report. A stage is imported
+when it is its turn, so that what is wrong with a command's arguments is said before torch is loaded.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from rich.table import Table
 
-from jobs.cluster.clustering import cluster
-from jobs.cluster.evaluate import evaluate
-from jobs.cluster.groups import Group, read_embedding_file, read_groups
-from jobs.cluster.reporting import report
 from jobs.common import outputs
+from jobs.common.beforehand import check_models
 from jobs.common.console import console, print_result, say
 from jobs.common.embedded import EmbedSummary, check_failures
 from jobs.common.inputs import check_species_settings, read_sources
@@ -27,6 +25,9 @@ from jobs.neighbours.placement import wants_tasks
 from reid import store
 from reid.config import Config
 from reid.errors import InputError
+
+if TYPE_CHECKING:
+    from jobs.cluster.groups import Group
 
 
 def run_embed(config: Config) -> EmbedSummary:
@@ -48,6 +49,7 @@ def run_embed(config: Config) -> EmbedSummary:
 def _embed(config: Config, sections: Sequence[str] = ("embed",)) -> tuple[pa.Table, EmbedSummary]:
     """The embedding stage, whatever failed in it; `sections` of the configuration will be used."""
     started = time.perf_counter()
+    check_models(config)
     reading = read_sources(config)
     annotations = reading.annotations
     check_species_settings(config, annotations["species"].unique().to_pylist(), sections)
@@ -55,8 +57,7 @@ def _embed(config: Config, sections: Sequence[str] = ("embed",)) -> tuple[pa.Tab
     reading_seconds = round(time.perf_counter() - started, 2)
     outputs.write_config(config)
     store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
-    with ray_session(config.address):
-        summary, failures = embed(config, annotations)
+    summary, failures = embed(config, annotations)
     annotations, notes = with_camera_times(config, reading, summary.folders.values())
     store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
     failures = pa.concat_tables([reading.failures, failures])
@@ -83,6 +84,9 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
         config: the resolved configuration.
         embeddings: a file of anybody's; None: those of the output folder.
     """
+    from jobs.cluster.clustering import cluster
+    from jobs.cluster.groups import read_embedding_file, read_groups
+
     groups = (
         read_groups(config.out)
         if embeddings is None
@@ -123,6 +127,8 @@ def run_match(config: Config) -> None:
         InputError: nothing was embedded here, or settings that do not fit.
         MissingPackageError: the matcher needs the extra `local`.
     """
+    from jobs.cluster.groups import read_groups
+
     groups = read_groups(config.out)
     outputs.write_config(config)
     with ray_session(config.address):
@@ -131,12 +137,13 @@ def run_match(config: Config) -> None:
 
 def run_fit_window(config: Config) -> None:
     """Labelled images → the window in which votes tell animals apart best, and a picture of it."""
+    from jobs.cluster.groups import read_groups
     from jobs.pairs.fit_window import fit_window
 
     fit_window(config, read_groups(config.out))
 
 
-def _match(config: Config, groups: Sequence[Group]) -> None:
+def _match(config: Config, groups: "Sequence[Group]") -> None:
     """The pairs stage; needs a Ray session."""
     from jobs.pairs.match import match
 
@@ -150,6 +157,8 @@ def _match(config: Config, groups: Sequence[Group]) -> None:
 
 def run_report(config: Config) -> None:
     """The tables of an output folder → report.html."""
+    from jobs.cluster.reporting import report
+
     started = time.perf_counter()
     written = report(config)
     seconds = round(time.perf_counter() - started, 2)
@@ -167,6 +176,8 @@ def run_evaluate(config: Config, embeddings: str | None = None, labels: str | No
         embeddings: a file of anybody's; None: those of the output folder.
         labels: a table of identities; None: those that came with the images.
     """
+    from jobs.cluster.evaluate import evaluate
+
     wants_ray = embeddings is not None and wants_tasks(config)
     with ray_session(config.address) if wants_ray else nullcontext():
         evaluate(config, embeddings, labels)

@@ -1,6 +1,7 @@
 """`reid calibrate`: how alike is alike enough in a catalogue, learned from labelled images."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -23,9 +24,11 @@ from jobs.catalogue.identification import (
 from jobs.catalogue.thresholds import NoRulesError, make_rules, settle_modes
 from jobs.catalogue.unchanged_files import with_known_keys
 from jobs.common import outputs
+from jobs.common.beforehand import check_models
 from jobs.common.console import console, say
 from jobs.common.embedded import EmbedStage, check_failures
 from jobs.common.session import ray_session
+from jobs.neighbours.placement import wants_tasks
 from reid import embeddings, schema, store
 from reid.catalogue import (
     SpeciesRules,
@@ -60,6 +63,7 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
     run_id = new_run_id()
     config = below_catalogue(config, run_id)
     path = str(config.identify.catalogue)
+    check_models(config)
     upload = read_upload(config)
     check_species(pc.unique(upload.annotations["species"]).to_pylist())
     catalogue = open_catalogue(path, create=bool(config.input))
@@ -79,7 +83,7 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
     mine = held.filter(pc.is_in(held["species"], pa.array(chosen, pa.string())))
     known = pc.is_in(labelled["annotation_id"], mine["annotation_id"].combine_chunks())
     wanted = pa.concat_tables([mine, labelled.filter(pc.invert(known))])
-    with ray_session(config.address):
+    with ray_session(config.address) if wants_tasks(config) else nullcontext():
         embedded, failures = embed(config, wanted)
         say(embedded_in_words(embedded))
         learned = without(labelled if config.input else mine, failures)

@@ -13,8 +13,10 @@ from rich.table import Table
 from jobs.catalogue.admin import catalogue_place, picture_names, remarkable
 from jobs.catalogue.decider import Decider, Outcome
 from jobs.catalogue.sentences import in_words
+from jobs.catalogue.thresholds import check_can_have_rules
 from jobs.catalogue.unchanged_files import with_known_keys
 from jobs.common import outputs
+from jobs.common.beforehand import check_models
 from jobs.common.console import console, print_result, say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures
@@ -67,6 +69,7 @@ def identify(config: Config, embed: EmbedStage) -> None:
         )
     config = below_catalogue(config, run_id)
     path = str(config.identify.catalogue)
+    check_models(config)
     decisions = _read_constraints(config)
     upload = read_upload(config)
     check_species(pc.unique(upload.annotations["species"]).to_pylist())
@@ -78,9 +81,10 @@ def identify(config: Config, embed: EmbedStage) -> None:
         check_species_settings(config, known, ("embed", "identify"), more_may_come=True)
     decisions = _about_known(catalogue, annotations, decisions)
     annotations = with_known_keys(catalogue, annotations)
+    check_can_have_rules(config, annotations, read_rules(catalogue))
     pending = _pending(catalogue, annotations)
     reading = time.perf_counter() - started
-    with ray_session(config.address) if len(pending) or wants_tasks(config) else nullcontext():
+    with ray_session(config.address) if wants_tasks(config) else nullcontext():
         embedded, failures = embed_pending(config, embed, catalogue, pending)
         timed = dataclasses.replace(upload, annotations=annotations)
         annotations, _ = with_camera_times(config, timed, embedded.folders.values())

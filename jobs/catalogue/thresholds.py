@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from jobs.common.beforehand import most_labelled
 from jobs.common.console import say
 from jobs.neighbours.placement import search_of
 from reid import schema
@@ -16,6 +17,7 @@ from reid.catalogue import SpeciesRules, node_sides
 from reid.config import Config, Rules
 from reid.errors import InputError
 from reid.identify import Calibration, calibrate, pool, species_nodes, thresholds
+from reid.identify.calibration import FEWEST_INDIVIDUALS
 from reid.identify.default_rules import default_encounters, default_viewpoints
 from reid.tune import Clustering, find_individuals
 
@@ -98,6 +100,35 @@ def say_rules(species: str, rules: SpeciesRules, modes: Modes) -> None:
     for reason in modes.reasons:
         say(f"rules: {species}: {reason}")
     say(f"rules: {species}: kept in the catalogue from now on; `reid calibrate` changes them")
+
+
+def check_can_have_rules(
+    config: Config, annotations: pa.Table, rules: Mapping[str, SpeciesRules]
+) -> None:
+    """Refuse an upload of which no species has rules or can have any, before its images are embedded.
+
+    Args:
+        config: `identify` holds what was asked for.
+        annotations: schema.ANNOTATIONS of the upload.
+        rules: those of the catalogue.
+
+    Raises:
+        InputError: settings that contradict the catalogue's.
+        NoRulesError: no distances were given, and there are too few labels to learn them.
+    """
+    species = sorted(pc.unique(annotations["species"]).to_pylist())
+    check_asked(config, {name: rules[name] for name in species if name in rules})
+    for name in species:
+        labelled = most_labelled(annotations, name)
+        asked = config.identify.rules(name)
+        given = asked.known_distance is not None or config.identify.estimate
+        if name in rules or given or labelled >= FEWEST_INDIVIDUALS:
+            return
+    if species:
+        few = InputError(
+            f"{labelled:,} individuals are labelled in two images; at least {FEWEST_INDIVIDUALS} are needed"
+        )
+        raise NoRulesError(species[-1], few)
 
 
 def make_rules(

@@ -8,6 +8,7 @@
 | `sharing.py` | export, population |
 | `competitions.py` | submission, score |
 | `model_commands.py` | models, finetune |
+| `settings_list.py` | settings |
 | `machines.py` | submit, doctor |
 """
 
@@ -18,7 +19,8 @@ from collections.abc import Sequence
 import typer
 
 # Commands register as their modules are imported; `reid --help` lists them in this order.
-from jobs.cli import results, individuals, sharing, competitions, model_commands, machines  # isort: skip  # noqa: F401
+from jobs.cli import results, individuals, sharing, competitions  # isort: skip  # noqa: F401
+from jobs.cli import model_commands, settings_list, machines  # isort: skip  # noqa: F401
 from jobs.cli.app import app
 from jobs.common.endings import REPORT, TERMINATED, Termination, as_reid_error, orderly_termination
 from reid.errors import InputError, InternalError, ReidError, StorageError

@@ -15,17 +15,18 @@ StartModel = Annotated[
 
 @app.command(rich_help_panel=PANEL)
 def models(debug: Debug = False) -> None:  # noqa: ARG001
-    """List the models that have a name: input size, dimension, licence, and what is available here."""
+    """List the models that have a name: what they were made for, input size, dimension, licence, and what is available here."""
     from rich.table import Column, Table
 
     from jobs.common.console import PlainConsole
     from reid.models import availability, known_models
 
-    name = Column("name", no_wrap=True)  # to be copied, so never cut
-    table = Table(name, "input", "dimension", "licence", "here", "note")
+    name = Column("name", overflow="fold", min_width=24)  # to be typed: wrapped, never cut
+    table = Table(name, "made for", "input", "dimension", "licence", "here", "note")
     for spec in known_models():
         table.add_row(
             spec.name,
+            spec.made_for,
             f"{spec.input_size} px",
             str(spec.dimension),
             spec.licence,

@@ -204,7 +204,12 @@ def config_of(
 ) -> "Config":
     """The configuration: the file, then flags, then `key=value`; a flag that is None was not given."""
     from reid.config import load_config
+    from reid.errors import InputError
 
+    for text in overrides or ():
+        flag = next((name for name in ("input", "out", "catalogue") if name in flags), None)
+        if "=" not in text and flag is not None:
+            raise InputError(f"{text!r} is no setting (key=value); did you mean --{flag} {text}?")
     for flag in ("identity_from_parent", "metrics"):
         if not flags.get(flag):
             flags.pop(flag, None)  # not given: what the file says holds

@@ -5,11 +5,14 @@ did is in its summary.json.
 """
 
 from functools import cache
+from typing import TYPE_CHECKING
 
-import ray
-from ray.util.metrics import Counter
-
+from jobs.common.session import is_open
 from reid.config import Config
+
+if TYPE_CHECKING:
+    from ray.util.metrics import Counter
+
 
 # Counters only: Ray exports the sum of a histogram as that of its buckets' middles.
 COUNTERS = {
@@ -27,12 +30,14 @@ def count(config: Config, name: str, amount: float, **tags: str) -> None:
         amount: what to add; not negative.
         tags: a value for each of the counter's tags.
     """
-    if config.metrics and amount and ray.is_initialized():
+    if config.metrics and amount and is_open():
         _counter(name).inc(amount, tags=tags)
 
 
 @cache
-def _counter(name: str) -> Counter:
+def _counter(name: str) -> "Counter":
     """One object a name and process, as Ray wants it."""
+    from ray.util.metrics import Counter
+
     description, tags = COUNTERS[name]
     return Counter(f"reid_{name}", description=description, tag_keys=tags)

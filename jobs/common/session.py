@@ -7,8 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import ray
-
 from jobs.common.console import say
 from jobs.common.endings import own_signals
 from reid.errors import StorageError
@@ -28,6 +26,12 @@ def joins_cluster(address: str | None) -> bool:
     return cluster_address(address) is not None
 
 
+def is_open() -> bool:
+    """True if this process has a Ray session; Ray is not imported to say so."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
 @contextmanager
 def ray_session(address: str | None) -> Iterator[None]:
     """Ray for the time of a job: an outer session is used as it is, otherwise one is opened.
@@ -38,9 +42,11 @@ def ray_session(address: str | None) -> Iterator[None]:
     Raises:
         StorageError: the cluster cannot be reached.
     """
-    if ray.is_initialized():
+    if is_open():
         yield
         return
+    import ray
+
     joining = cluster_address(address)
     started = time.perf_counter()
     # That local clusters ask for a token is no news to somebody who runs a job on one machine.
@@ -66,6 +72,8 @@ def ray_session(address: str | None) -> Iterator[None]:
 
 def _start(joining: str | None) -> None:
     """Join a cluster, or start one on this machine."""
+    import ray
+
     if joining:
         ray.init(address=joining, log_to_driver=False, logging_level=logging.WARNING)
     else:

@@ -6,46 +6,53 @@ neither pixels nor embeddings travel, memory does not grow with the number of im
 is repeated after a crash replaces itself.
 """
 
-import logging
 import time
 import uuid
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
-import ray.data
-from ray.data import ActorPoolStrategy
 
 from jobs.common import outputs
+from jobs.common.beforehand import check_room
 from jobs.common.console import progress, say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedSummary
 from jobs.common.endings import as_reid_error
-from jobs.common.session import joins_cluster
-from jobs.embed.embed_worker import EmbedTask, EmbedWorker
+from jobs.common.session import joins_cluster, ray_session
+from jobs.embed.embed_places import (
+    cpus_per_worker,
+    embed_shards_here,
+    embed_shards_on_ray,
+    embeds_here,
+    is_work_folder,
+    uses_gpu,
+    workers_at_once,
+)
+from jobs.embed.embed_worker import EmbedTask
 from reid import embeddings, schema, store
 from reid.config import Config, Route
 from reid.embedder import Embedder, Recipe
 from reid.embedder.device_decode import check_device
-from reid.errors import InputError, StorageError
+from reid.errors import InputError, ReidError, StorageError
 from reid.images import Window
-from reid.models import load_model
+from reid.models import LoadedModel, load_model
 from reid.precision import choose_precision
 
-MOST_CPUS_PER_WORKER = 4  # beyond a few cores two actors do more than one
 SHARD_ROWS_RANGE = (32, 4096)
 SHARDS_PER_WORKER = 8  # enough that a slow one does not keep the others waiting at the end
-BLOCKS_AT_MOST = 2000
 DEAD_AFTER_SECONDS = 24 * 3600.0
+OTHER_BYTES_A_ROW = 200  # ids, hashes and times, in Parquet
 
 
 def embed(
     config: Config, annotations: pa.Table, expected: Mapping[str, str] | None = None
 ) -> tuple[EmbedSummary, pa.Table]:
-    """Embed every annotation that the store does not hold yet. Needs a Ray session.
+    """Embed every annotation that the store does not hold yet: few here, many on Ray.
 
     Args:
         config: the resolved configuration.
@@ -58,14 +65,23 @@ def embed(
     Raises:
         InputError, StorageError: the models or the store cannot be used.
     """
+    # What a cluster has decides how precise to be, so that it is joined first.
+    early = joins_cluster(config.address) or config.embed.ray == "always"
+    with ray_session(config.address) if early else nullcontext():
+        return _embed(config, annotations, expected or {})
+
+
+def _embed(
+    config: Config, annotations: pa.Table, expected: Mapping[str, str]
+) -> tuple[EmbedSummary, pa.Table]:
     started = time.perf_counter()
     summary = EmbedSummary(annotations=len(annotations))
     failures = [schema.FAILURES.empty_table()]
     busy = 0.0
     for route, window, species in _routes(config, annotations):
         rows = annotations.filter(pc.is_in(annotations["species"], pa.array(species, pa.string())))
-        task = _plan(config, route, window)
-        _check_expected(task, species, expected or {})
+        task, models = _plan(config, route, window)
+        _check_expected(task, species, expected)
         summary.recipes |= dict.fromkeys(species, task.recipe.folder)
         summary.folders |= dict.fromkeys(species, task.folder)
         changed, known = embeddings.drop_changed(task.folder, rows)
@@ -83,11 +99,13 @@ def embed(
             say(f"embed: {reused:,} of {len(rows):,} are in {task.recipe.folder} already")
             count(config, "images", reused, stage="embed", outcome="reused")
         failed = schema.FAILURES.empty_table()
+        row_bytes = 4 * sum(model.dimension for model in models) + OTHER_BYTES_A_ROW
+        check_room(task.folder, row_bytes * len(pending), f"embeddings of {len(pending):,} images")
         if len(pending):
             began = time.perf_counter()
             try:
                 summary.runtimes += [
-                    r for r in _run(config, task, pending) if r not in summary.runtimes
+                    r for r in _run(config, task, models, pending) if r not in summary.runtimes
                 ]
                 busy += time.perf_counter() - began
                 failed = _check_accounted(task, pending, known)
@@ -113,9 +131,11 @@ def _routes(config: Config, annotations: pa.Table) -> list[tuple[Route, Window |
     return list(grouped.values())
 
 
-def _plan(config: Config, route: Route, window: Window | None) -> EmbedTask:
+def _plan(
+    config: Config, route: Route, window: Window | None
+) -> tuple[EmbedTask, list[LoadedModel]]:
     """Load the models once here: to know their digests, and to fail before anything is started."""
-    if config.images.decode == "nvjpeg" and not _uses_gpu(config):
+    if config.images.decode == "nvjpeg" and not uses_gpu(config):
         check_device("cpu")
     names = tuple(route.model or ())
     options = {
@@ -127,9 +147,7 @@ def _plan(config: Config, route: Route, window: Window | None) -> EmbedTask:
     # An unusable view or weight is found here rather than in a worker.
     Embedder(loaded, model_weights=weights, views=route.tta or (), runtime="torch")
     # Where Ray finds GPUs, they embed; otherwise CPUs like this machine's do.
-    precision, why = choose_precision(
-        config.embed.precision, "cuda" if _uses_gpu(config) else "cpu"
-    )
+    precision, why = choose_precision(config.embed.precision, "cuda" if uses_gpu(config) else "cpu")
     if why:
         say(f"embed: {why}")
     recipe = Recipe(
@@ -145,7 +163,7 @@ def _plan(config: Config, route: Route, window: Window | None) -> EmbedTask:
     if not store.is_remote(folder):
         folder = store.filesystem(folder)[1]  # workers have another working directory
     run = f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
-    return EmbedTask(
+    task = EmbedTask(
         models=names,
         trust_remote_code=config.embed.trust_remote_code,
         revision=config.embed.revision,
@@ -155,9 +173,10 @@ def _plan(config: Config, route: Route, window: Window | None) -> EmbedTask:
         device=config.embed.device,
         runtime=config.embed.runtime,
         batch_size=None if config.embed.batch_size == "auto" else config.embed.batch_size,
-        threads=_cpus_per_worker(config),
+        threads=cpus_per_worker(config),
         images=config.images,
     )
+    return task, loaded
 
 
 def _describe(task: EmbedTask) -> dict[str, Any]:
@@ -186,116 +205,61 @@ def _check_expected(task: EmbedTask, species: list[str], expected: Mapping[str, 
             )
 
 
-def _cpus_per_worker(config: Config) -> int:
-    if config.embed.cpus_per_worker != "auto":
-        return config.embed.cpus_per_worker
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    if _uses_gpu(config):
-        # A GPU is fed by every core that there is for it: decoding bounds all but large models.
-        shares = [node.get("CPU", 0) // node["GPU"] for node in nodes if node.get("GPU")]
-        return int(max(1, min(shares, default=MOST_CPUS_PER_WORKER)))
-    largest = max((node.get("CPU", 0) for node in nodes), default=1)
-    return int(max(1, min(MOST_CPUS_PER_WORKER, largest)))
-
-
-def _uses_gpu(config: Config) -> bool:
-    if config.embed.device == "auto":
-        return bool(ray.cluster_resources().get("GPU", 0))
-    return config.embed.device.startswith("cuda")
-
-
-def _check_fits(config: Config, task: EmbedTask, gpu: bool) -> None:
-    """Refuse what Ray would wait for without end. A cluster that was joined may still grow.
-
-    Raises:
-        InputError: this machine has no room for a single model actor.
-    """
-    if joins_cluster(config.address):
-        return
-    resources = ray.cluster_resources()
-    if gpu and not resources.get("GPU"):
-        raise InputError(
-            f"embed.device: {config.embed.device}, but Ray finds no GPU here; take cpu or auto, or "
-            "see `reid doctor`"
-        )
-    cpus = int(resources.get("CPU", 0))
-    if not gpu and task.threads > cpus:
-        raise InputError(
-            f"embed.cpus_per_worker: {task.threads} is more than this machine's {cpus} CPUs"
-        )
-
-
 def _forget_dead_runs(folder: str) -> None:
     """Remove the work folders of runs that were killed; others may be at work here at this moment.
 
     A run notes every shard that it begins, so that one that wrote nothing for a day is dead.
     """
     for path in store.list_folders(folder):
-        if path.rpartition("/")[2].startswith("work-"):
+        if is_work_folder(path):
             written = store.last_written(path)
             if written is not None and time.time() - written > DEAD_AFTER_SECONDS:
                 store.remove(path)
 
 
-def _run(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
+def _run(
+    config: Config, task: EmbedTask, models: Sequence[LoadedModel], pending: pa.Table
+) -> list[str]:
     """Embed the pending rows; the runtimes that the workers used."""
-    gpu = _uses_gpu(config)
-    _check_fits(config, task, gpu)
-    fitting = int(
-        ray.cluster_resources().get("GPU", 0)
-        if gpu
-        else ray.cluster_resources().get("CPU", 1) // task.threads
-    )
-    workers = max(1, fitting) if config.embed.workers == "auto" else config.embed.workers
-    rows = config.embed.shard_rows
-    if rows == "auto":
-        rows = int(np.clip(len(pending) // (workers * SHARDS_PER_WORKER), *SHARD_ROWS_RANGE))
-        # Whole batches: the rest of one costs as much as all of it.
-        rows = -(-rows // SHARD_ROWS_RANGE[0]) * SHARD_ROWS_RANGE[0]
-    store.write_table(store.join(task.work, "pending.parquet"), pending, row_group_rows=rows)
-    shards = -(-len(pending) // rows)
-    _quiet_ray_data()
-    # One item a shard: Ray moves numbers, and a lost worker costs one shard. Items, not a range: a
-    # range is read by tasks that want a CPU, and would wait for ever where actors hold them all.
-    items = ray.data.from_items(
-        [{"id": shard} for shard in range(shards)], override_num_blocks=min(shards, BLOCKS_AT_MOST)
-    )
-    done = items.map_batches(
-        EmbedWorker,
-        fn_constructor_args=(task,),
-        batch_size=1,
-        # A cluster that grows on demand may be empty now, so its size is no bound.
-        compute=ActorPoolStrategy(
-            min_size=1,
-            max_size=None
-            if joins_cluster(config.address) and config.embed.workers == "auto"
-            else min(workers, shards),
-        ),
-        num_cpus=task.threads if not gpu else None,
-        num_gpus=1 if gpu else None,
-    )
+    here = embeds_here(config, task, models, len(pending))
+    with nullcontext() if here else ray_session(config.address):
+        if not here:
+            task = replace(task, threads=cpus_per_worker(config))
+        workers = workers_at_once(config, task, here=here)
+        rows = config.embed.shard_rows
+        if rows == "auto":
+            rows = int(np.clip(len(pending) // (workers * SHARDS_PER_WORKER), *SHARD_ROWS_RANGE))
+            # Whole batches: the rest of one costs as much as all of it.
+            rows = -(-rows // SHARD_ROWS_RANGE[0]) * SHARD_ROWS_RANGE[0]
+        pending_path = store.join(task.work, "pending.parquet")
+        store.write_table(pending_path, pending, row_group_rows=rows)
+        shards = -(-len(pending) // rows)
+        done = (
+            embed_shards_here(task, models, shards)
+            if here
+            else embed_shards_on_ray(config, task, shards, workers)
+        )
+        try:
+            return _follow(config, done, len(pending))
+        except ReidError:
+            raise
+        except Exception as error:
+            raise as_reid_error(error, "embedding stopped") from error
+
+
+def _follow(config: Config, done: Iterable[Mapping[str, np.ndarray]], images: int) -> list[str]:
+    """Show how far the shards are; the runtimes that the workers used."""
     runtimes: dict[str, None] = {}
     failed = 0
-    try:
-        with progress("embed", len(pending)) as advance:
-            for batch in done.iter_batches(batch_size=None, prefetch_batches=0):
-                done_now = {key: int(sum(batch[key])) for key in ("embedded", "failed")}
-                failed += done_now["failed"]
-                runtimes |= dict.fromkeys(str(name) for name in batch["runtime"])
-                advance(sum(done_now.values()), f"{failed} failed" if failed else "")
-                for outcome, images in done_now.items():
-                    count(config, "images", images, stage="embed", outcome=outcome)
-    except ray.exceptions.RayError as error:
-        raise as_reid_error(error, "embedding stopped") from error
+    with progress("embed", images) as advance:
+        for batch in done:
+            done_now = {key: int(sum(batch[key])) for key in ("embedded", "failed")}
+            failed += done_now["failed"]
+            runtimes |= dict.fromkeys(str(name) for name in batch["runtime"])
+            advance(sum(done_now.values()), f"{failed} failed" if failed else "")
+            for outcome, count_now in done_now.items():
+                count(config, "images", count_now, stage="embed", outcome=outcome)
     return list(runtimes)
-
-
-def _quiet_ray_data() -> None:
-    """Leave the terminal to our own progress bar."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
 
 
 def _check_accounted(task: EmbedTask, pending: pa.Table, known: Container[str]) -> pa.Table:

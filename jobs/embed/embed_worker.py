@@ -6,6 +6,7 @@ become failures.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from reid.embedder import Embedder, Recipe, embed_annotations
 from reid.embedder.device_decode import check_device
 from reid.errors import StorageError
 from reid.images import ImageError, decode_crop
-from reid.models import load_model
+from reid.models import LoadedModel, load_model
 
 ISOLATE_AT_ATTEMPT = 3  # by then it is hardly chance that the worker dies
 GIVE_UP_AT_ATTEMPT = 8
@@ -47,8 +48,8 @@ class EmbedTask:
 class EmbedWorker:
     """An actor: holds the models, embeds one shard a call."""
 
-    def __init__(self, task: EmbedTask) -> None:
-        """Load the models onto this worker's device."""
+    def __init__(self, task: EmbedTask, models: Sequence[LoadedModel] | None = None) -> None:
+        """Load the models onto this worker's device; or take those that are loaded already."""
         import torch
 
         torch.set_num_threads(task.threads)
@@ -61,7 +62,8 @@ class EmbedWorker:
             check_device(device)
         self.task = task
         self.embedder = Embedder(
-            [
+            models
+            or [
                 load_model(name, trust_remote_code=task.trust_remote_code, revision=task.revision)
                 for name in task.models
             ],

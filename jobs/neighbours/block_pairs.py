@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
-import ray
 
 from reid import neighbors
 from reid.errors import InputError, ReidError, StorageError
@@ -59,6 +58,8 @@ def stream_edges_by_tasks(
         InputError: a radius out of range, too many rows.
         StorageError: a worker died again and again.
     """
+    import ray
+
     check_radius(radius)
     if len(vectors) > MAX_ROWS:
         raise InputError(f"embeddings: {len(vectors)} rows, at most {MAX_ROWS}; split them")
@@ -120,6 +121,8 @@ def nearest_by_tasks(
         InputError: k < 1.
         StorageError: a worker died again and again.
     """
+    import ray
+
     if k < 1:
         raise InputError(f"k: {k}, needs at least 1")
     own = None
@@ -152,6 +155,8 @@ def nearest_by_tasks(
 
 def tasks_at_once(on_gpu: bool) -> int:
     """Tasks that the cluster has room for. Asked anew each time: it may grow with what waits."""
+    import ray
+
     resources = ray.cluster_resources()
     return max(1, int(resources.get("GPU" if on_gpu else "CPU", 0)))
 
@@ -166,6 +171,8 @@ def _completed(
         items: one a task.
         room: (tasks that run, tasks begun so far) → how many more may begin.
     """
+    import ray
+
     waiting = iter(items)
     running: dict[Any, Item] = {}
     started = 0
@@ -181,6 +188,8 @@ def _completed(
 
 def _result(reference: Any) -> Any:
     """What a task found; an error that is meant for the user comes without the worker's traceback."""
+    import ray
+
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from functools import partial
 
 import numpy as np
-import ray
 
 from jobs.common.session import joins_cluster
 from jobs.neighbours.block_pairs import nearest_by_tasks, stream_edges_by_tasks
@@ -66,6 +65,8 @@ def wants_tasks(config: Config) -> bool:
 
 def tasks_on_gpu(config: Config) -> bool:
     """True if tasks of the neighbour search take a GPU each."""
+    import ray
+
     # The driver often sits on a head without a GPU: what counts is what the cluster has.
     wanted = config.cluster.device
     return wanted.startswith("cuda") or (

@@ -2,8 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from reid.errors import InputError
 from reid.neighbors import Graph
@@ -77,6 +75,9 @@ def label_components(
     Returns:
         (n,) int64: the cluster, and -1 for a row that is neither core nor in `borders`.
     """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     n = len(core)
     labels = np.full(n, NOISE, dtype=np.int64)
     rows = np.flatnonzero(core)

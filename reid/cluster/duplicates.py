@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from reid.cluster.compared import streamed_forest
@@ -57,6 +56,8 @@ def collapse(
     Raises:
         InputError: numbers of rows that differ, or the threshold out of range.
     """
+    import pandas as pd
+
     check_unit_rows(embeddings)
     n = len(embeddings)
     group = np.arange(n)
@@ -129,6 +130,8 @@ def expand_forest(forest: Forest, collapsed: Collapsed) -> Forest:
 
 def _by_first_row(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Codes in the order of their first rows, as pandas gives them; a missing hash is alone."""
+    import pandas as pd
+
     missing = codes < 0
     codes = np.where(missing, codes.max(initial=-1) + 1 + np.cumsum(missing), codes)
     return np.asarray(pd.factorize(codes)[0], dtype=np.int64)

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import minimum_spanning_tree
 
 from reid.cluster.dbscan import check_eps, check_min_samples, label_components
 from reid.neighbors import Graph
@@ -178,6 +176,9 @@ def _kruskal(
     n: int, edges: NDArray[np.int32], weights: NDArray[np.float32]
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     # scipy reads a weight of 0 (identical images) as "no edge"; the smallest float32 keeps it.
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
     tiny = np.finfo(np.float32).tiny
     matrix = csr_array((np.maximum(weights, tiny), (edges[:, 0], edges[:, 1])), shape=(n, n))
     tree = minimum_spanning_tree(matrix).tocoo()

@@ -4,7 +4,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster import hierarchy
 
 from reid.cluster.dbscan import check_eps, dbscan, label_components
 from reid.cluster.forest import Forest
@@ -109,6 +108,8 @@ def _merges(
     embeddings: NDArray[np.float32], method: Linkage
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """One row of each side of every merge, (n - 1, 2), and the merge heights in rising order."""
+    from scipy.cluster import hierarchy
+
     n = len(embeddings)
     tree = hierarchy.linkage(_condensed_distances(embeddings), method=method)
     member = np.concatenate([np.arange(n), np.empty(n - 1, dtype=np.int64)])

@@ -16,7 +16,7 @@ class Pairs(Section):
     matcher: str = Field(
         "aliked-lightglue", description="aliked-lightglue, aliked-mutual, rootsift or patches"
     )
-    keypoints_per_image: Count = 512
+    keypoints_per_image: Count = Field(512, description="Most keypoints of one picture")
     long_side: Count = Field(512, description="Pixels; a larger window is reduced to it")
     enlarge: bool = Field(False, description="Enlarge smaller windows to long_side")
     wide: Count = Field(
@@ -36,8 +36,10 @@ class Pairs(Section):
         "off",
         description="together: an encounter is one animal, and its images need no comparing",
     )
-    precision: Literal["fp32", "bf16"] = "fp32"
-    runtime: Literal["auto", "torch", "openvino"] = "auto"
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="Of the keypoints' and the matcher's networks"
+    )
+    runtime: Literal["auto", "torch", "openvino"] = Field("auto", description="As embed.runtime")
     device: Device = Field("auto", description="auto, cpu, cuda")
     workers: Count | Auto = Field("auto", description="auto: every core, or every GPU")
     lone_probability: float = Field(

@@ -104,7 +104,9 @@ class Images(Section):
         None,
         description="Part of the crop that is looked at: left, top, right, bottom as shares of its sides",
     )
-    per_species_window: dict[str, Window] = Field(default_factory=dict)
+    per_species_window: dict[str, Window] = Field(
+        default_factory=dict, description="Windows by species"
+    )
 
     def window_of(self, species: str) -> tuple[float, float, float, float] | None:
         """The window of one species; None: the whole crop."""
@@ -145,6 +147,11 @@ class Embed(Route):
         "auto", description="auto: openvino on CPU where installed and checked, torch otherwise"
     )
     batch_size: Count | Auto = Field("auto", description="Images a forward pass")
+    ray: Literal["auto", "always", "never"] = Field(
+        "auto",
+        description="Whether Ray's actors embed; auto: not where it is less work than to start them, on "
+        "one machine",
+    )
     workers: Count | Auto = Field(
         "auto", description="Most model actors at once; auto: all that fit"
     )
@@ -170,7 +177,9 @@ class Cluster(Section):
     eps: float | Auto = Field(
         "auto", description="Cosine distance; auto: tuned on labels, estimated without any"
     )
-    per_species_eps: dict[str, Annotated[float, Field(gt=0, lt=2)]] = Field(default_factory=dict)
+    per_species_eps: dict[str, Annotated[float, Field(gt=0, lt=2)]] = Field(
+        default_factory=dict, description="Thresholds by species"
+    )
     fallback_species: str | None = Field(
         None, description="Species whose tuned threshold serves the species without labels"
     )
@@ -178,7 +187,9 @@ class Cluster(Section):
     n_clusters: Annotated[int, Field(ge=1, le=10**8)] | None = Field(
         None, description="Number of individuals, for kmeans"
     )
-    criterion: Literal["ari", "ami", "pairwise_f1"] = "ari"
+    criterion: Literal["ari", "ami", "pairwise_f1"] = Field(
+        "ari", description="What tuning maximises, against the labels"
+    )
     max_eps: float | Auto = Field(
         "auto", description="End of the search for a threshold; auto: from the data"
     )
@@ -236,6 +247,8 @@ class Rerank(Section):
 class Report(Section):
     """The HTML page."""
 
-    enabled: bool = True
-    max_megabytes: float = Field(30, gt=1, le=10_000)
+    enabled: bool = Field(True, description="Write the page")
+    max_megabytes: float = Field(
+        30, gt=1, le=10_000, description="Size of a page; what has no room is left out, and said"
+    )
     map: bool = Field(True, description="Draw the map of embeddings")

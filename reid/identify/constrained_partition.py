@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import minimum_spanning_tree
 
 from reid.cluster.dbscan import label_components
 from reid.errors import InputError
@@ -113,6 +111,9 @@ def _safe(
 
 def minimum_links(n: int, links: NDArray[np.int64]) -> NDArray[np.int64]:
     """Which of `links` (m, 2), best first, form the spanning forest: (k,) rising places."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
     if not len(links):
         return np.empty(0, np.int64)
     # Sparse matrices add up entries of one cell; the first of repeated links is the best.

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import breadth_first_order
 
 from reid.identify.calibration import Calibration
 from reid.identify.constrained_partition import BY_DISTANCE, Partition, minimum_links
@@ -192,6 +190,9 @@ def _weakest_links(found: Partition, anchors: NDArray[np.bool_]) -> NDArray[np.f
     Returns:
         (n,) float64: −inf where must-links make the whole chain, NaN where there is no anchor.
     """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import breadth_first_order
+
     n = len(anchors)
     # All anchors of a component are one node, and n is a root beside them all.
     node = np.arange(n)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from reid.errors import InputError
@@ -62,6 +61,8 @@ def make_nodes(
     Raises:
         InputError: an unknown mode.
     """
+    import pandas as pd
+
     if mode not in ENCOUNTERS:
         raise InputError(
             f"identify.encounters: unknown {mode!r}; known modes: {', '.join(ENCOUNTERS)}"

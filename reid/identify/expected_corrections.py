@@ -1,7 +1,8 @@
 """Which pairs are most worth a person's look?"""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -11,6 +12,10 @@ from reid.identify.constraints import Constraints, must_links
 from reid.identify.decisions import undecided_crossings
 from reid.identify.joining_edges import joining_edges
 from reid.identify.species_nodes import read_species, row_edges
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 SMALLEST_PART = 2
 
@@ -60,6 +65,8 @@ def review_candidates(
         encounters: as in `identify_species`.
         limit: pairs at most.
     """
+    import pandas as pd
+
     read = read_species(rows, decisions, encounters=encounters)
     n = len(read.frame)
     component, names = pd.factorize(read.frame["identity_id"].to_numpy(dtype=object))
@@ -109,7 +116,9 @@ def _candidates(
     edge: NDArray[np.int64],
     wrong: NDArray[np.float64],
     rows: "NDArray[np.int64] | int",
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
+    import pandas as pd
+
     return pd.DataFrame(
         {"edge": edge, "kind": kind, "rows": rows, "expected_corrections": wrong * rows}
     )
@@ -122,7 +131,7 @@ def _nearest_pairs(
     same: NDArray[np.float64],
     constraints: Constraints,
     askable: NDArray[np.bool_],
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Each individual and the nearest row of another: are the two one after all?"""
     places, ends = undecided_crossings(component, pairs, constraints)
     free = askable[places]
@@ -145,7 +154,7 @@ def _bridges(
     same: NDArray[np.float64],
     constraints: Constraints,
     known_distance: float,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Single edges between two parts of one individual: is it two?"""
     n = len(component)
     must, _ = must_links(constraints)
@@ -168,7 +177,7 @@ def _margins(
     distances: NDArray[np.float32],
     same: NDArray[np.float64],
     constraints: Constraints,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Rows with a neighbour in their own individual and one nearly as near in another."""
     n = len(component)
     crossing, _ = undecided_crossings(component, pairs, constraints)

@@ -7,8 +7,6 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from reid.errors import InputError
 
@@ -93,6 +91,9 @@ def _assign(
     identity: NDArray[np.int64], place: NDArray[np.int64], overlap: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Which of the overlaps are kept, so that their sum is largest; ties for older identities."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
     if not len(identity):
         return np.empty(0, np.int64)
     _, row = np.unique(identity, return_inverse=True)

@@ -1,10 +1,9 @@
 """One species of a catalogue: rows, edges and decisions in, identities and events out."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -19,6 +18,10 @@ from reid.identify.encounters import Nodes
 from reid.identify.names import follow_names, identity_name, identity_number
 from reid.identify.species_nodes import Species, decided_pairs, read_species, row_edges
 from reid.identify.wording import contradiction_error, reason
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 IDENTIFIED = pa.schema(
     [
@@ -169,9 +172,11 @@ def identify_species(
 
 
 def _state_before(
-    species: str, frame: pd.DataFrame, next_number: int
+    species: str, frame: "pd.DataFrame", next_number: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
     """Identity number (−1: new row) and decision code of each row."""
+    import pandas as pd
+
     if "identity_id" not in frame:
         return np.full(len(frame), -1, np.int64), np.zeros(len(frame), np.int8)
     code, names = pd.factorize(frame["identity_id"].to_numpy(dtype=object))
@@ -190,6 +195,8 @@ def _table(
     species: str, read: Species, after: NDArray[np.int64], decided: RowDecisions
 ) -> tuple[pa.Table, NDArray[np.bool_]]:
     """The rows as they are now, and which of them differ from before, both in the input's order."""
+    import pandas as pd
+
     frame, rows = read.frame, decided.rows
     numbers, code = np.unique(after, return_inverse=True)
     names = np.asarray([identity_name(species, int(k)) for k in numbers], dtype=object)

@@ -1,9 +1,9 @@
 """The rows of one species as numbers: what the rest of the package computes with."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -12,6 +12,10 @@ from reid.identify.constraints import Constraints, latest_decisions
 from reid.identify.encounters import Nodes, make_nodes
 from reid.identify.extend import read_edges
 from reid.identify.same_boxes import told_apart
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 Pair = tuple[int, int]
 
@@ -29,12 +33,12 @@ class Species:
         decisions: the last word on each pair of rows, with columns a and b of row numbers.
     """
 
-    frame: pd.DataFrame
+    frame: "pd.DataFrame"
     order: NDArray[np.int64]
     nodes: Nodes
     constraints: Constraints
     words: NDArray[np.object_]
-    decisions: pd.DataFrame
+    decisions: "pd.DataFrame"
 
 
 def read_species(rows: pa.Table, decisions: pa.Table, *, encounters: str) -> Species:
@@ -48,6 +52,8 @@ def read_species(rows: pa.Table, decisions: pa.Table, *, encounters: str) -> Spe
     Raises:
         InputError: an annotation id twice, an unknown mode.
     """
+    import pandas as pd
+
     frame = rows.to_pandas()
     order = np.argsort(frame["annotation_id"].to_numpy(dtype=object), kind="stable")
     frame = frame.iloc[order].reset_index(drop=True)
@@ -84,7 +90,7 @@ def read_species(rows: pa.Table, decisions: pa.Table, *, encounters: str) -> Spe
     return Species(frame, order.astype(np.int64), nodes, constraints, words, latest)
 
 
-def decided_pairs(decisions: pd.DataFrame, decision: str) -> NDArray[np.int64]:
+def decided_pairs(decisions: "pd.DataFrame", decision: str) -> NDArray[np.int64]:
     """(k, 2) row numbers of the pairs with this decision."""
     return decisions.loc[decisions["decision"] == decision, ["a", "b"]].to_numpy(np.int64)
 
@@ -98,5 +104,7 @@ def row_edges(species: Species, edges: pa.Table) -> tuple[NDArray[np.int64], NDA
 
 
 def _numbers(words: "pd.Series[str]") -> tuple[NDArray[np.int64], NDArray[np.object_]]:
+    import pandas as pd
+
     number, known = pd.factorize(words.to_numpy(dtype=object), sort=True)
     return number.astype(np.int64), np.asarray(known, dtype=object)

@@ -17,13 +17,14 @@
 """
 
 from reid.models.load_model import LoadedModel, availability, load_model
-from reid.models.spec import ModelSpec, find_spec, known_models
+from reid.models.spec import ModelSpec, find_spec, general_purpose, known_models
 
 __all__ = [
     "LoadedModel",
     "ModelSpec",
     "availability",
     "find_spec",
+    "general_purpose",
     "known_models",
     "load_model",
 ]

@@ -1,8 +1,10 @@
 """The models that are known by name, and how a model name is read."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from reid.errors import InputError
 
@@ -37,6 +39,8 @@ class ModelSpec:
             The whole box is resized to the square: no border is cropped, the aspect is not kept.
         revision: commit of a hub repository, or None.
         custom_code: the repository is known to bring Python code that loading runs.
+        made_for: `individuals` of wild animals, `anything` (trained to name what is in a picture), or
+            `unknown`.
         note: one line for `reid models`.
     """
 
@@ -51,6 +55,7 @@ class ModelSpec:
     interpolation: str | None = None
     revision: str | None = None
     custom_code: bool = False
+    made_for: Literal["individuals", "anything", "unknown"] = "unknown"
     note: str = ""
 
 
@@ -64,7 +69,8 @@ _PACKAGED = ModelSpec(
     mean=HALF,
     std=HALF,
     interpolation="bicubic",
-    note="ImageNet weights inside an installed package: works offline",
+    made_for="anything",
+    note="ImageNet weights inside an installed package: works offline; a start, not a judge of individuals",
 )
 _HUB = ModelSpec(
     name="hf",
@@ -74,6 +80,7 @@ _HUB = ModelSpec(
     mean=IMAGENET_MEAN,
     std=IMAGENET_STD,
     interpolation="bicubic",
+    made_for="anything",
 )
 
 
@@ -97,6 +104,7 @@ def _megadescriptor(size: str, input_size: int, dimension: int) -> ModelSpec:
         dimension=dimension,
         licence="CC-BY-NC-4.0",
         interpolation="bilinear",
+        made_for="individuals",
         note="Swin trained on wildlife re-identification; not for commercial use",
     )
 
@@ -129,6 +137,7 @@ _KNOWN = (
         licence="none stated by its authors",
         interpolation="bilinear",
         custom_code=True,
+        made_for="individuals",
         note="runs code from its repository: needs trust_remote_code and a pinned revision",
     ),
     _dinov2("s", "vit_small_patch14_dinov2", 384),
@@ -148,6 +157,22 @@ _KNOWN = (
 def known_models() -> list[ModelSpec]:
     """Every model that has a name of its own, packaged ones first."""
     return list(_KNOWN)
+
+
+def general_purpose(names: Sequence[str]) -> str | None:
+    """What to know where none of these models was made to tell individuals apart; None: one may be.
+
+    Raises:
+        InputError: there is no model of such a name.
+    """
+    if any(find_spec(name).made_for != "anything" for name in names):
+        return None
+    better = [spec.name for spec in _KNOWN if spec.made_for == "individuals"]
+    return (
+        f"{', '.join(names)} has general-purpose weights (ImageNet): it was trained to name what is in a "
+        f"picture, not to tell one animal from another. Take a model made for that ({', '.join(better)}; "
+        "`reid models`), or `reid finetune` one on your animals"
+    )
 
 
 def find_spec(name: str, *, revision: str | None = None) -> ModelSpec:
@@ -193,7 +218,7 @@ def _read_name(name: str) -> ModelSpec:
             )
         return ModelSpec(name=name, source=source, loader="hub")
     if kind == "timm" and rest:
-        return ModelSpec(name=name, source=source, loader="timm")
+        return ModelSpec(name=name, source=source, loader="timm", made_for="anything")
     if kind == "local-dir" and rest:
         return ModelSpec(name=name, source=rest, loader="folder")
     if name.startswith((".", "~")) or {"/", "\\"} & set(name) or (name and Path(name).is_dir()):

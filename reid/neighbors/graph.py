@@ -1,9 +1,9 @@
 """The radius graph: every pair of rows within a distance, once, block by block."""
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import torch
 
 from reid.errors import InputError, MissingPackageError
 from reid.neighbors.edges import Edges, Graph, Wanted, join_edges, sort_edges
@@ -22,6 +22,9 @@ from reid.neighbors.screen import (
     with_columns,
 )
 from reid.neighbors.unit_rows import check_unit_rows
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_ROWS = 2**31 - 1
 
@@ -182,6 +185,8 @@ def _blocks(
     as the embeddings. What is dear to make (projections, copies on a device) is kept where there is
     room.
     """
+    import torch
+
     on_cpu = torch.device(device).type == "cpu"
     row_bytes = 6 * embeddings.shape[1] if basis is None else 4 * (basis.shape[1] + 1)
     dear = basis is not None or not on_cpu
@@ -216,14 +221,16 @@ def _ready(
 
 # (block a, block b, threshold, whether they are the same block, rows of a tile) → local indices of pairs
 # (i in a, j in b) whose score reaches the threshold, and those scores where they are kept.
-Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]
-Finder = Callable[[ScreenedRows, ScreenedRows, float, bool, int], Iterator[Found]]
+Found: TypeAlias = "tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]"
+Finder = Callable[[ScreenedRows, ScreenedRows, float, bool, int], Iterator["Found"]]
 
 
 def _screened_pairs(
     a: ScreenedRows, b: ScreenedRows, threshold: float, diagonal: bool, tile: int
 ) -> Iterator[Found]:
     """A Finder that computes a tile of scores at a time."""
+    import torch
+
     columns = with_columns(a).columns if a.columns is None else a.columns
     assert columns is not None
     buffer = torch.empty(
@@ -265,6 +272,8 @@ def _edges(
     find: Finder,
     wanted: Wanted | None = None,
 ) -> Edges:
+    import torch
+
     error = score_error(a, b)
     diagonal = a_start == b_start
     parts = []
@@ -288,6 +297,8 @@ def check_radius(radius: float) -> None:
 def _block_rows(d: int, budget: int, device: str) -> int:
     # Exact and low copies of two blocks, one of them transposed as well, in half of the budget.
     # Larger blocks than this gain nothing: the matmul is at full speed.
+    import torch
+
     largest = 2048 if torch.device(device).type == "cpu" else 32768
     return max(64, min(largest, budget // 2 // (14 * d)))
 
@@ -295,5 +306,7 @@ def _block_rows(d: int, budget: int, device: str) -> int:
 def _tile_rows(columns: int, budget: int, device: str) -> int:
     # Scores (4 bytes at most), a mask, and as much again for hits. 1024 × 2048 scores stay
     # in a CPU's last-level cache until they are compared.
+    import torch
+
     largest = 1024 if torch.device(device).type == "cpu" else 32768
     return max(16, min(largest, budget // 2 // (8 * max(columns, 1))))

@@ -3,16 +3,22 @@
 On a CPU by integer comparisons of NumPy, ten times faster than torch's; on a device by torch.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
-def as_keys(values: torch.Tensor) -> np.ndarray:
+def as_keys(values: "torch.Tensor") -> np.ndarray:
     """Scores on the CPU as an array, without a copy, that compares fast.
 
     float32 stays. bfloat16 becomes the int16 of the same bits, whose order is that of the scores
     among scores ≥ 0, with all negative scores below; `sort_keys` puts those in order too.
     """
+    import torch
+
     return values.view(torch.int16).numpy() if values.dtype == torch.bfloat16 else values.numpy()
 
 
@@ -52,8 +58,10 @@ def true_positions(mask: np.ndarray) -> np.ndarray:
     return np.concatenate([words[word] * 8 + byte, whole + np.flatnonzero(flat[whole:])])
 
 
-def hits_cpu(screened: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
+def hits_cpu(screened: "torch.Tensor", threshold: float) -> "tuple[torch.Tensor, torch.Tensor]":
     """(rows, columns) of scores that reach `threshold`; `screened` is used up."""
+    import torch
+
     keys = as_keys(screened)
     limit = threshold_keys(np.array([threshold], np.float32), keys.dtype)[0]
     if limit <= 0:
@@ -63,12 +71,14 @@ def hits_cpu(screened: torch.Tensor, threshold: float) -> tuple[torch.Tensor, to
 
 
 def hits_grouped(
-    screened: torch.Tensor, threshold: float, group: int = 64
-) -> tuple[torch.Tensor, torch.Tensor]:
+    screened: "torch.Tensor", threshold: float, group: int = 64
+) -> "tuple[torch.Tensor, torch.Tensor]":
     """The same in torch operations, for a device where reading the scores twice is the cost.
 
     The maximum of each group of columns is read first, and only groups that hold a hit again.
     """
+    import torch
+
     # Rounded to nearest as the scores were, which keeps their order. Some devices compare bfloat16
     # scores with the number as it is, and would lose those that rounding took just below it.
     limit = torch.tensor(threshold, dtype=screened.dtype).item()
@@ -83,13 +93,17 @@ def hits_grouped(
     )
 
 
-def hits(screened: torch.Tensor, threshold: float) -> tuple[torch.Tensor, torch.Tensor]:
+def hits(screened: "torch.Tensor", threshold: float) -> "tuple[torch.Tensor, torch.Tensor]":
     """(rows, columns) of scores that reach `threshold`, on the device they are on."""
     on_cpu = screened.device.type == "cpu"
     return (hits_cpu if on_cpu else hits_grouped)(screened, threshold)
 
 
-def scores_at(screened: torch.Tensor, row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+def scores_at(
+    screened: "torch.Tensor", row: "torch.Tensor", column: "torch.Tensor"
+) -> "torch.Tensor":
     """Float32 scores of cells that `hits_cpu` found, of the scores that it used up."""
+    import torch
+
     keys = as_keys(screened).ravel()[row.numpy() * screened.shape[1] + column.numpy()]
     return torch.from_numpy(keys_as_scores(keys))

@@ -1,10 +1,9 @@
 """The k nearest rows, exactly: screened in low precision, decided on float32 distances."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
 
 from reid import optional
 from reid.errors import InputError
@@ -13,11 +12,14 @@ from reid.neighbors.measure import best_pairs, distances_cpu
 from reid.neighbors.screen import budget_bytes, choose_backend, prepare, score_error, scores
 from reid.neighbors.unit_rows import check_unit_rows
 
+if TYPE_CHECKING:
+    import torch
+
 FAISS_GPU_MAX_K = 2048
 HALF_UNIT = 2.0**-8  # half a unit in the last place of bfloat16, of a number between 1 and 2
 FLOAT_ERROR = 2.0**-22  # of the float32 operations of `lower_limit`
 
-Scores = TypeVar("Scores", torch.Tensor, np.ndarray)
+Scores = TypeVar("Scores", "torch.Tensor", np.ndarray)
 
 
 def knn(
@@ -151,6 +153,8 @@ def _screened_search(
     indices: np.ndarray,
     lengths: np.ndarray,
 ) -> None:
+    import torch
+
     n, k = len(gallery), indices.shape[1]
     everything = prepare(gallery, backend, device)
     columns = everything.low.T.contiguous()
@@ -168,7 +172,9 @@ def _screened_search(
         )
 
 
-def _candidates(screened: torch.Tensor, k: int, error: float) -> tuple[torch.Tensor, torch.Tensor]:
+def _candidates(
+    screened: "torch.Tensor", k: int, error: float
+) -> "tuple[torch.Tensor, torch.Tensor]":
     """(row, column) of every cell that can be among the k best of its row; `screened` is used up.
 
     With the columns dealt into groups, the k-th largest of the group maxima is reached by k
@@ -182,9 +188,11 @@ def _candidates(screened: torch.Tensor, k: int, error: float) -> tuple[torch.Ten
 
 
 def candidates_torch(
-    screened: torch.Tensor, k: int, groups: int, error: float
-) -> tuple[torch.Tensor, torch.Tensor]:
+    screened: "torch.Tensor", k: int, groups: int, error: float
+) -> "tuple[torch.Tensor, torch.Tensor]":
     """`_candidates` in torch operations."""
+    import torch
+
     dealt = screened[:, : screened.shape[1] // groups * groups].reshape(len(screened), -1, groups)
     kth = dealt.amax(1).topk(k, dim=1).values[:, -1:]
     limit = lower_limit(kth.float(), error, screened.dtype == torch.bfloat16)
@@ -193,9 +201,11 @@ def candidates_torch(
 
 
 def candidates_cpu(
-    screened: torch.Tensor, k: int, groups: int, error: float
-) -> tuple[torch.Tensor, torch.Tensor]:
+    screened: "torch.Tensor", k: int, groups: int, error: float
+) -> "tuple[torch.Tensor, torch.Tensor]":
     """`_candidates` by integer comparisons of NumPy, several times faster on a CPU."""
+    import torch
+
     keys = as_keys(screened)
     limits = _key_limits(keys, k, groups, error)
     if keys.dtype == np.int16 and limits.min() <= 0:
@@ -244,6 +254,8 @@ def _faiss_search(
     lengths: np.ndarray,
 ) -> None:
     """Brute force by faiss: exact but for ties in the last bit of its float32 scores."""
+    import torch
+
     faiss = optional.faiss()
     k = indices.shape[1] + (own is not None)
     index = faiss.IndexFlatIP(gallery.shape[1])

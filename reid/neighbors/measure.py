@@ -7,11 +7,14 @@ milliseconds, 50 times the work, as soon as another process wants a core.
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from reid.neighbors.screen import ScreenedRows
+
+if TYPE_CHECKING:
+    import torch
 
 # Local indices i and j, and the distances, all (m,).
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -20,8 +23,8 @@ Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 def near_pairs(
     a: ScreenedRows,
     b: ScreenedRows,
-    i: torch.Tensor,
-    j: torch.Tensor,
+    i: "torch.Tensor",
+    j: "torch.Tensor",
     radius: float,
     diagonal: bool,
 ) -> Pairs:
@@ -33,8 +36,8 @@ def near_pairs(
 def near_pairs_cpu(
     a: ScreenedRows,
     b: ScreenedRows,
-    i: torch.Tensor,
-    j: torch.Tensor,
+    i: "torch.Tensor",
+    j: "torch.Tensor",
     radius: float,
     diagonal: bool,
 ) -> Pairs:
@@ -51,8 +54,8 @@ def near_pairs_cpu(
 def near_pairs_torch(
     a: ScreenedRows,
     b: ScreenedRows,
-    i: torch.Tensor,
-    j: torch.Tensor,
+    i: "torch.Tensor",
+    j: "torch.Tensor",
     radius: float,
     diagonal: bool,
 ) -> Pairs:
@@ -68,8 +71,8 @@ def near_pairs_torch(
 def best_pairs(
     queries: ScreenedRows,
     gallery: ScreenedRows,
-    row: torch.Tensor,
-    column: torch.Tensor,
+    row: "torch.Tensor",
+    column: "torch.Tensor",
     k: int,
     own: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -93,8 +96,8 @@ def best_pairs(
 def best_pairs_cpu(
     queries: ScreenedRows,
     gallery: ScreenedRows,
-    row: torch.Tensor,
-    column: torch.Tensor,
+    row: "torch.Tensor",
+    column: "torch.Tensor",
     k: int,
     own: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -114,12 +117,14 @@ def best_pairs_cpu(
 def best_pairs_torch(
     queries: ScreenedRows,
     gallery: ScreenedRows,
-    row: torch.Tensor,
-    column: torch.Tensor,
+    row: "torch.Tensor",
+    column: "torch.Tensor",
     k: int,
     own: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """`best_pairs` in torch."""
+    import torch
+
     if own is not None:
         other = column != torch.from_numpy(own).to(row.device)[row]
         row, column = row[other], column[other]
@@ -137,6 +142,8 @@ def distances_cpu(a: np.ndarray, i: np.ndarray, b: np.ndarray, j: np.ndarray) ->
     For unit rows that is 1 − cos, without its cancellation: identical rows are at exactly 0, and
     the last bits do not depend on which row comes first or on how the work was cut into blocks.
     """
+    import torch
+
     result = np.empty(len(i), np.float32)
     # The gathered rows of a chunk stay in the cache of a core.
     chunk = max(1, 2**17 // a.shape[1])
@@ -170,9 +177,11 @@ def _threads(count: int) -> ThreadPoolExecutor:
 
 
 def distances_torch(
-    a: torch.Tensor, i: torch.Tensor, b: torch.Tensor, j: torch.Tensor
-) -> torch.Tensor:
+    a: "torch.Tensor", i: "torch.Tensor", b: "torch.Tensor", j: "torch.Tensor"
+) -> "torch.Tensor":
     """`distances_cpu` in torch operations, few and large, as a GPU wants them."""
+    import torch
+
     result = torch.empty(len(i), dtype=torch.float32, device=a.device)
     chunk = max(1, 2**27 // a.shape[1])
     for start in range(0, len(i), chunk):

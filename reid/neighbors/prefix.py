@@ -24,7 +24,6 @@ from collections.abc import Callable
 from functools import partial
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from reid.neighbors.hits import hits
@@ -79,6 +78,8 @@ def choose_basis(
     Raises:
         InputError: as `choose_backend`.
     """
+    import torch
+
     n, d = embeddings.shape
     pairs = (n - new_from) * (n + new_from) / 2
     plain = choose_backend(n, d, device, backend)
@@ -147,6 +148,8 @@ def prefix_rows(rows: Floats, basis: Floats) -> ScreenedRows:
         rows: (b, d) float32, unit rows.
         basis: (d, k) float32, k ≤ d, the same for all rows that are compared.
     """
+    import torch
+
     coordinates = np.zeros((len(rows), basis.shape[1]))
     for start in range(0, len(basis), SUM):
         part = slice(start, start + SUM)

@@ -15,12 +15,15 @@ import functools
 import time
 import warnings
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from reid.errors import InputError
 from reid.neighbors.unit_rows import UNIT_TOLERANCE
+
+if TYPE_CHECKING:
+    import torch
 
 BACKENDS = ("auto", "torch", "numpy", "prefix", "faiss", "faiss-gpu", "triton")
 
@@ -37,6 +40,8 @@ def _bfloat16_is_faster() -> bool:
     Measured because no public query covers x86 (AVX512-BF16, AMX) and ARM in every torch version,
     and because torch falls back to slow emulation without a word. It cannot change a result.
     """
+    import torch
+
     exact = np.full((1024, 512), 1 / 512, np.float32)
     low = torch.full((1024, 512), 1 / 512, dtype=torch.bfloat16)
     seconds = {"numpy": float("inf"), "torch": float("inf")}
@@ -68,6 +73,8 @@ def choose_backend(n: int, d: int, device: str = "cpu", backend: str = "auto") -
     Raises:
         InputError: unknown backend, or one that cannot run on this device.
     """
+    import torch
+
     if backend not in BACKENDS:
         raise InputError(f"backend: unknown {backend!r}; known backends: {', '.join(BACKENDS)}")
     on_cpu = torch.device(device).type == "cpu"
@@ -87,14 +94,16 @@ def choose_backend(n: int, d: int, device: str = "cpu", backend: str = "auto") -
 class ScreenedRows:
     """A block of rows, ready to be screened: exact, low precision, and how far apart they are."""
 
-    exact: torch.Tensor  # (b, d) float32
-    low: torch.Tensor  # (b, d) bfloat16, or `exact` itself, or (b, k + 1) of `prefix_rows`
+    exact: "torch.Tensor"  # (b, d) float32
+    low: "torch.Tensor"  # (b, d) bfloat16, or `exact` itself, or (b, k + 1) of `prefix_rows`
     error: float  # the largest ‖exact row − low row‖; of a prefix as defined there
-    columns: torch.Tensor | None = None  # `low` transposed: see `with_columns`
+    columns: "torch.Tensor | None" = None  # `low` transposed: see `with_columns`
 
 
 def budget_bytes(device: str, memory_bytes: int | None) -> int:
     """`memory_bytes`, or by default 512 MiB, on a GPU half of what is free there."""
+    import torch
+
     if memory_bytes is not None:
         if memory_bytes < 2**20:
             raise InputError(f"memory_bytes: {memory_bytes}, needs at least {2**20} (1 MiB)")
@@ -104,8 +113,10 @@ def budget_bytes(device: str, memory_bytes: int | None) -> int:
     return 2**29
 
 
-def as_tensor(rows: np.ndarray) -> torch.Tensor:
+def as_tensor(rows: np.ndarray) -> "torch.Tensor":
     """`rows` as a tensor that shares its memory and is only read."""
+    import torch
+
     with warnings.catch_warnings():
         # Arrays from Ray's object store and memory maps are read-only; nothing here writes to them.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -119,6 +130,8 @@ def prepare(
 
     The measuring costs ten times the copying: whoever makes the copy again gives the `error` of before.
     """
+    import torch
+
     exact = as_tensor(rows).to(device)
     if backend in ("numpy", "prefix"):  # `prefix` without a basis: no rows to find one on
         return ScreenedRows(exact, exact, 0.0)
@@ -148,7 +161,7 @@ def score_error(a: ScreenedRows, b: ScreenedRows) -> float:
     return rounding + summing + 2 * UNIT_TOLERANCE + UNIT_TOLERANCE**2 + DISTANCE_ERROR
 
 
-def least_distance(score: torch.Tensor, error: float, rounded: bool) -> np.ndarray:
+def least_distance(score: "torch.Tensor", error: float, rounded: bool) -> np.ndarray:
     """No more than the float32 distances of pairs with these screened scores.
 
     Args:
@@ -162,8 +175,10 @@ def least_distance(score: torch.Tensor, error: float, rounded: bool) -> np.ndarr
     return found
 
 
-def scores(a: ScreenedRows, b_columns: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+def scores(a: ScreenedRows, b_columns: "torch.Tensor", out: "torch.Tensor") -> "torch.Tensor":
     """Screened scores (len(a.low), c) of rows against the columns of `b_columns` (d, c)."""
+    import torch
+
     if a.low.dtype == torch.float32 and a.low.device.type == "cpu":
         # NumPy's OpenBLAS ran at twice the speed of torch's float32 matmul where it was measured.
         np.matmul(a.low.numpy(), b_columns.numpy(), out=out.numpy())

@@ -1,13 +1,15 @@
 """What identification alone does to an estimate: the same sightings, with every doubt joined."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from reid.errors import InputError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 def joined_to_nearest(
@@ -30,6 +32,8 @@ def joined_to_nearest(
     Raises:
         InputError: the three are not equally long, or a nearest row is out of range.
     """
+    from scipy.sparse import csr_array
+
     n = len(identities)
     unsure, nearest = np.asarray(unsure, np.bool_), np.asarray(nearest, np.int64)
     if len(unsure) != n or len(nearest) != n:
@@ -49,8 +53,11 @@ def joined_to_nearest(
     return [str(name) for name in names[_owners(graph, settled)][code]]
 
 
-def _owners(graph: csr_array, settled: NDArray[np.bool_]) -> NDArray[np.int64]:
+def _owners(graph: "csr_array", settled: NDArray[np.bool_]) -> NDArray[np.int64]:
     """For each identity the one whose name it gets: itself where settled, else the end of its links."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
     n = len(settled)
     owner = np.arange(n)
     target = np.full(n, -1, np.int64)

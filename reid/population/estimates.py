@@ -8,9 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import digamma
-from scipy.stats import norm
 
 from reid.errors import InputError
 from reid.population.counted import Counted
@@ -147,6 +144,8 @@ def _factor(counted: Counted) -> float:
 
 def _unseen_slope(size: float, individuals: int) -> float:
     """Slope of lnΓ(N+1) − lnΓ(N−M+1) in N."""
+    from scipy.special import digamma
+
     return float(digamma(size + 1) - digamma(size - individuals + 1))
 
 
@@ -156,6 +155,8 @@ def _log_missed(chance: float) -> float:
 
 def _highest(slope: Callable[[float], float], counted: Counted) -> float:
     """Where a likelihood over N ≥ M that rises, then falls, is highest."""
+    from scipy.optimize import brentq
+
     if counted.sightings == counted.individuals:
         raise InputError(
             f"{counted.individuals} individuals, each seen on one occasion: without anybody seen again "
@@ -189,6 +190,8 @@ def _with_interval(
 
     Source: Chao 1987; Burnham et al. 1987.
     """
+    from scipy.stats import norm
+
     if not 0 < level < 1:
         raise InputError(f"level: {level}; give a share above 0 and below 1, for example 0.95")
     unseen = size - individuals

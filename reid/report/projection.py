@@ -3,8 +3,6 @@
 from typing import Literal
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from reid.errors import InputError
@@ -31,6 +29,9 @@ def project(embeddings: np.ndarray, method: Literal["pca", "tsne"], *, seed: int
     Source: van der Maaten & Hinton 2008; van der Maaten 2014 (Barnes-Hut).
     Differs: rows are first reduced to 50 principal components, as in the authors' own code.
     """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
     if method not in ("pca", "tsne"):
         raise InputError(f"projection: unknown method {method!r}; known methods: pca, tsne")
     n, dimensions = embeddings.shape

@@ -6,7 +6,6 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
-import plotly.offline
 from markupsafe import Markup
 
 from reid.errors import InputError
@@ -105,6 +104,8 @@ def _render(
     thumbnails: Thumbnails,
     left_out: list[str],
 ) -> str:
+    import plotly.offline
+
     failures = pd.DataFrame(columns=FAILURE_COLUMNS) if data.failures is None else data.failures
     shown = failures.head(MAX_FAILURES)
     return render(

@@ -2,21 +2,23 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import dijkstra
 
 from reid.catalogue import SpeciesGraph
 from reid.identify import review_candidates
 from reid.identify.constraints import must_links
 from reid.identify.decisions import undecided_crossings
 from reid.identify.species_nodes import Species, read_species, row_edges
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
 
 OTHERS = 6  # further images shown of each side
 SHORTEST = 1e-6  # a link of length 0 would be none to scipy
@@ -113,6 +115,8 @@ class _Surroundings:
     """What lies around a pair: the images of its individuals, and who else is near."""
 
     def __init__(self, species: Species, edges: pa.Table, known_distance: float) -> None:
+        from scipy.sparse import coo_array
+
         self.ids = species.frame["annotation_id"].to_numpy(dtype=object)
         self.index = pd.Index(self.ids)
         component, names = pd.factorize(species.frame["identity_id"].to_numpy(dtype=object))
@@ -150,6 +154,9 @@ class _Surroundings:
 
     def _ways(self, group: Group, *asked: int) -> NDArray[np.float64]:
         """(len(asked), len(group)) lengths of the ways from each, which avoid the link between two."""
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import dijkstra
+
         own = self.links[group][:, group].tocoo()
         places = np.searchsorted(group, asked)
         between = np.isin(own.row, places) & np.isin(own.col, places)

@@ -1,7 +1,8 @@
 """Rows that name one animal more than once, and ids that stand for more than one."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from reid.errors import InputError
 from reid.sources import places
 from reid.sources.source_rows import TEXTS, TIMES
 from reid.sources.stacked import Stacked
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def given_ids(stacked: Stacked, notes: list[str]) -> pa.Array:
@@ -40,6 +44,8 @@ def given_ids(stacked: Stacked, notes: list[str]) -> pa.Array:
 
 def _names_images(stacked: Stacked, here: NDArray[np.int64], stated: pa.Array) -> bool:
     """Does this source's annotation_id name images, of which some have several boxes?"""
+    import pandas as pd
+
     mine = stated.take(pa.array(here)).drop_null()
     if len(pc.unique(mine)) == len(mine):
         return False
@@ -72,7 +78,7 @@ def _names_images(stacked: Stacked, here: NDArray[np.int64], stated: pa.Array) -
     return True
 
 
-def _several(frame: pd.DataFrame, key: str, value: str) -> pd.Index:
+def _several(frame: "pd.DataFrame", key: str, value: str) -> "pd.Index":
     """Keys with several values."""
     counts = frame.groupby(key)[value].nunique()
     return counts.index[counts > 1]

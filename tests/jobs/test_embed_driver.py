@@ -21,6 +21,7 @@ import pytest
 from PIL import Image
 
 import jobs.embed.embed_driver
+import jobs.embed.embed_places
 from jobs.common import outputs
 from jobs.embed.embed_driver import DEAD_AFTER_SECONDS, EmbedSummary
 from jobs.embed.embed_worker import EmbedTask, EmbedWorker
@@ -30,7 +31,7 @@ from reid.config import Config, load_config
 from reid.embedder import Embedder, embed_annotations
 from reid.errors import InputError, StorageDownError, StorageError
 from reid.manifest import read_annotations
-from reid.models import load_model
+from reid.models import LoadedModel, load_model
 from reid.store import retries
 from tests.jobs.processes import needs_proc, start_and_kill
 
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("local_ray")
 
 DIMENSION = 1280
-# One worker on two of the four logical CPUs, and no runtime that compiles first.
-QUICK = ("embed.runtime=torch", "embed.cpus_per_worker=2", "embed.workers=1")
+# On Ray, one worker on two of the four logical CPUs, and no runtime that compiles first.
+QUICK = ("embed.ray=always", "embed.runtime=torch", "embed.cpus_per_worker=2", "embed.workers=1")
 
 MakePhotos = Callable[..., list[Path]]
 Reid = Callable[..., int]
@@ -334,7 +335,7 @@ def test_a_worker_that_is_killed_costs_nothing(
                 os.kill(os.getpid(), signal.SIGKILL)
             return counts
 
-    monkeypatch.setattr(jobs.embed.embed_driver, "EmbedWorker", KilledInTheMiddle)
+    monkeypatch.setattr(jobs.embed.embed_places, "EmbedWorker", KilledInTheMiddle)
     run = embed(tmp_path / "photos", tmp_path / "out", "embed.shard_rows=4", "embed.workers=2")
     assert (tmp_path / "killed").exists(), "it did die"
     assert (run.summary.embedded, run.summary.failed) == (24, 0)
@@ -375,7 +376,7 @@ def test_an_image_on_which_the_decoder_crashes_is_a_failure(
             runpy.run_path(str(tmp_path / "site" / "sitecustomize.py"))
             os.environ["PYTHONPATH"] = str(tmp_path / "site")  # for the processes it starts
 
-    monkeypatch.setattr(jobs.embed.embed_driver, "EmbedWorker", WithThatDecoder)
+    monkeypatch.setattr(jobs.embed.embed_places, "EmbedWorker", WithThatDecoder)
     run = embed(tmp_path / "photos", tmp_path / "out", "embed.shard_rows=1", "max_failures=0.5")
     crash = ("embed", "the decoder crashes on this image")
     assert failures_by_file(run.out) == {path.name: crash for path in deadly}
@@ -453,15 +454,17 @@ def test_two_runs_over_one_store_do_not_disturb_each_other(
     others: list[Run] = []
     work = jobs.embed.embed_driver._run
 
-    def in_company(config: Config, task: EmbedTask, pending: pa.Table) -> list[str]:
+    def in_company(
+        config: Config, task: EmbedTask, models: list[LoadedModel], pending: pa.Table
+    ) -> list[str]:
         monkeypatch.setattr(jobs.embed.embed_driver, "_run", work)
-        runtimes = work(config, task, pending) if when == "after" else []
+        runtimes = work(config, task, models, pending) if when == "after" else []
         if fewer:
             shutil.rmtree(new)
         others.append(embed(tmp_path / "photos", tmp_path / "other", *shared))
         make_photos(new, range(8, 10))
         assert store.exists(task.work) == (when == "after")
-        return runtimes or work(config, task, pending)
+        return runtimes or work(config, task, models, pending)
 
     monkeypatch.setattr(jobs.embed.embed_driver, "_run", in_company)
     run = embed(tmp_path / "photos", tmp_path / "out", *shared)
@@ -484,7 +487,7 @@ def test_two_runs_over_one_store_do_not_disturb_each_other(
     ("override", "message"),
     [
         ("embed.cpus_per_worker=64", r"embed\.cpus_per_worker: 64 .* 4"),
-        ("embed.device=cuda", r"embed\.device: cuda.* no GPU"),
+        ("embed.device=cuda", r"embed\.device: cuda.* no GPU here"),
     ],
 )
 def test_a_worker_that_fits_nowhere_is_an_error_and_no_endless_wait(
@@ -535,7 +538,7 @@ def test_storage_that_fails_half_of_its_requests_for_a_while(
             super().__init__(task)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jobs.embed.embed_driver, "EmbedWorker", OnThatStorage)
+        patch.setattr(jobs.embed.embed_places, "EmbedWorker", OnThatStorage)
         flaky_bucket.fail(requests=150)
         config = load_config(
             None,

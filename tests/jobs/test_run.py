@@ -1,4 +1,4 @@
-"""`reid run` from pictures to a report, on a real Ray."""
+"""`reid run` from pictures to a report; so few that it does without Ray."""
 
 import csv
 import os
@@ -20,8 +20,6 @@ from reid import embeddings, schema, store
 from reid.metrics import agreement, retrieval
 from reid.synthetic import Herd, make_herd
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
 NYALA = Path(
     os.environ.get("REID_NYALA", Path(__file__).parents[2].parent / "shared" / "data" / "nyala")
 )
@@ -35,8 +33,7 @@ OUTPUTS = {
     outputs.CONFIG,
     outputs.REPORT,
 }
-# As many workers as fit four logical CPUs would only be in each other's way here.
-QUICK = ("embed.cpus_per_worker=2", "embed.workers=1")
+QUICK = ("embed.cpus_per_worker=2",)
 
 Reid = Callable[..., int]
 
