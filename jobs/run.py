@@ -29,6 +29,13 @@ from reid.errors import InputError
 if TYPE_CHECKING:
     from jobs.cluster.groups import Group
 
+WORDS = (
+    "species",
+    "method",
+    "from",
+    "verdict",
+)  # columns of the closing table that hold no numbers
+
 
 def run_embed(config: Config) -> EmbedSummary:
     """Sources → annotations.parquet, the embedding store, failures.parquet.
@@ -78,12 +85,17 @@ def _embed(config: Config, sections: Sequence[str] = ("embed",)) -> tuple[pa.Tab
 
 
 def run_cluster(config: Config, embeddings: str | None = None) -> None:
-    """Embeddings → clusters.parquet, identities.csv, tuning.json.
+    """Embeddings → clusters.parquet, identities.csv, tuning.json, and a closing table.
 
     Args:
         config: the resolved configuration.
         embeddings: a file of anybody's; None: those of the output folder.
     """
+    _cluster(config, embeddings)
+    _close(config)
+
+
+def _cluster(config: Config, embeddings: str | None = None) -> None:
     from jobs.cluster.clustering import cluster
     from jobs.cluster.groups import read_embedding_file, read_groups
 
@@ -112,9 +124,10 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
     for page in (outputs.REPORT, outputs.EVALUATION):
         if before != now and outputs.set_aside(config.out, page):
             say(f"note: {page} shows the clusters of before, and is now {outputs.OUTDATED}{page}")
+    several = summary.individuals - summary.singletons
     say(
-        f"cluster: {summary.images:,} embeddings read, {summary.individuals:,} individuals of "
-        f"{len(summary.species)} species written ({summary.seconds:.1f} s)"
+        f"cluster: {summary.images:,} embeddings of {len(summary.species)} species read; {several:,} individuals "
+        f"of two images and more, {summary.singletons:,} seen once, written ({summary.seconds:.1f} s)"
     )
     for warning in summary.warnings:
         say(f"warning: {warning}")
@@ -221,55 +234,63 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
     failures, embedded = _embed(config, ("embed", "cluster"))
     if len(failures) == embedded.annotations:
         check_failures(failures, embedded.annotations, 0)  # nothing is left to cluster
-    run_cluster(config)
+    _cluster(config)
     if score is not None:
         outputs.write_summary(config, "truth", score(config))
     if config.report.enabled:
         run_report(config)
         store.remove(store.join(config.out, outputs.OUTDATED + outputs.REPORT))  # has a successor
-    console.print(closing_table(outputs.read_summary(config.out)))
+    _close(config)
     say(f"{time.perf_counter() - started:.0f} s in all. Results: {config.out}")
     if config.report.enabled:
         print_result(store.join(config.out, outputs.REPORT))
     check_failures(failures, embedded.annotations, config.max_failures)
 
 
+def _close(config: Config) -> None:
+    """The closing table, and the verdict in words."""
+    summary = outputs.read_summary(config.out)
+    console.print(closing_table(summary))
+    for sentence in summary["cluster"]["verdict"]["sentences"]:
+        say(f"verdict: {sentence}")
+
+
 def closing_table(summary: dict[str, Any]) -> Table:
     """What a run found, a row a species."""
     truth = summary.get("truth", {}).get("species", {})
-    failed = summary["embed"]["failed"]
     reference = "truth" if truth else "labels"
+    read = summary.get("embed", {})
     table = Table(
         title="Individuals found",
         caption="; ".join(
             [
-                f"{summary['embed']['annotations']:,} images, {failed:,} failed",
-                *(f"{stage} {summary[stage]['seconds']:.1f} s" for stage in ("embed", "cluster", "report") if stage in summary),
+                *([f"{read['annotations']:,} images, {read['failed']:,} failed"] if read else []),
+                *(
+                    f"{stage} {summary[stage]['seconds']:.1f} s"
+                    for stage in ("embed", "cluster", "report")
+                    if stage in summary
+                ),
             ]
         ),
-    )  # fmt: skip
-    columns = (
-        "species",
-        "images",
-        "individuals",
-        "seen once",
-        "largest",
-        "threshold",
-        "from",
-        f"ARI against {reference}",
     )
+    columns = (
+        "species", "images", "seen twice or more", "seen once", "largest", "method", "threshold", "from",
+        f"ARI against {reference}", "verdict",
+    )  # fmt: skip
     for name in columns:
-        table.add_column(name, justify="left" if name in ("species", "from") else "right")
+        table.add_column(name, justify="left" if name in WORDS else "right")
     for species, found in summary["cluster"]["species"].items():
         score = truth.get(species, found["scores"]).get("ari")
         table.add_row(
             species,
             f"{found['images']:,}",
-            f"{found['individuals']:,}",
+            f"{found['individuals'] - found['singletons']:,}",
             f"{found['singletons']:,}",
             f"{found['largest']:,}",
+            found["method"],
             "–" if found["eps"] is None else f"{found['eps']:.3f}",
             found["eps_source"],
             "–" if score is None else f"{score:.3f}",
+            found["verdict"]["level"],
         )
     return table

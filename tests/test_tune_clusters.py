@@ -83,8 +83,11 @@ def test_a_given_threshold_is_used_as_it_is() -> None:
     assert (threshold.eps, threshold.source) == (0.123, "given")
     expected = cluster.dbscan(neighbors.radius_graph(VECTORS, 0.123), 0.123, 2)
     np.testing.assert_array_equal(given.labels, expected)
-    with pytest.raises(InputError, match=r"cluster\.eps=0\.1 is a distance for one method"):
-        find_threshold(VECTORS, HALF, eps=0.1, method="auto")
+    auto = found_with(VECTORS, HALF, eps=0.123, method="auto")
+    assert auto.threshold.method == "dbscan"
+    np.testing.assert_array_equal(auto.labels, expected)
+    with pytest.raises(InputError, match=r"cluster\.eps=0\.1 is a distance on one scale"):
+        found_with(VECTORS, HALF, eps=0.1, rerank="auto")
 
 
 def test_without_labels_another_species_lends_or_the_data_tell() -> None:

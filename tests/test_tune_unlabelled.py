@@ -46,21 +46,21 @@ def test_the_estimate_by_hand():
     assert "its peak, 3." in found.statement
 
 
-def test_a_clear_gap_is_fairly_sure_and_noise_is_not():
+def test_a_gap_is_seen_and_noise_has_none():
     embeddings, _ = clumps(0, spread=0.1)
     clear = estimate_threshold(radius_graph(embeddings, 0.7), ceiling=0.7)
-    assert clear.sure == "fairly"
+    assert clear.gap == "clear"
     noise = np.random.default_rng(0).normal(size=(400, 256))
     noise = (noise / np.linalg.norm(noise, axis=1, keepdims=True)).astype(np.float32)
     nothing = estimate_threshold(radius_graph(noise, 0.9), ceiling=0.9)
-    assert nothing.sure == "hardly"
+    assert nothing.gap == "none"
     assert "hardly more than a guess" in nothing.statement
     assert nothing.stability < clear.stability
 
 
 def test_a_peak_at_the_end_of_the_graph_is_not_trusted():
     embeddings, _ = clumps(0, spread=0.4)
-    assert estimate_threshold(radius_graph(embeddings, 0.06), ceiling=0.06).sure == "hardly"
+    assert estimate_threshold(radius_graph(embeddings, 0.06), ceiling=0.06).gap == "none"
 
 
 def test_identical_rows_have_an_obvious_answer():

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.cluster.groups import Group
+from jobs.cluster.judging import judge_group, verdict_of_run
 from jobs.cluster.labels import encounters
 from jobs.common import outputs
 from jobs.common.console import say
@@ -36,6 +37,7 @@ from reid.tune import (
     find_individuals,
     individuals_by_pairs,
 )
+from reid.verdict import Verdict
 
 IDENTITIES_HEADER = (
     "image_path", "annotation_id", "image_id", "species", "cluster_label", "identity",
@@ -54,6 +56,7 @@ class ClusterSummary:
     seconds: float = 0.0
     species: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    verdict: dict[str, Any] = field(default_factory=dict)  # level, and sentences
 
 
 def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
@@ -74,6 +77,7 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
         _say_found(group, found[group.species], time.perf_counter() - began)
     summary = ClusterSummary()
     labels: list[pa.Array] = []
+    verdicts: dict[str, Verdict] = {}
     words = clustering.species_words(group.species for group in groups)
     for group in groups:
         one = found[group.species]
@@ -91,6 +95,8 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
         summary.individuals += len(sizes)
         summary.singletons += single
         summary.warnings += warnings
+        scores = _scores(group, one.labels)
+        verdicts[group.species] = judge_group(group, one, scores.get("top_1"), seed=config.seed)
         summary.species[group.species] = {
             "images": len(group.rows),
             "individuals": len(sizes),
@@ -99,8 +105,11 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
             "largest": int(sizes.max()),
             "eps": one.threshold.eps,
             "eps_source": one.threshold.source,
-            "scores": _scores(group, one.labels),
+            "method": one.threshold.method,
+            "scores": scores,
+            "verdict": asdict(verdicts[group.species]),
         }
+    summary.verdict = verdict_of_run(verdicts)
     _write_clusters(config, groups, found, labels)
     _write_tuning(config, groups, found)
     summary.seconds = round(time.perf_counter() - started, 2)
@@ -270,9 +279,10 @@ def _say_found(group: Group, one: Individuals, seconds: float) -> None:
     eps = one.threshold.note if by_pairs else ""
     if one.threshold.eps is not None:
         eps = f"threshold {one.threshold.eps:.3f}: {one.threshold.note}"
-    count = len(np.unique(clustering.noise_to_singletons(one.labels)))
+    sizes = np.bincount(clustering.noise_to_singletons(one.labels))
     say(
-        f"cluster: {group.species}: {len(group.rows):,} images, {count:,} individuals ({seconds:.1f} s); {eps}"
+        f"cluster: {group.species}: {len(group.rows):,} images, {(sizes > 1).sum():,} individuals of two and "
+        f"more, {(sizes == 1).sum():,} seen once ({seconds:.1f} s); {eps}"
     )
 
 

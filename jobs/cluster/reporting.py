@@ -51,6 +51,7 @@ def report(config: Config) -> dict[str, Any]:
         scores=_species_scores(summary),
         evaluation=_evaluations(summary),
         failures=outputs.read_failures(config.out).to_pandas(),
+        verdicts=_verdicts(summary),
         warnings=summary.get("cluster", {}).get("warnings", []),
         config_yaml=dump_config(config),
         versions=outputs.versions(),
@@ -73,8 +74,18 @@ def _counts(summary: Mapping[str, Any]) -> dict[str, int | float | str]:
     return {
         "images": embed.get("annotations", 0),
         "failures": embed.get("failed", 0),
-        "individuals": cluster.get("individuals", 0),
+        "seen twice or more": cluster.get("individuals", 0) - cluster.get("singletons", 0),
         "seen once": cluster.get("singletons", 0),
+    }
+
+
+def _verdicts(summary: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Level and sentence of each species; empty where an earlier version clustered."""
+    species = summary.get("cluster", {}).get("species", {})
+    return {
+        name: (one["verdict"]["level"], one["verdict"]["sentence"])
+        for name, one in species.items()
+        if "verdict" in one
     }
 
 

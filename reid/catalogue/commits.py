@@ -169,16 +169,26 @@ def commit(
     table = delta_tables.open_table(folder, catalogue.version)
     if table is None:
         raise StorageError(f"{folder}: the Delta table is gone")
+
+    def attempt() -> bool:
+        """Commit; False: another commit came before."""
+        try:
+            write(table, delta_tables.properties(record.metadata()))
+        except (delta.exceptions.DeltaError, OSError, pa.ArrowException):
+            # A conflict, or storage that failed before or after the commit: the log knows which.
+            latest = delta_tables.open_table(folder)
+            if latest is None or latest.version() == catalogue.version:
+                raise
+            since = entries(folder, latest, after=catalogue.version)
+            return any(entry.record.token == record.token for entry in since)
+        return True
+
     try:
-        write(table, delta_tables.properties(record.metadata()))
+        landed = store.ask_again(folder, "commit", attempt, delta_tables.passes)
     except (delta.exceptions.DeltaError, OSError, pa.ArrowException) as error:
-        # A conflict, or storage that failed before or after the commit: the log knows which.
-        latest = delta_tables.open_table(folder)
-        if latest is None or latest.version() == catalogue.version:
-            raise StorageError(f"{folder}: cannot commit: {delta_tables.plain(error)}") from error
-        since = entries(folder, latest, after=catalogue.version)
-        if all(entry.record.token != record.token for entry in since):
-            return None
+        raise StorageError(f"{folder}: cannot commit: {delta_tables.plain(error)}") from error
+    if not landed:
+        return None
     # It can be at no other place: a commit that others came before fails. To tidy up what is tidy
     # makes none.
     if store.exists(log_file(folder, catalogue.version + 1)):

@@ -30,6 +30,12 @@ _DAMAGE = re.compile(
     r"|json|snappy|zstd|decod|missing field|unknown variant|Kernel error|trailing characters",
     re.IGNORECASE,
 )
+# What may pass by itself, in the words of deltalake's own client of object storage.
+_PASSING = re.compile(
+    r"after \d+ retries|error sending request|connection (closed|refused|reset)"
+    r"|status code: (408|429|5\d\d)|server error|operation timed out",
+    re.IGNORECASE,
+)
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -65,8 +71,13 @@ def plain(error: BaseException) -> str:
     return " ".join(_COLOURS.sub("", str(error)).split())
 
 
+def passes(error: Exception) -> bool:
+    """May it pass by itself, so that whoever may ask twice should?"""
+    return not isinstance(error, ReidError) and _PASSING.search(plain(error)) is not None
+
+
 def guarded(path: str, action: str, run: Callable[[], T]) -> T:
-    """Turn what deltalake and Arrow throw into an error that names the table.
+    """Do what may be done twice; what deltalake and Arrow throw becomes an error that names the table.
 
     Raises:
         FileNotFoundError: as it comes.
@@ -75,7 +86,7 @@ def guarded(path: str, action: str, run: Callable[[], T]) -> T:
     """
     delta = optional.deltalake()
     try:
-        return run()
+        return store.ask_again(path, action, run, passes)
     except FileNotFoundError as error:
         if error.errno is not None:
             raise
@@ -134,7 +145,8 @@ def create_table(
         StorageError: it can neither be made nor opened.
     """
     delta = optional.deltalake()
-    try:
+
+    def create() -> Any:
         return delta.DeltaTable.create(
             store.absolute(path),
             schema=schema,
@@ -143,10 +155,13 @@ def create_table(
             storage_options=options(path),
             commit_properties=properties(metadata),
         )
-    except (delta.exceptions.DeltaError, OSError) as error:
+
+    try:
+        return guarded(path, "create the Delta table", create)
+    except (DamagedError, StorageError):  # or it is there: the message names a file of its log
         table = open_table(path)
         if table is None:
-            raise StorageError(f"{path}: cannot create the Delta table: {plain(error)}") from error
+            raise
         return table
 
 

@@ -172,7 +172,9 @@ class Cluster(Section):
     """From unit vectors to individuals."""
 
     method: Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "auto"] = Field(
-        "dbscan", description="auto: DBSCAN or average linkage, the better on held-out identities"
+        "auto",
+        description="auto: DBSCAN or average linkage, the better on held-out identities; DBSCAN where there "
+        "are no labels, or cluster.eps is given",
     )
     eps: float | Auto = Field(
         "auto", description="Cosine distance; auto: tuned on labels, estimated without any"

@@ -69,6 +69,7 @@ class ReportData:
         scores: {species: {score name: value}} against known identities; empty where none are known.
         evaluation: one a species, as `reid.metrics.evaluate` gives it; empty where none was made.
         failures: FAILURE_COLUMNS, one row an annotation that could not be used.
+        verdicts: {species: (level, sentence)}: what the model can tell apart; at the head of the page.
         warnings: sentences for the reader, most important first.
         config_yaml: the resolved configuration.
         versions: {package: version}.
@@ -85,6 +86,7 @@ class ReportData:
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     evaluation: Mapping[str, Evaluation] = field(default_factory=dict)
     failures: pd.DataFrame | None = None
+    verdicts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
     config_yaml: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)

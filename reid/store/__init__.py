@@ -41,11 +41,12 @@ from reid.store.parquet_tables import (
     read_table,
     write_table,
 )
-from reid.store.retries import WRONG_PLACE, guarded
+from reid.store.retries import WRONG_PLACE, ask_again, guarded
 
 __all__ = [
     "WRONG_PLACE",
     "absolute",
+    "ask_again",
     "exists",
     "filesystem",
     "guarded",

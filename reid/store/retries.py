@@ -43,21 +43,45 @@ def guarded(path: str, action: str, run: Callable[[], T]) -> T:
         PlaceError: the bucket is not there, or closed to us.
         StorageError: any other error, at once.
     """
+
+    def passes(error: Exception) -> bool:
+        return _PASSING.search(str(error)) is not None
+
+    try:
+        return ask_again(path, action, run, passes)
+    except FileNotFoundError:
+        raise
+    except (OSError, pa.ArrowException) as error:
+        if is_remote(path) and WRONG_PLACE.search(str(error)):
+            raise PlaceError(
+                f"{path}: cannot {action}: {error}. Check the bucket's name, and the keys and the region "
+                "in the environment"
+            ) from error
+        raise StorageError(f"{path}: cannot {action}: {error}") from error
+
+
+def ask_again(
+    path: str, action: str, run: Callable[[], T], passes: Callable[[Exception], bool]
+) -> T:
+    """Do what may be done twice, until it works or fails for good, which comes as it is.
+
+    Args:
+        path: what it is about; only object storage is asked again.
+        action: for the message.
+        run: does it.
+        passes: whether an error may pass by itself.
+
+    Raises:
+        StorageDownError: it failed for RETRY_SECONDS, each time with an error that may pass.
+    """
     started = time.monotonic()
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
             return run()
-        except FileNotFoundError:
-            raise
-        except (OSError, pa.ArrowException) as error:
-            if is_remote(path) and WRONG_PLACE.search(str(error)):
-                raise PlaceError(
-                    f"{path}: cannot {action}: {error}. Check the bucket's name, and the keys and the region "
-                    "in the environment"
-                ) from error
-            if not (is_remote(path) and _PASSING.search(str(error))):
-                raise StorageError(f"{path}: cannot {action}: {error}") from error
+        except Exception as error:
+            if not is_remote(path) or WRONG_PLACE.search(str(error)) or not passes(error):
+                raise
             spent = time.monotonic() - started
             if spent + pause > RETRY_SECONDS:
                 raise StorageDownError(

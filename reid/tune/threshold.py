@@ -26,7 +26,8 @@ class Clustering:
     """How rows shall become clusters, as far as somebody has said.
 
     Attributes:
-        method: `auto` takes DBSCAN or average linkage, the better on held-out individuals.
+        method: `auto` takes DBSCAN or average linkage, the better on held-out individuals; DBSCAN where
+            `eps` is given, or nothing says which is better.
         eps: a given threshold; None: tuned on labels, lent by another species, or estimated.
         max_eps: end of the search for one; None: from the data.
         min_samples: images, itself included, that make a core point (DBSCAN).
@@ -116,17 +117,14 @@ def settled(
     if asked.method in ("hdbscan", "kmeans"):
         return Threshold(None, "none", asked.method, f"{asked.method} uses no distance threshold")
     if asked.eps is not None:
-        if asked.method == "auto" or asked.rerank == "auto":
-            fits = False
-        else:
-            fits = asked.rerank == "off" or asked.k1 is not None
-        if not fits:
+        if asked.rerank == "auto" or (asked.rerank == "on" and asked.k1 is None):
             raise InputError(
-                f"cluster.eps={asked.eps:g} is a distance for one method: with it give cluster.method "
-                "(not auto), and rerank=off, or rerank.mode=on with rerank.k1"
+                f"cluster.eps={asked.eps:g} is a distance on one scale: with it give rerank=off, or "
+                "rerank.mode=on with rerank.k1"
             )
         k1 = asked.k1 if asked.rerank == "on" else None
-        return Threshold(asked.eps, "given", asked.method, "given in the configuration", k1=k1)
+        method = "dbscan" if asked.method == "auto" else asked.method
+        return Threshold(asked.eps, "given", method, "given in the configuration", k1=k1)
     if can_tune(identities):
         return None
     if fallback is not None:

@@ -23,7 +23,8 @@ class ThresholdEstimate:
         low, high: the range that the data do not tell apart; the estimate is its middle.
         stability: ARI between the clusters at both ends of the middle half of that range: 1 where
             the choice changes nothing. Rows without any individuals reach 0.5 to 0.8.
-        sure: "fairly", "roughly" or "hardly".
+        gap: between same and different individuals: "clear", "vague" or "none". Clear is not right: a model
+            that tells backgrounds apart has clear gaps too.
         statement: the same in a sentence, for the report.
         settled: the number of clusters has fallen below half of its peak before the ceiling, so that
             looking further would not change the answer.
@@ -33,7 +34,7 @@ class ThresholdEstimate:
     low: float
     high: float
     stability: float
-    sure: Literal["fairly", "roughly", "hardly"]
+    gap: Literal["clear", "vague", "none"]
     statement: str
     settled: bool
 
@@ -89,24 +90,24 @@ def estimate_from_forest(forest: Forest, ceiling: float) -> ThresholdEstimate:
     stability = _agreement(forest, (low + eps) / 2, (eps + high) / 2)
     largest, singletons = _shares(forest, eps)
     at_end = near[-1] == len(thresholds) - 1
-    sure: Literal["fairly", "roughly", "hardly"]
+    gap: Literal["clear", "vague", "none"]
     if at_end or stability < 0.65 or largest > 0.5 or singletons > 0.9:
-        sure = "hardly"
+        gap = "none"
     else:
-        sure = "fairly" if stability >= 0.85 and forest.n >= FEW_ROWS else "roughly"
+        gap = "clear" if stability >= 0.85 and forest.n >= FEW_ROWS else "vague"
     statement = (
         f"no labels: the threshold {eps:.4g} was estimated, not tuned; between {low:.4g} and "
         f"{high:.4g} the number of clusters stays within 10 % of its peak, {peak:,}. "
-        f"{_SENTENCES[sure]}"
+        f"{_SENTENCES[gap]}"
     )
     settled = bool(clusters[-1] <= SETTLED * peak)
-    return ThresholdEstimate(eps, low, high, stability, sure, statement, settled)
+    return ThresholdEstimate(eps, low, high, stability, gap, statement, settled)
 
 
 _SENTENCES = {
-    "fairly": "Any threshold in that range gives nearly the same clusters, so it is fairly sure.",
-    "roughly": "Clusters differ inside that range: take it as a rough start and look at them.",
-    "hardly": (
+    "clear": "Any threshold in that range gives nearly the same clusters, right or wrong.",
+    "vague": "Clusters differ inside that range: take it as a rough start and look at them.",
+    "none": (
         "The data show no clear gap between same and different individuals: hardly more than a "
         "guess. Label some individuals, or try another model"
     ),

@@ -100,7 +100,7 @@ def measure(name: str, rows: np.ndarray, identity: np.ndarray) -> dict[str, obje
         "high": found.high,
         "tuned_inside": found.low <= tuned.eps <= found.high,
         "stability": found.stability,
-        "sure": found.sure,
+        "gap": found.gap,
     }
 
 
