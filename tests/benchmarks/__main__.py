@@ -21,6 +21,7 @@ NAMES = (
     "herd_difficulty",
     "unlabelled",
     "scan",
+    "verdict",
     "finetune",
     "catalogue",
     "kills",
