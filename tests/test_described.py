@@ -26,7 +26,7 @@ def test_every_setting_says_what_it_means() -> None:
         ("embed.batch_size", "auto", "whole number ≥ 1 and ≤ 1,000,000, or auto"),
         ("embed.per_species", "", "settings, by name"),
         ("finetune.erase_area", "[0.02, 0.2]", "2 × number ≥ 0 and ≤ 1,000,000"),
-        ("identify.encounters", "", "off, best, mean"),
+        ("identify.encounters", "", "auto, off, best, mean"),
         ("report.map", "true", "true, false"),
     ],
 )
