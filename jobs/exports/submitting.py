@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import yaml
 from rich.table import Table
-from sklearn.metrics import adjusted_rand_score
 
 from jobs.common import outputs
 from jobs.common.console import PlainConsole, print_result, printable, say
@@ -112,6 +111,8 @@ def _show_agreement(made: Submission, identities: list[str | None]) -> None:
     known = np.asarray([one is not None for one in identities])
     if not known.any():
         return
+    from sklearn.metrics import adjusted_rand_score
+
     labels = made.table[made.table.columns[-1]].to_numpy(object)
     truth = np.asarray(identities, dtype=object)
     table = Table("data set", "images", "individuals", "ARI", box=None, pad_edge=False)

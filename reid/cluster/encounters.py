@@ -2,8 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 
 def join_encounters(
@@ -20,6 +18,9 @@ def join_encounters(
         (n,) labels 0 … in order of their first rows, −1 for noise that nothing joins; and how many
         encounters of several rows were passed over for their images of several animals.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     rows = np.flatnonzero(encounters >= 0)
     rows = rows[np.lexsort((images[rows], encounters[rows]))]
     same = encounters[rows][1:] == encounters[rows][:-1]

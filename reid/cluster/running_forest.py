@@ -2,8 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 from reid.cluster.forest import Forest, minimum_forest
 from reid.neighbors.edges import Edges, join_edges
@@ -89,6 +87,9 @@ class RunningForest:
             self._waiting, self._count = [], 0
 
     def _note_levels(self) -> None:
+        from scipy.sparse import csr_array
+        from scipy.sparse.csgraph import connected_components
+
         edges, distances = self._forest
         made = np.linspace(0, len(edges), LEVELS + 1)[1:].astype(int)
         self._levels = distances[made - 1]
