@@ -207,9 +207,9 @@ def config_of(
     from reid.errors import InputError
 
     for text in overrides or ():
-        flag = next((name for name in ("input", "out", "catalogue") if name in flags), None)
-        if "=" not in text and flag is not None:
-            raise InputError(f"{text!r} is no setting (key=value); did you mean --{flag} {text}?")
+        meant = next((name for name in ("input", "out", "catalogue") if name in flags), None)
+        if "=" not in text and meant is not None:
+            raise InputError(f"{text!r} is no setting (key=value); did you mean --{meant} {text}?")
     for flag in ("identity_from_parent", "metrics"):
         if not flags.get(flag):
             flags.pop(flag, None)  # not given: what the file says holds

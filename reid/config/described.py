@@ -60,7 +60,7 @@ def in_markdown() -> str:
         _table(top),
     ]
     for name in section_names():
-        words = (Config.model_fields[name].annotation.__doc__ or "").strip().splitlines()[0]  # type: ignore[union-attr]
+        words = (Config.model_fields[name].annotation.__doc__ or "").strip().splitlines()[0]
         parts += [f"## `{name}`\n", f"{words}\n", _table(settings(name))]
     return "\n".join(parts)
 
