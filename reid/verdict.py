@@ -30,7 +30,7 @@ FEW_INDIVIDUALS = 10  # labelled; below it a figure rests on a handful of animal
 FEW_ROWS = 30  # below it a share says nothing
 
 # Without labels: what speaks against the clusters.
-LEAST_HALVES_ARI = 0.2
+LEAST_HALVES_ARI = 0.6
 LARGEST_SHARE = 0.5
 LEAST_ENCOUNTERS_NEAR = 0.3
 LEAST_IMAGES_SPLIT = 0.5
