@@ -133,7 +133,7 @@ def test_rmark_keeps_leading_zeros_as_text(histories: Histories, sexed: Historie
     assert rmark_files(histories)["histories.txt"].splitlines()[3] == '"00110"\t3'
     lines = rmark_files(sexed)["histories.txt"].splitlines()
     assert (lines[0], lines[3]) == ("ch\tid\tsex", '"00110"\t3\tF')
-    assert 'field.types = c("s", "f")' in rmark_files(sexed)["README.txt"]
+    assert 'field.types = c("f", "f")' in rmark_files(sexed)["README.txt"]
 
 
 def test_camtrapr_tables_are_those_that_came_in(histories: Histories, stations: Stations) -> None:
@@ -153,7 +153,18 @@ def test_camtrapr_tables_are_those_that_came_in(histories: Histories, stations: 
     assert cameras[3] == [
         "C", "607050", "525000", "2009-04-04", "2009-05-17", "2009-05-12", "2009-05-17",
     ]  # fmt: skip
+    assert "hasProblems = TRUE" in files["README.txt"]
     assert "camtraps.csv" not in camtrapr_files(histories, None)
+
+
+def test_camtrapr_is_told_that_no_camera_had_problems(tmp_path: Path) -> None:
+    """cameraOperation stops at columns of problems in which there is none."""
+    (tmp_path / "cameras.csv").write_text("detector,x,y,start,end\nA,1,2,2020-01-01,2020-01-05\n")
+    stations = read_stations(str(tmp_path / "cameras.csv"))
+    table = frame(location_id="A", timestamp=pd.Timestamp("2020-01-03"))
+    files = camtrapr_files(make_histories(choose(table), stations), stations)
+    assert rows(files["camtraps.csv"])[0][-1] == "Retrieval_date"
+    assert "hasProblems = FALSE" in files["README.txt"]
 
 
 def test_camtrapr_days_without_a_camera_between_two_deployments(tmp_path: Path) -> None:
@@ -205,7 +216,11 @@ def test_multimark_tells_sides_apart(stations: Stations) -> None:
     # 2: both in a burst, then right 04-10; left 04-21; right 04-22 and left 04-23; no side 05-14.
     assert encounter_types(found.sessions[0]).tolist() == [[1, 2, 1, 1, 0], [4, 1, 3, 0, 0]]
     text = multimark_files(found)
-    assert 'data.type = "sometimes"' in text["README.txt"]
+    assert 'data.type = "sometimes", known = known' in text["README.txt"]
+    assert rows(text["known.csv"]) == [["individual", "known"], ["1", "1"], ["2", "1"]]
+    apart = multimark_files(sided(stations, [left] * 11))
+    assert 'data.type = "never"' in apart["README.txt"]
+    assert [row[1] for row in rows(apart["known.csv"])[1:]] == ["0", "0"]
     with pytest.raises(InputError, match="leave --flank out"):
         multimark_files(sided(stations, ["left", "right"] * 5, flank="both-sessions"))
     with pytest.raises(InputError, match="no image shows the left or the right"):

@@ -57,6 +57,7 @@ def test_wildbook_has_a_line_an_encounter_and_no_empty_column() -> None:
     assert "Encounter.decimalLatitude" not in first
     assert "Encounter.sightingID" not in first
     assert {line["MarkedIndividual.individualID"] for line in lines} == {"1", "2", "3"}
+    assert {line["Encounter.state"] for line in lines} == {"unapproved"}
 
 
 def test_wildbook_never_names_an_animal_that_nobody_is_sure_of() -> None:
@@ -65,6 +66,12 @@ def test_wildbook_never_names_an_animal_that_nobody_is_sure_of() -> None:
     lines = dicts(wildbook_files(table, NAMES).files["encounters_1.csv"])
     (unsure,) = [line for line in lines if line["Encounter.mediaAsset0"] == "IMG 0000.JPG"]
     assert unsure["MarkedIndividual.individualID"] == ""
+    table.loc[1, "confirmed_by"], table.loc[2, "identity"] = "anna", "Luna"
+    lines = dicts(wildbook_files(table, NAMES).files["encounters_1.csv"])
+    approved = [
+        line["Encounter.mediaAsset0"] for line in lines if line["Encounter.state"] == "approved"
+    ]
+    assert sorted(approved) == ["IMG 0001.JPG", "IMG 0002.JPG"], "people have looked at these"
     everybody = wildbook_files(frame(decision="unsure"), NAMES).files["encounters_1.csv"]
     assert "MarkedIndividual.individualID" not in everybody.splitlines()[0]
     assert "NA" not in everybody.replace("NAME", "")

@@ -137,7 +137,7 @@ def _wildbook(holdings: Holdings, out: str, wish: Wish, survey: Survey) -> dict[
             say(f"left out: {path}: {reason}")
     say(
         f"export: {found.encounters:,} encounters in {len(found.files) - 1} files for Wildbook, pictures named "
-        "as images.csv says"
+        "as images.csv says; add a column Encounter.submitterID with your user name there, so that they are yours"
     )
     return with_left_out(found.files, pd.concat(out_of, ignore_index=True))
 

@@ -52,11 +52,13 @@ In R:
     records <- read.csv("record_table.csv", stringsAsFactors = FALSE)
 """
     if stations is not None:
-        files["camtraps.csv"] = _camera_table(histories, stations)
+        files["camtraps.csv"], problems = _camera_table(histories, stations)
+        # It stops at columns of problems in which there is none.
+        has_problems = "TRUE" if problems else "FALSE"
         how += f"""\
     cams <- read.csv("camtraps.csv", stringsAsFactors = FALSE)
     operation <- cameraOperation(cams, stationCol = "Station", setupCol = "Setup_date",
-                                 retrievalCol = "Retrieval_date", hasProblems = TRUE,
+                                 retrievalCol = "Retrieval_date", hasProblems = {has_problems},
                                  dateFormat = "%Y-%m-%d")
     history <- spatialDetectionHistory(records, CTtable = cams, camOp = operation,
                                        species = "{histories.species}", output = "binary",
@@ -72,7 +74,8 @@ Dates in camtraps.csv are whole days; secr's files (--format secr) keep the hour
     return {**files, **common_files(histories, how)}
 
 
-def _camera_table(histories: Histories, stations: Stations) -> str:
+def _camera_table(histories: Histories, stations: Stations) -> tuple[str, int]:
+    """The table, and how many pairs of Problem columns it has."""
     table = histories.sessions[0].detectors
     spans = station_spans(stations)
     lines, most = [], 0
@@ -89,9 +92,10 @@ def _camera_table(histories: Histories, stations: Stations) -> str:
             [row["detector"], *place, f"{begin:%Y-%m-%d}", f"{stop:%Y-%m-%d}", *sum(problems, ())]
         )
     header = ["Station", "utm_y", "utm_x", "Setup_date", "Retrieval_date"]
-    for number_of in range(1, max(most, 1) + 1):
+    for number_of in range(1, most + 1):
         header += [f"Problem{number_of}_from", f"Problem{number_of}_to"]
-    return program_sheet(header, [[*line, *[""] * (len(header) - len(line))] for line in lines])
+    rows = [[*line, *[""] * (len(header) - len(line))] for line in lines]
+    return program_sheet(header, rows), most
 
 
 def _whole_days(

@@ -27,7 +27,7 @@ def mark_files(histories: Histories) -> dict[str, str]:
 In MARK: File, New, closed captures; the files above as encounter histories. Or in R:
 
     library(RMark)
-    ch <- convert.inp("histories.inp")      # with groups: group.df = data.frame(sex = c(...)), as above
+    ch <- convert.inp("histories.inp", use.comments = TRUE)   # groups: group.df = data.frame(sex = c(...))
     mark(ch, model = "Closed")
 """
     return {**files, **common_files(histories, "\n".join(told) + "\n\n" + how)}

@@ -11,13 +11,15 @@ from reid.exports.history_files import common_files
 from reid.exports.sheets import program_sheet
 
 NONE, ONLY_LEFT, ONLY_RIGHT, APART, TOGETHER = range(5)
+_WITH_LEFT, _WITH_RIGHT = (ONLY_LEFT, APART, TOGETHER), (ONLY_RIGHT, APART, TOGETHER)
 
 
 def multimark_files(histories: Histories) -> dict[str, str]:
-    """multimark.csv: `individual`, 1 … K.
+    """multimark.csv: `individual`, 1 … K, and known.csv: whose two sides are one animal's for certain.
 
     0 not seen, 1 left, 2 right, 3 both but never in one encounter, 4 both in one encounter. Individuals
-    whose sides nobody has joined stand there once for each side; the model takes care of that.
+    whose sides nobody has joined stand there once for each side; the model takes care of that. It allows
+    both sides in one history only where they are known to belong together.
 
     Raises:
         InputError: histories of one flank were asked for, or no side is known.
@@ -37,6 +39,11 @@ def multimark_files(histories: Histories) -> dict[str, str]:
         for row, who in enumerate(session.individuals)
         if seen[row]
     ]
+    both = [
+        any(map(_WITH_LEFT.count, own)) and any(map(_WITH_RIGHT.count, own))
+        for own in codes.tolist()
+    ]
+    known = [(who, int(both[row])) for row, who in enumerate(session.individuals) if seen[row]]
     header = ("individual", *map(str, range(1, session.calendar.count + 1)))
     kind = "sometimes" if (codes == TOGETHER).any() else "never"
     how = f"""\
@@ -44,11 +51,19 @@ In R:
 
     library(multimark)
     m <- as.matrix(read.csv("multimark.csv", row.names = 1, check.names = FALSE))
-    fit <- multimarkClosed(m, data.type = "{kind}")
+    known <- read.csv("known.csv")$known
+    setup <- processdata(m, data.type = "{kind}", known = known)
+    fit <- multimarkClosed(mms = setup)
+
+known.csv has a 1 where one individual was seen from both sides, in whichever occasions.
 
 {int((~seen).sum())} individuals without an image of one side alone are not in it.
 """
-    return {"multimark.csv": program_sheet(header, rows), **common_files(histories, how)}
+    files = {
+        "multimark.csv": program_sheet(header, rows),
+        "known.csv": program_sheet(("individual", "known"), known),
+    }
+    return {**files, **common_files(histories, how)}
 
 
 def encounter_types(session: Session) -> NDArray[np.int8]:

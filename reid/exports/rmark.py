@@ -10,10 +10,11 @@ def rmark_files(histories: Histories) -> dict[str, str]:
     Returns:
         name → text.
     """
-    files, types = {}, "s"
+    # Neither is skipped ("s"): a table of ch alone, import.chdata makes no table of.
+    files, types = {}, '"f"'
     for session in histories.sessions:
         sexes = sexes_of(histories, session)
-        types = '"s", "f"' if sexes else '"s"'
+        types = '"f", "f"' if sexes else '"f"'
         lines = ["\t".join(["ch", "id", *(["sex"] if sexes else [])])]
         for row, who in enumerate(session.individuals):
             lines.append(

@@ -96,6 +96,8 @@ def wildbook_files(
             "Encounter.decimalLongitude": where[1],
             "Encounter.sightingID": sightings.get(first["encounter_id"]),
             "MarkedIndividual.individualID": people.get(first["who"]),
+            # What nobody has looked at is not "approved", which Wildbook takes where it is told nothing.
+            "Encounter.state": "approved" if _looked_at(group) else "unapproved",
         }
         pictures = dict.fromkeys(zip(group["root"], group["image_path"], strict=True))
         line |= {f"Encounter.mediaAsset{place}": images[one] for place, one in enumerate(pictures)}
@@ -107,6 +109,11 @@ def wildbook_files(
     meaning = [(name, root, path) for (root, path), name in images.items()]
     files["images.csv"] = people_sheet(("file_name", "root", "image_path"), meaning)
     return Wildbook(files, images, pd.concat(outs, ignore_index=True), len(lines))
+
+
+def _looked_at(group: pd.DataFrame) -> bool:
+    """Whether a person has named the animal, or joined one of these images with another of it."""
+    return bool((group["confirmed_by"].notna() | group["identity"].notna()).any())
 
 
 def _lines(lines: list[dict[str, object]]) -> str:

@@ -3,6 +3,7 @@
     reid run --input nyala/annotations.csv --out results/nyala
     python tests/benchmarks/encounters.py --results results/nyala --out encounters.json
     python tests/benchmarks/encounters.py --results results/tuned --held-out runs/nyala/split.parquet
+    reid demo && python tests/benchmarks/encounters.py --results demo --labels demo/herd/truth.csv
 
 --results is an output folder of `reid run` over labelled images with `encounter_id` and `viewpoint`;
 --held-out keeps the individuals that a fine-tuning job held out, so that a tuned model is judged on
@@ -28,6 +29,7 @@ from sklearn.metrics import adjusted_rand_score, average_precision_score
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from jobs.cluster.groups import Group, read_groups
+from jobs.cluster.labels import relabel
 from reid.identify import Nodes, comparable, make_nodes, pool, sides
 from reid.identify.constrained_partition import partition
 from reid.identify.constraints import Constraints
@@ -128,10 +130,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--held-out", type=Path, help="split.parquet of a fine-tuning job")
+    parser.add_argument("--labels", help="identities of all images, as `reid evaluate` takes them")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     found = []
-    for group in read_groups(str(args.results)):
+    groups = read_groups(str(args.results))
+    if args.labels:
+        groups, _ = relabel(groups, args.labels)
+    for group in groups:
         rows, vectors = labelled(group, args.held_out)
         print(
             f"{group.species}: {len(rows):,} images, {rows['identity'].nunique():,} individuals, "
