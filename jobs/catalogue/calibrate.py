@@ -93,7 +93,7 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
         for name in chosen:
             try:
                 recipe = embedded.recipes[name]
-                rules[name] = _learn(config, name, recipe, learned, before.get(name))
+                rules[name] = _learn(config, name, recipe, learned, mine, before.get(name))
             except NoRulesError as error:
                 refused[name] = error
         if not rules:
@@ -170,7 +170,12 @@ def _told(rules: SpeciesRules) -> dict[str, Any]:
 
 
 def _learn(
-    config: Config, species: str, recipe: str, learned: pa.Table, before: SpeciesRules | None
+    config: Config,
+    species: str,
+    recipe: str,
+    learned: pa.Table,
+    held: pa.Table,
+    before: SpeciesRules | None,
 ) -> SpeciesRules:
     rows = learned.filter(pc.equal(learned["species"], species))
     folder = store.join(str(config.store), recipe)
@@ -180,7 +185,8 @@ def _learn(
     )
     vectors = np.ascontiguousarray(found.vectors)
     nothing = schema.DECISIONS.empty_table()
-    modes = settle_modes(config.identify.rules(species), rows, nothing, before)
+    own = held.filter(pc.equal(held["species"], species))
+    modes = settle_modes(config.identify.rules(species), own, nothing, before)
     for reason in modes.reasons:
         say(f"rules: {species}: {reason}")
     return make_rules(config, species, recipe, rows, vectors, modes, before)

@@ -1,8 +1,8 @@
 """From a catalogue and an upload to what shall be committed: who is who, species by species."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from jobs.catalogue.thresholds import (
     NoRulesError,
     calibrate_event,
     check_asked,
+    is_settled,
     make_rules,
     say_rules,
     settle_modes,
@@ -229,18 +230,24 @@ class Decider:
                 f"{name}: its images were embedded as {embedded}, and another run has meanwhile "
                 f"changed the catalogue to {rules.recipe}; run the same command again, with that model"
             )
-        modes = (
-            Modes(rules.encounters, rules.viewpoints)
-            if rules
-            else settle_modes(self.config.identify.rules(name), rows, said)
-        )
+        asked = self.config.identify.rules(name)
+        if rules is None:
+            modes = settle_modes(asked, rows, said)
+        elif is_settled(rules):
+            modes = Modes(rules.encounters, rules.viewpoints)
+        else:  # calibrated before there was any image; single images are compared in any case
+            modes = settle_modes(asked, rows, said, rules)
+            rules = replace(rules, encounters=modes.encounters, viewpoints=modes.viewpoints)
+            say_rules(name, rules, modes)
         rows, notes = without_contradicting_words(rows, said, encounters=modes.encounters)
         vectors = None
         if rules is None:
             vectors = read_vectors(catalogue.path, self.recipes[name], rows)
             rules = make_rules(self.config, name, self.recipes[name], rows, vectors, modes)
             say_rules(name, rules, modes)
-        compared = set() if was is None else compared_nodes(catalogue, was, rules, before)
+        compared: set[Hashable] = set()
+        if was is not None and is_settled(was):
+            compared = compared_nodes(catalogue, was, rules, before)
         searching = time.perf_counter()
         edges, found = self._growth.grow(catalogue, name, rules, rows, said, compared, vectors)
         search_seconds = time.perf_counter() - searching

@@ -60,7 +60,7 @@ def check_asked(config: Config, rules: Mapping[str, SpeciesRules]) -> None:
         for name, value in wanted.model_dump(exclude_none=True).items():
             held = getattr(own, name)
             enough = name == "radius" and value <= held
-            if value not in (held, AUTO) and not enough:
+            if AUTO not in (value, held) and value != held and not enough:
                 raise InputError(
                     f"identify.{name}={value} for {species}, but this catalogue was made with "
                     f"{held}, and all its individuals follow from that; leave it out, or change it "
@@ -75,20 +75,25 @@ def settle_modes(
 
     Args:
         asked: of one species.
-        rows: schema.ANNOTATIONS of the images at hand.
+        rows: schema.ANNOTATIONS, the catalogue's images; without any `auto` waits for the first.
         decisions: schema.DECISIONS.
         before: what nobody asked for stays as it was here.
     """
     reasons = []
     encounters = wanted.encounters or (before.encounters if before else AUTO)
-    if encounters == AUTO:
+    viewpoints = wanted.viewpoints or (before.viewpoints if before else AUTO)
+    if encounters == AUTO and len(rows):
         encounters, why = default_encounters(rows, decisions)
         reasons.append(f"identify.encounters={encounters}: {why}")
-    viewpoints = wanted.viewpoints or (before.viewpoints if before else AUTO)
-    if viewpoints == AUTO:
+    if viewpoints == AUTO and len(rows):
         viewpoints, why = default_viewpoints(rows)
         reasons.append(f"identify.viewpoints={viewpoints}: {why}")
     return Modes(encounters, viewpoints, tuple(reasons))
+
+
+def is_settled(rules: SpeciesRules) -> bool:
+    """Whether nothing in the rules waits for the first images."""
+    return AUTO not in (rules.encounters, rules.viewpoints)
 
 
 def say_rules(species: str, rules: SpeciesRules, modes: Modes) -> None:
@@ -229,7 +234,9 @@ def _calibrated(
     encounters: str,
     viewpoints: str,
 ) -> Calibration:
-    # What will be compared: images, or means of encounters.
+    # What will be compared: images, or means of encounters. What is not settled yet compares images.
+    encounters = "off" if encounters == AUTO else encounters
+    viewpoints = "compare-all" if viewpoints == AUTO else viewpoints
     nodes = species_nodes(rows, schema.DECISIONS.empty_table(), encounters=encounters)
     order = pc.sort_indices(rows["annotation_id"])
     shown = node_sides(rows.take(order), nodes, viewpoints)

@@ -100,7 +100,7 @@ def export(
             "--out",
             "-o",
             metavar="PLACE",
-            help="File (.csv, .parquet) or folder. [default: CATALOGUE/export/…]",
+            help="File (.csv, .parquet; .zip of camtrap-dp) or folder. [default: CATALOGUE/export/…]",
         ),
     ] = None,
     given: dict[str, Any],
@@ -116,8 +116,9 @@ def export(
         str | None,
         typer.Option(
             "--package",
-            metavar="FOLDER",
-            help="camtrap-dp: the package that the images came from; it comes back with individuals in it.",
+            metavar="PACKAGE",
+            help="camtrap-dp: the package that the images came from, a folder or .zip; it comes back with "
+            "individuals in it.",
         ),
     ] = None,
     timezone: Annotated[
@@ -146,7 +147,9 @@ def export(
     images: Annotated[
         str | None,
         typer.Option(
-            "--images", metavar="HOW", help="folders, wildbook: link or copy the pictures."
+            "--images",
+            metavar="HOW",
+            help="folders, wildbook, camtrap-dp: link or copy the pictures.",
         ),
     ] = None,
     raw: Annotated[
@@ -154,6 +157,10 @@ def export(
         typer.Option(
             "--raw", help="csv: no apostrophe before text that a spreadsheet takes for a formula."
         ),
+    ] = False,
+    excel: Annotated[
+        bool,
+        typer.Option("--excel", help="csv: with a mark by which Excel sees that it is UTF-8."),
     ] = False,
 ) -> None:
     """Who is who, for other programs: tables, Camtrap DP, capture histories, Wildbook, folders.
@@ -171,7 +178,7 @@ def export(
     from jobs.exports.wishes import Wish
 
     wish = Wish(
-        format=format, out=out, raw=raw, detector=detector, scientific_name=scientific_name or (),
+        format=format, out=out, raw=raw, excel=excel, detector=detector, scientific_name=scientific_name or (),
         images=images, package=package, timezone=timezone, title=title, contributor=contributor,
     )  # fmt: skip
     run_export(catalogue, results, wish, _survey(given))

@@ -1,5 +1,6 @@
 """`reid export`: what is known, in the form that another program reads."""
 
+import codecs
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -99,6 +100,7 @@ def _write_tables(holdings: Holdings, targets: Sequence[str], wish: Wish) -> Non
         if kind == "csv":
             guarded, cells = (rows, 0) if wish.raw else guard_table(rows)
             sink = io.BytesIO()
+            sink.write(codecs.BOM_UTF8 if wish.excel else b"")
             pyarrow.csv.write_csv(guarded, sink, pyarrow.csv.WriteOptions(quoting_style="needed"))
             store.write_bytes(place, sink.getvalue())
             if cells:

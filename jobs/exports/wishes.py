@@ -42,9 +42,10 @@ class Wish:
         format: one of exporting.FORMATS; None: by the ending of `out`, or both tables.
         out: file or folder; None: in the catalogue or the run's folder.
         raw: text in CSV that a spreadsheet takes for a formula stays as it is.
+        excel: the plain table as CSV begins with the byte order mark that Excel wants for UTF-8.
         detector: proximity or count.
         scientific_name: `NAME=Genus species`.
-        images: link or copy; None: links in folders, no pictures for Wildbook.
+        images: link or copy; None: links in folders and packages, no pictures for Wildbook.
         package: Camtrap DP that came in.
         timezone: of a new Camtrap DP.
         title, contributor: of a new Camtrap DP.
@@ -53,6 +54,7 @@ class Wish:
     format: str | None = None
     out: str | None = None
     raw: bool = False
+    excel: bool = False
     detector: str = "proximity"
     scientific_name: Sequence[str] = field(default_factory=tuple)
     images: str | None = None

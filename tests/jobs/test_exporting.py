@@ -1,5 +1,6 @@
 """`reid export` from a catalogue and from a run's folder; no Ray is needed for any of it."""
 
+import codecs
 import csv
 import zipfile
 from collections.abc import Callable
@@ -83,6 +84,9 @@ def test_plain_tables_have_time_place_and_who_confirmed(
         "confidence", "timestamp", "utc_offset_minutes", "location_id", "encounter_id", "viewpoint",
         "image_id", "confirmed_by", "confirmed_at",
     ]  # fmt: skip
+    assert reid("export", "-C", cats, "-o", tmp_path / "excel.csv", "--excel") == 0
+    plain = (tmp_path / "who.csv").read_bytes()
+    assert (tmp_path / "excel.csv").read_bytes() == codecs.BOM_UTF8 + plain
     confirmed = [row for row in rows if row["confirmed_by"]]
     assert [row["image_path"] for row in confirmed] == ["A/IMG_0001.JPG", "A/IMG_0002.JPG"]
     assert confirmed[0]["confirmed_at"].startswith("2026-01-02")

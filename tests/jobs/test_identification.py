@@ -790,6 +790,25 @@ def test_encounters_at_hand_are_used_and_said_and_stay(survey: Survey, said: Say
     assert "identify.encounters=off for lynx, but this catalogue was made with best" in said()
 
 
+def test_what_calibrate_leaves_open_is_settled_by_the_first_upload(
+    survey: Survey, said: Say
+) -> None:
+    """Named pictures without encounters say nothing of whether the catalogue's will have some."""
+    survey.photograph({"x": at(200), "a": at(0), "b": at(80)})
+    named = survey.home / "uploads" / "named.csv"
+    named.write_text("path,species,identity\nx.jpg,lynx,Luna\n")
+    assert survey.reid("calibrate", "-i", named, "-C", survey.place, *RULES) == 0
+    assert read_rules(survey.catalogue)["lynx"].encounters == "auto"
+    listed = survey.home / "uploads" / "met.csv"
+    listed.write_text("path,species,encounter_id\na.jpg,lynx,e1\nb.jpg,lynx,e1\n")
+    said()
+    assert survey.reid("identify", "-i", listed, "-C", survey.place) == 0
+    assert "rules: lynx: identify.encounters=best: 2 of 2 images" in said()
+    found = read_rules(survey.catalogue)["lynx"]
+    assert (found.encounters, found.viewpoints) == ("best", "compare-all")
+    assert survey.names["a"] == survey.names["b"]
+
+
 def test_nothing_to_do_and_nowhere_to_go(survey: Survey, said: Say) -> None:
     assert survey.reid("identify", "-C", survey.place) == 1
     assert "give --input a folder of images, or --constraints" in said()

@@ -1,8 +1,6 @@
 """`reid review` on a catalogue whose vectors are made up, and its decisions taken home by the next run."""
 
 import csv
-import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 from reid.catalogue import open_catalogue, read_decisions, read_events
 from tests.browser import CHROMIUM, Browser
 from tests.jobs.made_up import at, photograph, stand_in
+from tests.survey_reviewer import asked
 
 Reid = Callable[..., int]
 
@@ -32,17 +31,6 @@ def herd(tmp_path: Path, reid: Reid, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def names(place: Path) -> set[str]:
     return {*open_catalogue(str(place)).rows(["identity_id"])["identity_id"].to_pylist()}
-
-
-def asked(page: Path) -> list[dict]:
-    found = re.search(r'id="content">(.*?)</script>', page.read_text("utf-8"), re.S)
-    assert found is not None
-    content = json.loads(found[1])
-    ids = content["rows"]["id"]
-    return [
-        {**one, "a_id": ids[one["a"]["row"]], "b_id": ids[one["b"]["row"]]}
-        for one in content["questions"]
-    ]
 
 
 def test_a_page_is_written_and_the_next_command_said(
