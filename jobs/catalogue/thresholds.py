@@ -74,7 +74,7 @@ def settle_modes(
     """Encounters and viewpoints as asked for; where that is `auto`, by what the images have.
 
     Args:
-        asked: of one species.
+        wanted: what was asked for, of one species.
         rows: schema.ANNOTATIONS, the catalogue's images; without any `auto` waits for the first.
         decisions: schema.DECISIONS.
         before: what nobody asked for stays as it was here.

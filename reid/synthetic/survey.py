@@ -108,7 +108,7 @@ def make_survey(
                 _save(picture, photos / path, passing.when + timedelta(seconds=camera))
                 truth.append((path, f"leopard_{passing.animal + 1:02}"))
     cameras, known = folder / "cameras.csv", folder / "truth.csv"
-    end = FIRST_DAY + timedelta(days=7 * weeks)
+    end = FIRST_DAY + timedelta(days=7 * weeks - 1)
     rows = [(name, lat, lon, FIRST_DAY, end) for name, lat, lon in STATIONS]
     _write(cameras, ("detector", "lat", "lon", "start", "end"), rows)
     before = known.read_text().splitlines()[1:] if first_week > 1 and known.exists() else []

@@ -1,28 +1,37 @@
-"""Three weeks of a survey: uploads, a reviewer's answer, files for other programs, and a number."""
+"""Three weeks of a survey, from memory cards to files for other programs and a number: the way of
+docs/from-frames-to-a-number.md, with its commands.
+
+REID_SURVEY_FOLDER keeps what it made, for the guide's pictures.
+"""
 
 import csv
 import json
+import os
+import zipfile
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import jobs.run
-from reid.catalogue import open_catalogue
+from reid.catalogue import open_catalogue, read_rules
+from reid.synthetic.survey import make_survey
 from tests.camtrap_validity import SCHEMAS, mistakes
 from tests.jobs.made_up import at, photograph, stand_in
+from tests.survey_reviewer import answer
 
 Reid = Callable[..., int]
 
-# Weeks in which each of eight animals passed; 45 degrees lie between two of them.
-PASSED = ((1, 2, 3), (1, 2), (2, 3), (1, 3), (1,), (2,), (3,), (1, 2, 3))
-CAMERAS = (
-    "detector,lat,lon,start,end\n"
-    "north gate,50.50,4.50,2026-05-01,2026-05-22\n"
-    "creek_2,50.51,4.52,2026-05-01,2026-05-22\n"
-)
-HEADER = ("image_path", "species", "timestamp", "location_id", "viewpoint")
+QUICK = ("embed.cpus_per_worker=2", "embed.workers=1")
+MOST_PAGES = 6
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    kept = os.environ.get("REID_SURVEY_FOLDER")
+    return Path(kept) if kept else tmp_path
 
 
 @pytest.fixture
@@ -30,81 +39,90 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch.setattr)
 
 
-def week_of(week: int) -> dict[str, tuple[float, str, str]]:
-    """Pictures of a week: name → degrees, time, place."""
-    found = {}
-    for animal, weeks in enumerate(PASSED):
-        if week in weeks:
-            place = ("north gate", "creek_2")[animal % 2]
-            time = f"2026-05-{7 * week - 4:02}T22:{animal:02}:00"
-            found[f"w{week}-a{animal}"] = (45 * animal + 3 * week, time, place)
-    return found
+def truth_of(catalogue: Path, truth: Path) -> pd.DataFrame:
+    """annotation_id, image_path, identity_id and the animal of each row."""
+    columns = ["annotation_id", "image_path", "identity_id", "location_id", "encounter_id"]
+    rows = open_catalogue(str(catalogue)).rows(columns).to_pandas()
+    known = pd.read_csv(truth).set_index("image_path")["identity"]
+    return rows.assign(animal=known.loc[rows["image_path"]].to_numpy())
 
 
-def test_a_survey_of_three_weeks(reid: Reid, made_up: None, tmp_path: Path) -> None:
-    uploads, catalogue = tmp_path / "uploads", tmp_path / "catalogue"
-    seen: dict[str, tuple[float, str, str]] = {}
-    ids: dict[str, str] = {}
+def test_a_survey_of_three_weeks(
+    local_ray: None, reid: Reid, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    catalogue = place / "leopards"
+    season = make_survey(place / "last-season", seed=100)
+    named = ("-i", season.truth, "--root", season.photos, "--species", "leopard")
+    assert reid("calibrate", *named, "-C", catalogue, *QUICK) == 0
+    assert read_rules(open_catalogue(str(catalogue)))["leopard"].encounters == "auto"
+
     for week in (1, 2, 3):
-        seen |= week_of(week)
-        if week == 3:
-            # 24 degrees from animal 1: too far to be it for certain, too near to be new.
-            seen["w3-doubt"] = (45 + 3 + 24, "2026-05-18T23:00:00", "creek_2")
-        ids |= photograph(uploads, {name: at(row[0]) for name, row in seen.items()})
-        with (uploads / "photographs.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(HEADER)
-            writer.writerows((f"{n}.jpg", "lynx", t, p, "left") for n, (_, t, p) in seen.items())
-        command = ("identify", "-i", uploads / "photographs.csv", "-C", catalogue)
-        rules = ("identify.known_distance=0.05", "identify.new_distance=0.2")
-        assert reid(*command, *rules) == 0
+        survey = make_survey(place / "survey", weeks=week, first_week=week)
+        folder = ("-i", survey.photos, "--species", "leopard", "-C", catalogue)
+        assert reid("identify", *folder, *QUICK) == 0
+    assert read_rules(open_catalogue(str(catalogue)))["leopard"].encounters == "best"
+    found = truth_of(catalogue, survey.truth)
+    assert len(found) == len(pd.read_csv(survey.truth)), "IMG_0001.JPG is many pictures"
+    assert set(found["location_id"]) == {"creek", "north gate", "old mill"}
+    assert found.groupby("encounter_id")["annotation_id"].count().eq(2).all(), "both cameras"
+    before = found["identity_id"].nunique()
 
-    cameras = tmp_path / "cameras.csv"
-    cameras.write_text(CAMERAS)
-    survey = ("-C", catalogue, "-d", cameras, "--flank", "left")
-    assert reid("population", *survey, "-o", tmp_path / "before") == 0
-    before = json.loads((tmp_path / "before" / "population.json").read_text())
-    assert before["facts"]["occasions"] == "4 of 7 days"
-    assert before["as_decided"]["individuals"] == 8
-    assert before["as_decided"]["sightings"] == sum(map(len, PASSED))
-    assert before["doubts_joined"]["sightings"] == sum(map(len, PASSED)) + 1
+    survey_of = ("-C", catalogue, "-d", survey.cameras)
+    assert reid("population", *survey_of, "-o", place / "before") == 0
+    pages = []
+    for number in range(MOST_PAGES):
+        page, answers = place / f"review{number}.html", place / f"constraints{number}.csv"
+        assert reid("review", "-C", catalogue, "-o", page) == 0
+        if not page.exists():
+            break
+        who = dict(zip(found["annotation_id"], found["animal"], strict=True))
+        pages.append(answer(page, who, answers, f"2024-08-{10 + number}T10:00:00Z"))
+        assert reid("identify", "-C", catalogue, "--constraints", answers) == 0
+    found = truth_of(catalogue, survey.truth)
+    animals = found["animal"].nunique()
+    assert found.groupby("identity_id")["animal"].nunique().eq(1).all(), "nobody is two animals"
+    assert animals <= found["identity_id"].nunique() <= animals + 1 < before
 
-    answers = tmp_path / "constraints.csv"
-    answers.write_text(
-        "a_id,b_id,decision,reviewer,timestamp,note\n"
-        f"{ids['w3-doubt']},{ids['w2-a1']},match,anna,2026-05-23T10:00:00Z,\n"
-    )
-    assert reid("identify", "-C", catalogue, "--constraints", answers) == 0
-    assert reid("population", *survey, "-o", tmp_path / "after") == 0
-    after = json.loads((tmp_path / "after" / "population.json").read_text())
-    assert after["doubts_joined"] is None
-    assert after["as_decided"]["estimates"] == before["doubts_joined"]["estimates"]
+    assert reid("population", *survey_of, "-o", place / "population") == 0
+    numbers = json.loads((place / "population" / "population.json").read_text())
+    assert numbers["facts"]["occasions"] == "3 of 7 days"
+    assert numbers["facts"]["images left out"] == 0
+    estimates = {one["name"]: one for one in numbers["as_decided"]["estimates"]}
+    for name in ("m0", "mt"):
+        assert estimates[name]["lower"] <= survey.individuals <= estimates[name]["upper"]
+    with capsys.disabled():
+        m0 = estimates["m0"]
+        print(
+            f"pairs on the pages: {pages}; {animals} of {survey.individuals} animals met, M0 "
+            f"{m0['abundance']:.1f} ({m0['lower']:.1f} – {m0['upper']:.1f})"
+        )
 
-    assert reid("export", "-C", catalogue, "-o", tmp_path / "who.csv") == 0
-    with (tmp_path / "who.csv").open(newline="") as file:
-        who = {row["image_path"]: row for row in csv.DictReader(file)}
-    assert who["w3-doubt.jpg"]["confirmed_by"] == "anna"
-    assert who["w3-doubt.jpg"]["identity_id"] == who["w1-a1.jpg"]["identity_id"]
-    assert who["w1-a0.jpg"]["location_id"] == "north gate"
+    assert reid("export", "-C", catalogue, "-o", place / "who.csv") == 0
+    with (place / "who.csv").open(newline="") as file:
+        who = list(csv.DictReader(file))
+    assert {row["confirmed_by"] for row in who} >= {"anna"}
+    assert all(row["timestamp"].startswith("2024-0") and row["location_id"] for row in who)
 
-    assert reid("export", *survey, "-f", "secr", "-o", tmp_path / "secr") == 0
-    captures = (tmp_path / "secr" / "captures.txt").read_text().splitlines()
-    assert len(captures) == 1 + sum(map(len, PASSED)) + 1
-    assert {line.split()[3] for line in captures[1:]} == {"north-gate", "creek-2"}
-    traps = (tmp_path / "secr" / "traps.txt").read_text().splitlines()
-    assert traps[1].startswith("creek-2 ")
-    assert traps[1].endswith(" 6.5 7 7 0.5")
+    assert reid("export", *survey_of, "-f", "secr", "-o", place / "secr") == 0
+    captures = (place / "secr" / "captures.txt").read_text().splitlines()[1:]
+    seen = {(line.split()[1], line.split()[2]) for line in captures}
+    assert len(seen) == numbers["as_decided"]["sightings"]
+    assert {line.split()[3] for line in captures} == {"creek", "north-gate", "old-mill"}
+    traps = (place / "secr" / "traps.txt").read_text().splitlines()[1:]
+    assert all(line.endswith(" 6.5 7 6.5") for line in traps)
 
-    package = ("-f", "camtrap-dp", "--timezone", "Europe/Brussels", "-o", tmp_path / "package")
-    scientific = ("--scientific-name", "Lynx lynx", "--contributor", "Anna", "--title", "Lynxes")
-    assert reid("export", "-C", catalogue, "-d", cameras, *package, *scientific) == 0
-    with (tmp_path / "package" / "observations.csv").open(newline="") as file:
-        named = {row["individualID"] for row in csv.DictReader(file)}
-    assert named == set(
-        open_catalogue(str(catalogue)).rows(["identity_id"])["identity_id"].to_pylist()
-    )
+    package = ("-f", "camtrap-dp", "--timezone", "+03:00", "-o", place / "leopards.zip")
+    scientific = ("--scientific-name", "Panthera pardus", "--contributor", "Anna")
+    assert reid("export", *survey_of, *package, *scientific) == 0
+    with zipfile.ZipFile(place / "leopards.zip") as archive:
+        archive.extractall(place / "package")
+    with (place / "package" / "observations.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["individualID"] for row in rows} == set(found["identity_id"])
+    assert {row["observationLevel"] for row in rows} == {"media", "event"}
+    assert len(list((place / "package" / "media").rglob("*.JPG"))) == len(found)
     if SCHEMAS.is_dir():
-        assert mistakes(tmp_path / "package") == []
+        assert mistakes(place / "package") == []
 
 
 def test_a_heron_of_six_seconds_is_one_encounter_and_one_individual(
