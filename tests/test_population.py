@@ -169,6 +169,14 @@ def test_warns_where_m0_misses_the_lower_bound() -> None:
     assert any("lies above the whole interval of M0" in one for one in found.warnings)
 
 
+def test_an_interval_of_nothing_says_nothing_of_heterogeneity() -> None:
+    """M0 says that all were seen; that Chao's bound is a little higher is no sign of shy animals."""
+    found = estimate_population(_individuals(1, 1, *[2] * 7, 3, occasions=3))
+    assert found.named("m0").upper == 10 < found.named("chao_corrected").abundance
+    assert not any("lies above" in one for one in found.warnings)
+    assert any("says that all were seen" in one for one in found.warnings)
+
+
 def test_everybody_was_seen_each_time() -> None:
     found = estimate_population(np.ones((6, 4), np.bool_))
     assert [one.abundance for one in found.estimates] == [6, 6, 6]

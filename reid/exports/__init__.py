@@ -17,11 +17,13 @@ secr.py, oscr.py, mark.py, rmark.py, camtrapr.py, spacecap.py, multimark.py, mat
 who_is_who.py    the plain table
 wildbook.py, insights_ids.py, picture_folders.py
                  Wildbook's bulk import; ids for Wildlife Insights; a folder an individual
-camtrap_words.py, camtrap_package.py
-                 Camtrap DP: columns, stamps, tags, boxes; a package as it lies in a folder
-camtrap_back.py, camtrap_events.py
-                 a package given back with individuals in it
-camtrap_new.py   a new package; picture_sizes.py for boxes in pixels
+camtrap_words.py, camtrap_files.py, camtrap_package.py, camtrap_old.py
+                 Camtrap DP: columns, stamps, tags, boxes; a folder or a .zip; a package as it came;
+                 version 0.1.6 in the words of version 1
+camtrap_back.py, camtrap_rows.py, camtrap_events.py
+                 a package given back with individuals in it: which row a sighting is of, and events
+camtrap_new.py, camtrap_new_rows.py
+                 a new package; picture_sizes.py for boxes in pixels
 camtrap_descriptor.py
                  datapackage.json of both
 camtrap_checks.py mistakes that the standard's schemas do not find

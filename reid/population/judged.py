@@ -88,7 +88,8 @@ def _warnings(counted: Counted, estimates: list[Estimate]) -> list[str]:
         )
     plain = next(one for one in estimates if one.name == "m0")
     lower_bound = next(one for one in estimates if one.name == "chao_corrected")
-    if lower_bound.abundance > plain.upper:
+    # An interval that has shrunk onto the number seen is said below.
+    if lower_bound.abundance > plain.upper > counted.individuals:
         warnings.append(
             f"Chao's lower bound, {lower_bound.abundance:.0f}, lies above the whole interval of M0 "
             f"({plain.lower:.0f}–{plain.upper:.0f}): individuals differ in how easily they are seen, and M0 "

@@ -1,7 +1,8 @@
 """The built-in herd: patterned animals that nobody photographed, for demos, tests and benchmarks.
 
 The data's path in here: `species` (who there is) → `coat` (a pattern for each flank) → `body` (a
-posed animal that wears it) → `scene` (the place) → `photo` (the picture) → `herd` (the survey).
+posed animal that wears it) → `scene` (the place) → `photo` (the picture) → `herd` (a table of
+crops), or `survey` (folders of frames, as memory cards bring them home).
 """
 
 from reid.synthetic.coat_kinds import SPECIES
