@@ -5,9 +5,10 @@ when it is its turn, so that what is wrong with a command's arguments is said be
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ from jobs.embed.embed_driver import embed
 from jobs.neighbours.placement import wants_tasks
 from reid import store
 from reid.config import Config
-from reid.errors import InputError
+from reid.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
     from jobs.cluster.groups import Group
@@ -53,7 +54,9 @@ def run_embed(config: Config) -> EmbedSummary:
     return summary
 
 
-def _embed(config: Config, sections: Sequence[str] = ("embed",)) -> tuple[pa.Table, EmbedSummary]:
+def _embed(
+    config: Config, sections: Sequence[str] = ("embed", "images")
+) -> tuple[pa.Table, EmbedSummary]:
     """The embedding stage, whatever failed in it; `sections` of the configuration will be used."""
     started = time.perf_counter()
     check_models(config)
@@ -107,7 +110,7 @@ def _cluster(config: Config, embeddings: str | None = None) -> None:
     known = {group.species for group in groups}
     if embeddings is None:  # of some species all images may have failed
         known |= outputs.read_summary(config.out).get("embed", {}).get("folders", {}).keys()
-    check_species_settings(config, known, ["cluster"])
+    check_species_settings(config, known, ["cluster", "pairs"])
     outputs.write_config(config)
     by_pairs = config.pairs.mode != "off"
     if by_pairs and embeddings is not None:
@@ -143,6 +146,7 @@ def run_match(config: Config) -> None:
     from jobs.cluster.groups import read_groups
 
     groups = read_groups(config.out)
+    check_species_settings(config, {group.species for group in groups}, ["images", "pairs"])
     outputs.write_config(config)
     with ray_session(config.address):
         _match(config, groups)
@@ -173,12 +177,24 @@ def run_report(config: Config) -> None:
     from jobs.cluster.reporting import report
 
     started = time.perf_counter()
-    written = report(config)
+    written = report(config, partial(_shown_pairs, config))
     seconds = round(time.perf_counter() - started, 2)
     outputs.write_summary(config, "report", {**written, "seconds": seconds})
     say(f"report: {written['bytes'] / 1e6:.1f} MB written ({seconds:.1f} s)")
     for sentence in written["left_out"]:
         say(f"report leaves out: {sentence}")
+
+
+def _shown_pairs(
+    config: Config, rows: pa.Table, pairs: Sequence[tuple[str, str]], known: pa.Table
+) -> Mapping[tuple[str, str], Any]:
+    from jobs.pairs.shown import shown_evidence
+
+    try:
+        return shown_evidence(config, rows, pairs, known)
+    except MissingPackageError as error:
+        say(f"note: the report shows no pairs: {error}")
+        return {}
 
 
 def run_evaluate(config: Config, embeddings: str | None = None, labels: str | None = None) -> None:
@@ -213,6 +229,27 @@ def run_calibrate(config: Config) -> None:
     calibrate(config, embed)
 
 
+def run_review(config: Config, out: str, *, species: str | None, limit: int) -> None:
+    """Catalogue → a page of pairs to judge, with a closer look at them where `pairs` asks for one."""
+    from jobs.catalogue.reviewing import review
+
+    if config.pairs.mode == "off":
+        review(config, out, species=species, limit=limit)
+        return
+    from jobs.catalogue.admin import catalogue_place
+    from jobs.pairs.shown import find_keypoints, shown_evidence
+
+    place = catalogue_place(config.identify.catalogue)
+    inside = config.model_copy(update={"store": store.join(place, "embeddings")})
+
+    def look(rows: pa.Table, pairs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Any]:
+        with ray_session(config.address):
+            find_keypoints(inside, rows)
+        return shown_evidence(inside, rows, pairs)
+
+    review(config, out, species=species, limit=limit, look=look)
+
+
 def run_finetune(config: Config) -> None:
     """Labelled images → a better model: see `jobs.finetune.driver.finetune`."""
     from jobs.finetune.driver import finetune
@@ -231,7 +268,7 @@ def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None)
         TooManyFailuresError: at the end, after every stage has worked on the images that are fine.
     """
     started = time.perf_counter()
-    failures, embedded = _embed(config, ("embed", "cluster"))
+    failures, embedded = _embed(config, ("embed", "images", "cluster", "pairs"))
     if len(failures) == embedded.annotations:
         check_failures(failures, embedded.annotations, 0)  # nothing is left to cluster
     _cluster(config)

@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from PIL import Image
 
 from reid.errors import InputError
 from reid.metrics import Evaluation, Figure, Part
-from reid.report import ReportData, TuningCurve, project, write_report
+from reid.report import ReportData, ShownPair, TuningCurve, project, write_report
 from reid.report.contents import CURVE_POINTS, by_importance, groups, page_data
+from reid.report.pair_evidence import PairEvidence
 from reid.report.thumbnails import encode_thumbnails
 
 NASTY = "<script>alert('x')</script></script><img src=x onerror=alert(1)>\"&amp;'<!--"
@@ -512,6 +514,23 @@ def test_a_threshold_that_is_not_the_best_of_its_curve_is_not_called_the_best() 
     _, page, _ = written(ReportData("t", herd(4), tuning=[curve]))
     assert "ε = 0.290 was chosen: AMI 0.500 there, the highest of all being 0.900." in page.text
     assert "Held out" in page.text
+
+
+def test_pairs_show_their_pictures_points_and_words() -> None:
+    points = np.array([[0.5, 0.25, 0.75, 1.0]], np.float32)
+    said = PairEvidence(points, np.array([0.5], np.float32), 0, [NASTY], ["far"], [])
+    pairs = [ShownPair("lynx-3", "lynx-9", 0.625, said), ShownPair("lynx-1", "gone", 0.5, said)]
+    summary, page, html = written(replace(full_data(), pairs=pairs))
+    (shown,) = page.content()["pairs"]
+    assert (shown["a"], shown["b"], shown["probability"]) == (3, 9, 0.625)
+    assert shown["evidence"]["points"] == [[500, 250, 750, 1000, 50]]
+    assert shown["evidence"]["for"] == [NASTY]
+    assert "<script>alert" not in html
+    pictures = page.thumbnails()
+    assert len(pictures) == summary["thumbnails"] + 2
+    assert set(shown["pictures"]) == {30, 31}
+    assert any("1 of 2 pairs" in sentence for sentence in summary["left_out"])
+    assert "pairs-title" not in written(full_data())[2]
 
 
 def test_long_curve_keeps_its_best_point_and_its_ends() -> None:

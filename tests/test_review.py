@@ -17,6 +17,7 @@ from reid import schema
 from reid.catalogue import SpeciesGraph, SpeciesRules, read_decisions
 from reid.errors import InputError
 from reid.identify import edges_table, identify_species
+from reid.report.pair_evidence import PairEvidence
 from reid.review import Question, Written, best_questions, questions, shown_ids, write_review
 from reid.review.review_page import KINDS, LARGE_PX
 from tests.browser import CHROMIUM, Browser
@@ -329,6 +330,7 @@ def test_the_page_can_be_worked_without_a_mouse_and_on_a_phone(tmp_path: Path) -
     )
     with Browser(tmp_path / "browser", width=390, height=844) as browser:
         browser.open(tmp_path / "review.html")
+        assert browser.run("document.querySelector('#matches')") is None, "nobody looked closely"
         assert browser.run(nameless) == 0
         width = "document.documentElement.scrollWidth"
         assert browser.run(width) <= 390, "nothing is wider than the phone"
@@ -355,4 +357,40 @@ def test_the_page_can_be_worked_without_a_mouse_and_on_a_phone(tmp_path: Path) -
         before = browser.run("getComputedStyle(document.body).backgroundColor")
         browser.click("#theme")
         assert browser.run("getComputedStyle(document.body).backgroundColor") != before
+        assert browser.complaints == []
+
+
+@needs_browser
+def test_matched_points_join_the_two_pictures_and_can_be_put_away(tmp_path: Path) -> None:
+    """Lines end where the points are in the pictures, which lie beside each other or one above the other."""
+    species, decisions = graph()
+    found = questions(species, decisions)
+    ends = found[0].a.annotation_id, found[0].b.annotation_id
+    points = np.array([[0.5, 0.5, 0.25, 0.5], [0.0, 0.0, 1.0, 1.0]], np.float32)
+    said = PairEvidence(points, np.array([0.9, 0.2], np.float32), 7, [NASTY], ["too far"], [])
+    write(tmp_path / "review.html", found, species, evidence={ends: said})
+    lines = "document.querySelectorAll('#sides > .matched line:not(.halo)')"
+    corner = (
+        "(([a, b], [line]) => [['x1', a.left + a.width / 2], ['y1', a.top + a.height / 2], ['y2', b.top + b.height / 2]].map("
+        "([name, at]) => at - Number(line.getAttribute(name)) - line.ownerSVGElement.getBoundingClientRect()["
+        f"name[0] === 'x' ? 'left' : 'top']))([...document.querySelectorAll('.large img')].map((i) => i.getBoundingClientRect()), [...{lines}].reverse())"
+    )
+    with Browser(tmp_path / "browser", width=390, height=844) as browser:
+        for width in (390, 1280):
+            browser.resize(width, 900)
+            browser.open(tmp_path / "review.html")
+            browser.wait(f"{lines}.length === 2")
+            assert np.abs(browser.run(corner)).max() < 1.5
+            assert browser.run("document.documentElement.scrollWidth") <= width
+        told = browser.text("#evidence")
+        assert NASTY in told
+        assert "too far" in told
+        assert "9 points matched, the 2 surest are drawn" in told
+        browser.key("p")
+        assert browser.run(f"{lines}.length") == 0
+        browser.click("#points")
+        browser.wait(f"{lines}.length === 2")
+        browser.key("j")
+        assert browser.run(f"{lines}.length") == 0
+        assert browser.run("document.querySelector('#matches').hidden") is True
         assert browser.complaints == []

@@ -78,7 +78,9 @@ def identify(config: Config, embed: EmbedStage) -> None:
     annotations, emptied = in_catalogues_words(config, catalogue, upload)
     if len(annotations):
         known = {*_species(annotations), *read_rules(catalogue)}
-        check_species_settings(config, known, ("embed", "identify"), more_may_come=True)
+        check_species_settings(
+            config, known, ("embed", "images", "identify", "pairs"), more_may_come=True
+        )
     decisions = _about_known(catalogue, annotations, decisions)
     annotations = with_known_keys(catalogue, annotations)
     check_can_have_rules(config, annotations, read_rules(catalogue))

@@ -5,17 +5,20 @@ import shlex
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
 from jobs.catalogue.admin import catalogue_place
 from jobs.common.console import print_result, progress, say
 from jobs.common.pictures import crops
-from reid import store
+from reid import schema, store
 from reid.catalogue import Catalogue, names_of_individuals, open_catalogue, read_graph, read_rules
 from reid.config import Config
 from reid.errors import InputError
+from reid.report.pair_evidence import PairEvidence
 from reid.review import Question, Written, best_questions, questions, shown_ids, write_review
 from reid.review.review_page import LARGE_PX
 
@@ -25,12 +28,24 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def review(config: Config, out: str, *, species: str | None = None, limit: int = 200) -> None:
+# Annotations (schema.ANNOTATIONS) and pairs of their ids → what the pages draw and say of them.
+Look = Callable[[pa.Table, Sequence[tuple[str, str]]], Mapping[tuple[str, str], PairEvidence]]
+
+
+def review(
+    config: Config,
+    out: str,
+    *,
+    species: str | None = None,
+    limit: int = 200,
+    look: Look | None = None,
+) -> None:
     """Write the page, or say that there is nothing to ask.
 
     Args:
         config: the resolved configuration, with the catalogue.
         out: the page, .html.
+        look: a closer look at the pairs that are asked about; None: there is none.
         species: to ask about; by default all.
         limit: pairs at most.
 
@@ -50,7 +65,7 @@ def review(config: Config, out: str, *, species: str | None = None, limit: int =
         )
         return
     stream = io.BytesIO()
-    written = _write(config, catalogue, asked, stream, _command(path))
+    written = _write(config, catalogue, asked, stream, _command(path), look)
     store.write_bytes(out, stream.getvalue())
     kinds = Counter(one.kind for one in asked[: written.questions])
     said = ", ".join(
@@ -97,10 +112,19 @@ def _write(
     asked: Sequence[Question],
     stream: io.BytesIO,
     command: str,
+    look: Look | None,
 ) -> Written:
     ids = shown_ids(asked)
-    table = catalogue.rows([*COLUMNS, "identity_id"], sorted({one.species for one in asked}))
-    rows = table.to_pandas()
+    table = catalogue.rows(
+        [*schema.ANNOTATIONS.names, "identity_id"], sorted({one.species for one in asked})
+    )
+    pairs = [(one.a.annotation_id, one.b.annotation_id) for one in asked]
+    evidence: Mapping[tuple[str, str], PairEvidence] = {}
+    if look is not None:
+        ends = pa.array(sorted({name for pair in pairs for name in pair}), pa.string())
+        asked_about = table.filter(pc.is_in(table["annotation_id"], ends))
+        evidence = look(asked_about.select(schema.ANNOTATIONS.names), pairs)
+    rows = table.select(COLUMNS).to_pandas()
     rows = rows.set_index("annotation_id").loc[ids]
     read = crops(config.images, rows, LARGE_PX[0] // 2)
     places = {one: place for place, one in enumerate(ids)}
@@ -124,6 +148,7 @@ def _write(
             key=f"{catalogue.path}@{catalogue.version}-{catalogue.record.token}",
             command=command,
             names=names_of_individuals(table),
+            evidence=evidence,
             guard=config.guard_formulas,
             budget_bytes=int(config.report.max_megabytes * 1e6),
         )

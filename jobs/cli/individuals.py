@@ -73,10 +73,11 @@ def review(
     """The pairs most worth a look, on a page for any browser: match, no match, unknown, by keys.
 
     It needs no server, and gives a constraints.csv back: `reid identify --constraints` keeps to it.
-    `report.max_megabytes=…` bounds its size.
+    `report.max_megabytes=…` bounds its size; `pairs=on` looks at each pair closely, and draws the points
+    that both pictures share.
     """
     settings = config_of(**given)
-    from jobs.catalogue.reviewing import review as run_review
+    from jobs.run import run_review
 
     run_review(settings, out, species=species, limit=limit)
 

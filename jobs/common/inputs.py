@@ -83,6 +83,8 @@ def check_species_settings(
         "cluster.fallback_species": tuple(filter(None, [config.cluster.fallback_species])),
         "identify.per_species": tuple(config.identify.per_species),
         "finetune.no_flip_species": config.finetune.no_flip_species,
+        "images.per_species_window": tuple(config.images.per_species_window),
+        "pairs.max_speed_kmh": tuple(config.pairs.max_speed_kmh),
     }
     for setting, species in asked.items():
         if setting.partition(".")[0] not in sections:

@@ -63,7 +63,7 @@ def finetune(config: Config, embed: EmbedStage) -> None:
     started = time.perf_counter()
     reading = read_sources(config)
     known = reading.annotations["species"].unique().to_pylist()
-    check_species_settings(config, known, ["finetune"])
+    check_species_settings(config, known, ["finetune", "images"])
     rows, more = labelled_rows(reading.annotations, keep_encounters=config.finetune.keep_encounters)
     start = _start_model(config)
     # Built here once, so that settings which do not fit the model are refused before anything starts.

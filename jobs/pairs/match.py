@@ -1,7 +1,7 @@
 """The pairs stage: species by species, what is looked at, learned and written."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from jobs.pairs.figures import FigureRows, figures
 from jobs.pairs.pair_worker import PairTask
 from jobs.pairs.shards import Workers
 from jobs.pairs.stored_pairs import make_keypoints, make_pairs, pair_workers, plan
+from jobs.pairs.whereabouts import cut_pairs, whereabouts
 from reid import schema, store
 from reid.config import Config
 from reid.identify import sides as sides_of
@@ -30,6 +31,7 @@ from reid.pairs import (
     probability,
     ranked_lists,
 )
+from reid.pairs.classifier import MOST_LOG_ODDS
 from reid.splits import column_split
 from reid.tune import encode_labels
 
@@ -120,6 +122,9 @@ def _species(
     }
     if evidence is None:
         return schema.PAIRS.empty_table(), failed, told
+    where = whereabouts(group.rows.filter(kept), settings.deployments)
+    cut = cut_pairs(settings, group.species, where, pairs)
+    placed = settings.deployments is not None
     features = pair_features(
         evidence,
         cosine=1 - wide.distances[listed],
@@ -130,12 +135,15 @@ def _species(
         same_side=None
         if rows.sides is None
         else rows.sides[pairs[:, 0]] == rows.sides[pairs[:, 1]],
+        days_between=where.seconds(pairs) / 86400 if placed else None,
+        kilometres=where.kilometres(pairs) if placed else None,
     )
     # Two pictures of one encounter prove nothing about two nights.
     people = rows.identities[pairs]
     people[~comparable(pairs, None, [rows.encounters])] = -1
     model, log_odds = fit_pairs(features, people, seed=config.seed)
-    told |= {"model": model.as_dict()}
+    log_odds[list(cut)] = -MOST_LOG_ODDS
+    told |= {"model": model.as_dict(), "cut": len(cut)}
     told |= figures(
         rows,
         wide=(wide.pairs, votes),
@@ -149,11 +157,10 @@ def _species(
         device=device,
     )
     _say_learned(group.species, model, told)
-    return (
-        _table(group.species, evidence, wide.distances[listed], votes[listed], log_odds),
-        failed,
-        told,
-    )
+    if cut:
+        say(f"match: {group.species}: {len(cut):,} pairs are cut; the first: {cut[min(cut)]}")
+    table = _table(group.species, evidence, wide.distances[listed], votes[listed], log_odds, cut)
+    return table, failed, told
 
 
 def as_rows(config: Config, table: pa.Table, vectors: np.ndarray) -> FigureRows:
@@ -192,6 +199,7 @@ def _table(
     distances: np.ndarray,
     votes: np.ndarray,
     log_odds: np.ndarray,
+    cut: Mapping[int, str],
 ) -> pa.Table:
     p = probability(log_odds)
     m = len(evidence)
@@ -202,7 +210,7 @@ def _table(
         "log_odds": pa.array(log_odds, pa.float32()),
         "probability": pa.array(p, pa.float32()),
         "distance": pa.array(1 - p, pa.float32()),
-        "cut": pa.nulls(m, pa.string()),
+        "cut": pa.array([cut.get(place) for place in range(m)], pa.string()),
     }
     columns = [own[name] if name in own else evidence[name] for name in schema.PAIRS.names]
     table = pa.Table.from_arrays(columns, schema=schema.PAIRS)

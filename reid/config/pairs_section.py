@@ -1,8 +1,8 @@
 """The section of local evidence."""
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from reid.config.sections import Auto, Count, Device, Section
 
@@ -48,3 +48,33 @@ class Pairs(Section):
         le=1,
         description="Two groups that hang on one pair below this are left to people",
     )
+    deployments: str | None = Field(
+        None,
+        description="Where cameras stood: deployments.csv of Camtrap DP, camtrapR's camera table, or "
+        "detector, start, end and lat, lon or x, y",
+    )
+    max_speed_kmh: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="By species: pairs that would need a higher speed between two places are cut; where "
+        "`deployments` says nothing of a place, those of two places in the same minute",
+    )
+    tracks_only: bool = Field(
+        False,
+        description="Cut all pairs but steps of one track: of one camera, and within the limits below",
+    )
+    link_seconds: float = Field(
+        30, ge=0, description="A step of a track is never longer than this,"
+    )
+    link_pixels: float = Field(
+        100, ge=0, description="or the boxes' middles are at most so far apart in the frame"
+    )
+    link_seconds_near: float = Field(300, ge=0, description="and the pictures at most so long")
+
+    @model_validator(mode="after")
+    def _near_for_longer(self) -> Self:
+        if self.link_seconds > self.link_seconds_near:
+            raise ValueError(
+                f"pairs.link_seconds={self.link_seconds:g} is more than pairs.link_seconds_near="
+                f"{self.link_seconds_near:g}: boxes near each other may be apart for longer, not shorter"
+            )
+        return self

@@ -254,3 +254,6 @@ class Report(Section):
         30, gt=1, le=10_000, description="Size of a page; what has no room is left out, and said"
     )
     map: bool = Field(True, description="Draw the map of embeddings")
+    pairs: int = Field(
+        60, ge=0, description="Pairs of `reid match` that are shown with the points they share"
+    )

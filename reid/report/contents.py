@@ -79,6 +79,16 @@ def page_data(
         "singletons": _singletons(kept),
         "maps": _maps(data, rows, table["species"], layout),
         "tuning": [_curve(curve) for curve in data.tuning],
+        "pairs": [
+            {
+                "a": place[one.a_id],
+                "b": place[one.b_id],
+                "probability": round(one.probability, 3),
+                "evidence": one.evidence.as_dict(),
+            }
+            for one in data.pairs
+            if one.a_id in place and one.b_id in place
+        ],
     }
 
 

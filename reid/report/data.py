@@ -9,6 +9,7 @@ from PIL import Image
 
 from reid.errors import InputError
 from reid.metrics import Evaluation
+from reid.report.pair_evidence import PairEvidence
 
 ANNOTATION_COLUMNS = (
     "annotation_id",
@@ -49,6 +50,22 @@ class TuningCurve:
 
 
 @dataclass(frozen=True)
+class ShownPair:
+    """Two annotations that somebody looked at closely.
+
+    Attributes:
+        a_id, b_id: of the two.
+        probability: that they show one individual.
+        evidence: what is drawn, and said for and against.
+    """
+
+    a_id: str
+    b_id: str
+    probability: float
+    evidence: PairEvidence
+
+
+@dataclass(frozen=True)
 class ReportData:
     """Everything the page shows. All text is untrusted and escaped when it is written.
 
@@ -68,6 +85,7 @@ class ReportData:
         tuning: one curve a species.
         scores: {species: {score name: value}} against known identities; empty where none are known.
         evaluation: one a species, as `reid.metrics.evaluate` gives it; empty where none was made.
+        pairs: to be shown with the points that they share, most worth a look first.
         failures: FAILURE_COLUMNS, one row an annotation that could not be used.
         verdicts: {species: (level, sentence)}: what the model can tell apart; at the head of the page.
         warnings: sentences for the reader, most important first.
@@ -85,6 +103,7 @@ class ReportData:
     tuning: Sequence[TuningCurve] = ()
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     evaluation: Mapping[str, Evaluation] = field(default_factory=dict)
+    pairs: Sequence[ShownPair] = ()
     failures: pd.DataFrame | None = None
     verdicts: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     warnings: Sequence[str] = ()

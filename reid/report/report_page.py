@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -21,6 +22,8 @@ MAX_THUMBNAILS = 4_000
 MAX_FAILURES = 500
 WEBGL_ABOVE = 3000  # points of a map; up to here SVG is quick enough
 MAX_TEXT = 400  # characters of one error message
+PAIR_PX = (480, 360, 240)  # longer side of the pictures of pairs, at most
+PAIR_SHARE = 0.4  # of the room, for them
 SLACK_BYTES = 8_000  # the sentences on thumbnails that had no room or could not be read
 
 # No user text can look like this: `<` is escaped everywhere in the page.
@@ -64,7 +67,8 @@ def write_report(
         # Measured with the widest coordinates and thumbnail numbers: the real ones fit as well.
         content = page_data(data, grouped, rows, layout=widest_layout)
         content["rows"]["thumbnail"] = [max(max_thumbnails, 10)] * len(rows)
-        left_out = _left_out(data, rows, len(pictured), Thumbnails())
+        content["pairs"] = [{**pair, "pictures": [10**6, 10**6]} for pair in content["pairs"]]
+        left_out = _left_out(data, rows, len(pictured), Thumbnails(), len(content["pairs"]))
         bare = len(encoded(_render(data, grouped, content, Thumbnails(), left_out)))
         room = budget_bytes - bare - SLACK_BYTES
         if room >= 0 or not kept:
@@ -76,15 +80,25 @@ def write_report(
             f"{bare + SLACK_BYTES:,}: allow at least that"
         )
     content = page_data(data, grouped, rows)
-    thumbnails = Thumbnails()
+    thumbnails, large = Thumbnails(), Thumbnails()
     if data.thumbnail is not None:
-        thumbnails = encode_thumbnails(data.thumbnail, pictured.tolist(), room)
+        ends = [int(rows[pair[side]]) for pair in content["pairs"] for side in ("a", "b")]
+        large = encode_thumbnails(
+            data.thumbnail,
+            list(dict.fromkeys(ends)),
+            int(room * PAIR_SHARE),
+            sides_px=PAIR_PX,
+        )
+        used = sum(len(text) + 3 for text in large.base64_by_row.values())
+        thumbnails = encode_thumbnails(data.thumbnail, pictured.tolist(), room - used)
     numbers = {row: number for number, row in enumerate(thumbnails.base64_by_row)}
     content["rows"]["thumbnail"] = [numbers.get(int(row), -1) for row in rows]
-    left_out = _left_out(data, rows, len(pictured), thumbnails)
+    content["pairs"] = _pictured(content["pairs"], rows, large, len(numbers))
+    left_out = _left_out(data, rows, len(pictured), thumbnails, len(content["pairs"]))
     page = _render(data, grouped, content, thumbnails, left_out)
     head, tail = page.split(THUMBNAILS_GO_HERE)
-    pictures = json.dumps(list(thumbnails.base64_by_row.values()), separators=(",", ":"))
+    every = [*thumbnails.base64_by_row.values(), *large.base64_by_row.values()]
+    pictures = json.dumps(every, separators=(",", ":"))
     written = encoded(head + pictures + tail)
     write_page(path, written)
     return {
@@ -95,6 +109,19 @@ def write_report(
         "unreadable_thumbnails": len(thumbnails.unreadable),
         "left_out": left_out,
     }
+
+
+def _pictured(
+    pairs: Sequence[dict[str, Any]], rows: np.ndarray, large: Thumbnails, first: int
+) -> list[dict[str, Any]]:
+    """The pairs with the numbers of their pictures; those without two are left out."""
+    numbers = {row: first + number for number, row in enumerate(large.base64_by_row)}
+    found = []
+    for pair in pairs:
+        shown = [numbers.get(int(rows[pair[side]])) for side in ("a", "b")]
+        if None not in shown:
+            found.append({**pair, "pictures": shown})
+    return found
 
 
 def _render(
@@ -130,6 +157,7 @@ def _render(
         scores=_score_table(data),
         thumbnails=thumbnails,
         left_out=left_out,
+        pairs=content["pairs"],
         plotly=Markup(plotly.offline.get_plotlyjs()),  # noqa: S704 the installed package's file
         content=json_for_script({**content, "mime": MIME, "webglAbove": WEBGL_ABOVE}),
         thumbnails_go_here=Markup(THUMBNAILS_GO_HERE),  # noqa: S704 our own words
@@ -158,7 +186,7 @@ def _score_table(data: ReportData) -> tuple[list[str], list[tuple[str, list[floa
 
 
 def _left_out(
-    data: ReportData, rows: np.ndarray, pictured: int, thumbnails: Thumbnails
+    data: ReportData, rows: np.ndarray, pictured: int, thumbnails: Thumbnails, pairs: int
 ) -> list[str]:
     left_out = []
     total = len(data.annotations)
@@ -181,6 +209,9 @@ def _left_out(
             f"The thumbnails of {len(thumbnails.unreadable):,} images that could not be read again "
             f"(the first: {reason})."
         )
+    lost = len(data.pairs) - pairs
+    if lost:
+        left_out.append(f"{lost:,} of {len(data.pairs):,} pairs, which have no room or no picture.")
     if data.embeddings is None and total:
         left_out.append("The map: the run gave no embeddings to this page.")
     left_out += tsne_left_out(data, rows)

@@ -14,6 +14,7 @@ from reid.catalogue.reviewer_decisions import COLUMNS
 from reid.errors import InputError
 from reid.report.data import Thumbnail
 from reid.report.html import encoded, json_for_script, write_page
+from reid.report.pair_evidence import PairEvidence
 from reid.report.templates import render
 from reid.report.thumbnails import MIME, Thumbnails, encode_thumbnails
 from reid.review.questions import Question
@@ -75,6 +76,7 @@ def write_review(
     key: str,
     command: str,
     names: Mapping[str, str] | None = None,
+    evidence: Mapping[tuple[str, str], PairEvidence] | None = None,
     guard: bool = True,
     budget_bytes: int = BUDGET_BYTES,
 ) -> Written:
@@ -96,6 +98,8 @@ def write_review(
         key: equal for pages whose decisions belong together; the browser keeps them under it.
         command: what to run with the CSV.
         names: identity_id → what people call the individual.
+        evidence: ids of a question's a and b → the points that the two share, to be drawn, and what
+            speaks for and against, where somebody looked.
         guard: no cell of the CSV shall be a formula to a spreadsheet (`reid.spreadsheet`).
         budget_bytes: hard limit on the size of the page.
 
@@ -111,7 +115,9 @@ def write_review(
         "command": command,
         "guard": guard,
     }
-    bare = len(encoded(_render(asked, _content(asked, rows, about, names), []))) + SLACK_BYTES
+    evidence = evidence or {}
+    bare = len(encoded(_render(asked, _content(asked, rows, about, names, evidence), [])))
+    bare += SLACK_BYTES
     room = budget_bytes - bare
     large_ids = list(dict.fromkeys(s.annotation_id for one in asked for s in (one.a, one.b)))
     large = _encode(picture, large_ids, max(0, int(room * LARGE_SHARE)), LARGE_PX)
@@ -130,7 +136,7 @@ def write_review(
     unreadable = {large_ids[k]: why for k, why in large.unreadable.items()}
     unreadable |= {small_ids[k]: why for k, why in small.unreadable.items()}
     left_out = _left_out(len(asked) - len(kept), small.no_room, unreadable, rows)
-    content = _content(kept, rows, about, names, pictures)
+    content = _content(kept, rows, about, names, evidence, pictures)
     head, tail = _render(kept, content, left_out).split(PICTURES_GO_HERE)
     packed = json.dumps(list(pictures.values()), separators=(",", ":"))
     page = encoded(head + packed + tail)
@@ -159,6 +165,7 @@ def _content(
     rows: pd.DataFrame,
     about: Mapping[str, Any],
     names: Mapping[str, str] | None,
+    evidence: Mapping[tuple[str, str], PairEvidence],
     pictures: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What the script reads. Without `pictures`, with the widest numbers that they could have."""
@@ -188,6 +195,7 @@ def _content(
             {
                 **asdict(one),
                 "title": KINDS[one.kind],
+                "evidence": seen.as_dict() if (seen := evidence.get(_ends(one))) else None,
                 **{
                     name: {
                         "row": places[side.annotation_id],
@@ -203,6 +211,10 @@ def _content(
     }
 
 
+def _ends(question: Question) -> tuple[str, str]:
+    return question.a.annotation_id, question.b.annotation_id
+
+
 def _render(asked: Sequence[Question], content: dict[str, Any], left_out: Sequence[str]) -> str:
     return render(
         "review.html",
@@ -210,6 +222,7 @@ def _render(asked: Sequence[Question], content: dict[str, Any], left_out: Sequen
         species=sorted({one.species for one in asked}),
         about=content,
         left_out=left_out,
+        matched=any(one["evidence"] for one in content["questions"]),
         content=json_for_script(content),
         pictures_go_here=Markup(PICTURES_GO_HERE),  # noqa: S704 our own words
     )

@@ -7,7 +7,7 @@
   const { rows, clusters, singletons, maps, species, identities } = content;
   const byId = (id) => document.getElementById(id);
   const figure = (n) => n.toLocaleString("en");
-  const FIRST_IMAGES = 16, MORE_IMAGES = 96, CLUSTERS_A_PAGE = 8, SINGLETONS_A_PAGE = 48, LEGEND = 14;
+  const FIRST_IMAGES = 16, MORE_IMAGES = 96, CLUSTERS_A_PAGE = 8, SINGLETONS_A_PAGE = 48, PAIRS_A_PAGE = 6, LEGEND = 14;
 
   const clusterOf = new Int32Array(rows.path.length).fill(-1);
   clusters.forEach((cluster, c) => {
@@ -134,6 +134,36 @@
     };
     const pages = pager("singletons", draw);
     const wanted = speciesChoice("singleton-species", () => { pages.first(); draw(); });
+    draw();
+  }
+
+  // ---- pairs that were looked at closely ------------------------------------------------------
+  if (content.pairs.length) {
+    let pointsShown = true;
+    const byProbability = (share) => `P(same individual) ${(100 * share).toFixed(share > 0.99 || share < 0.01 ? 1 : 0)} %`;
+    function pairOf(pair) {
+      const images = pair.pictures.map((number, side) => make("img", { src: `data:${content.mime};base64,${thumbnails[number]}`, alt: rows.path[[pair.a, pair.b][side]], decoding: "async" }));
+      const home = make("div", { class: "pair over" }, ...[pair.a, pair.b].map((row, side) => make("figure", {},
+        images[side], make("figcaption", {}, make("b", {}, fileName(row)), [clusterName(row), identityOf(row) && `known as ${identityOf(row)}`].filter(Boolean).join(" · ")))));
+      const together = clusterOf[pair.a] >= 0 && clusterOf[pair.a] === clusterOf[pair.b];
+      const block = make("article", { class: "cluster", "aria-label": `${rows.path[pair.a]} and ${rows.path[pair.b]}` },
+        make("div", { class: "cluster-head" }, make("h3", {}, byProbability(pair.probability)), make("span", {}, together ? "in one cluster" : "not in one cluster")),
+        home, make("dl", { class: "evidence" }, ...matchedPoints.words(pair.evidence)));
+      return [block, () => matchedPoints.show(home, images, pointsShown ? pair.evidence.points : null)];
+    }
+    let again = [];
+    const draw = () => {
+      const made = pages.slice(content.pairs, PAIRS_A_PAGE).map(pairOf);
+      byId("pair-list").replaceChildren(...made.map(([block]) => block));
+      again = made.map(([, show]) => show);
+      again.forEach((show) => show());
+    };
+    const pages = pager("pairs", draw);
+    byId("points").addEventListener("click", () => {
+      pointsShown = !pointsShown;
+      byId("points").setAttribute("aria-pressed", String(pointsShown));
+      again.forEach((show) => show());
+    });
     draw();
   }
 

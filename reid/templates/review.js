@@ -95,6 +95,7 @@
     byId("note").value = state.notes[keys[current]] || "";
     drawSide("a");
     drawSide("b");
+    drawEvidence();
     document.querySelectorAll("[data-decision]").forEach((button) => {
       button.setAttribute("aria-pressed", String(decision !== null && decision.decision === button.dataset.decision));
     });
@@ -105,6 +106,17 @@
     byId("progress").value = done;
     byId("counter").textContent = `${figure(done)} of ${figure(questions.length)} decided${done === questions.length ? ": download the file" : ""}`;
     byId("download").disabled = !done;
+  }
+  // The points that both pictures share, where somebody looked at the pair closely.
+  let pointsShown = true;
+  function drawEvidence() {
+    if (!byId("matches")) return;
+    const { evidence } = questions[current];
+    byId("matches").hidden = !evidence;
+    byId("points").setAttribute("aria-pressed", String(pointsShown));
+    if (evidence) byId("evidence").replaceChildren(...matchedPoints.words(evidence));
+    const large = ["a", "b"].map((name) => document.querySelector(`#side-${name} .large img`));
+    matchedPoints.show(byId("sides"), large, evidence && pointsShown ? evidence.points : null);
   }
   function say(text) {
     byId("status").textContent = text;
@@ -204,7 +216,9 @@
 
   // ---- buttons and keys -------------------------------------------------------------------------
   const back = () => go(current - 1), next = () => go(current + 1);
-  const ON_KEY = { m: () => decide("match"), n: () => decide("nomatch"), u: () => decide("unknown"), z: undo, j: next, ArrowRight: next, k: back, ArrowLeft: back };
+  const togglePoints = () => { pointsShown = !pointsShown; drawEvidence(); };
+  byId("points")?.addEventListener("click", togglePoints);
+  const ON_KEY = { p: togglePoints, m: () => decide("match"), n: () => decide("nomatch"), u: () => decide("unknown"), z: undo, j: next, ArrowRight: next, k: back, ArrowLeft: back };
   document.querySelectorAll("[data-decision]").forEach((button) => button.addEventListener("click", () => decide(button.dataset.decision)));
   for (const [id, action] of Object.entries({ back, next, undo, download })) byId(id).addEventListener("click", action);
   byId("forget").addEventListener("click", () => {

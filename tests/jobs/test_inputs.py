@@ -6,7 +6,7 @@ import pytest
 
 from jobs.cli.options import later_config_of
 from jobs.common.inputs import check_species_settings, read_sources
-from reid.config import load_config
+from reid.config import Config, load_config
 from reid.errors import InputError
 
 
@@ -18,6 +18,8 @@ from reid.errors import InputError
         "cluster.fallback_species=Lynx",
         "identify.per_species.Lynx.encounters=best",
         "finetune.no_flip_species=[Lynx]",
+        "images.per_species_window.Lynx=[0.1, 0.1, 0.9, 0.9]",
+        "pairs.max_speed_kmh.Lynx=40",
     ],
 )
 def test_a_setting_for_a_misspelt_species_is_refused(
@@ -35,6 +37,23 @@ def test_a_setting_for_a_misspelt_species_is_refused(
     with pytest.raises(InputError, match="Species here: ibex"):
         check_species_settings(config, {"ibex"}, [section])
     check_species_settings(config, {"ibex"}, [section], more_may_come=True)  # it may come later
+
+
+def test_no_table_of_species_is_left_unchecked() -> None:
+    """Whoever adds one is told to have it looked at."""
+    tables = {
+        f"{section}.{name}"
+        for section, of in Config.model_fields.items()
+        for name, field in getattr(of.annotation, "model_fields", {}).items()
+        if getattr(field.annotation, "__origin__", None) is dict
+    } - {"sources.columns"}
+    assert "images.per_species_window" in tables
+    for table in sorted(tables):
+        config = load_config(None, []).model_copy(deep=True)
+        section, _, name = table.partition(".")
+        getattr(config, section).__dict__[name] = {"Lynx": None}
+        with pytest.raises(InputError, match=table):
+            check_species_settings(config, {"ibex"}, [section])
 
 
 def test_keys_in_a_path_are_refused_and_not_repeated(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 import os
 import re
+import shutil
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from jobs.common import outputs
 from jobs.pairs.fit_window import fit_window
 from jobs.pairs.match import match
 from jobs.pairs.shards import open_workers
+from jobs.pairs.shown import shown_evidence
 from reid import schema, store
 from reid.config import load_config
 from reid.errors import InputError, StorageError
@@ -126,6 +129,28 @@ def test_a_replaced_picture_is_compared_anew(
     assert told["matched"]["new"] == sum(touched)
 
 
+def test_pairs_of_two_places_in_one_minute_are_cut_and_no_other_row_changes(
+    group: Group, whole: tuple[Path, pa.Table], tmp_path: Path
+) -> None:
+    rows = group.rows.to_pylist()
+    for number, row in enumerate(rows):
+        row |= {"location_id": "AB"[number % 2], "timestamp": datetime(2024, 5, 1)}
+    there = Group(
+        group.species, pa.Table.from_pylist(rows, schema=schema.ANNOTATIONS), group.vectors
+    )
+    shutil.copytree(whole[0] / "embeddings", tmp_path / "embeddings")
+    table, told = run(there, tmp_path, f"pairs.max_speed_kmh.{group.species}=30")
+    assert told["matched"]["new"] == 0
+    place = {row["annotation_id"]: row["location_id"] for row in rows}
+    before = {(row["a_id"], row["b_id"]): row for row in whole[1].to_pylist()}
+    for row in table.to_pylist():
+        two = place[row["a_id"]] != place[row["b_id"]]
+        assert (row["cut"] is not None) == two
+        was = before[row["a_id"], row["b_id"]]
+        assert row["log_odds"] == (pytest.approx(-6.9) if two else was["log_odds"])
+    assert told["cut"] == sum(row["cut"] is not None for row in table.to_pylist()) > 0
+
+
 def test_a_picture_that_is_gone_is_a_failure_and_in_no_pair(group: Group, tmp_path: Path) -> None:
     rows = group.rows.to_pylist()
     rows[3]["image_path"] = "gone.jpg"
@@ -139,6 +164,26 @@ def test_a_picture_that_is_gone_is_a_failure_and_in_no_pair(group: Group, tmp_pa
     assert rows[3]["annotation_id"] not in set(
         table["a_id"].to_pylist() + table["b_id"].to_pylist()
     )
+
+
+def test_points_of_shown_pairs_are_those_that_their_evidence_counts(
+    group: Group, whole: tuple[Path, pa.Table]
+) -> None:
+    out, table = whole
+    config = load_config(None, [*SETTINGS, f"out={out}"])
+    best = table.sort_by([("matches_10", "descending")]).to_pylist()[:5]
+    pairs = [(row["a_id"], row["b_id"]) for row in best]
+    found = shown_evidence(config, group.rows, pairs, table)
+    assert list(found) == pairs
+    for row, seen in zip(best, found.values(), strict=True):
+        assert len(seen.confidence) + seen.more == row["matches_10"]
+        assert int((seen.confidence > 0.5).sum()) == row["matches_50"]
+        assert ((seen.points >= 0) & (seen.points <= 1)).all()
+        assert seen.speaks_for
+    other = shown_evidence(
+        config.model_copy(update={"store": f"{out}/none"}), group.rows, pairs, table
+    )
+    assert other == {}
 
 
 def test_an_unknown_matcher_is_refused_before_anything_is_done(
