@@ -9,7 +9,17 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from reid.errors import InputError
-from reid.pairs.features import FEATURES, FEW
+from reid.pairs.features import FEATURES
+from reid.pairs.learned import (
+    Learned,
+    Line,
+    Logistic,
+    Stated,
+    Steps,
+    Trees,
+    as_numbers,
+    from_numbers,
+)
 
 FEWEST_FOR_TREES = 200  # pairs of one animal
 FEWEST_FOR_LOGISTIC = 50
@@ -20,12 +30,12 @@ BINS = 15
 MOST_LOG_ODDS = (
     6.9  # P = 0.999: labels cannot tell more; people come before any machine all the same
 )
-STEP_SLOPE = 1e-3
 # Where there are too few labels: log-odds = base + slope · log(1 + sum of confidences). Set so that 12,
 # a typical sum for two strangers among the best of a list on the nyala, is P = 0.06, and 40 is 0.5.
 STATED_BASE, STATED_SLOPE = -8.9, 2.4
 
-Score = Callable[[NDArray[np.float64]], NDArray[np.float64]]  # features → raw log-odds
+
+_PLAIN = ("kind", "calibration", "positives", "negatives", "auc", "ece", "brier", "note")
 
 
 @dataclass(frozen=True)
@@ -48,8 +58,8 @@ class PairModel:
     ece: float
     brier: float
     note: str
-    score: Score = field(repr=False)
-    calibrate: Score = field(repr=False)
+    score: Learned = field(repr=False)
+    calibrate: Learned = field(repr=False)
 
     def log_odds(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """(m,) calibrated log-odds within ± MOST_LOG_ODDS."""
@@ -59,23 +69,42 @@ class PairModel:
 
     def as_dict(self) -> dict[str, Any]:
         """What a summary says of it; NaN is None."""
-        values = {
-            name: getattr(self, name)
-            for name in (
-                "kind",
-                "calibration",
-                "positives",
-                "negatives",
-                "auc",
-                "ece",
-                "brier",
-                "note",
-            )
-        }
+        values = {name: getattr(self, name) for name in _PLAIN}
         return {
             name: None if isinstance(value, float) and np.isnan(value) else value
             for name, value in values.items()
         }
+
+
+def stored_model(model: PairModel) -> dict[str, Any]:
+    """A model as JSON keeps it; `read_model` gives the same one to the bit."""
+    plain = {name: getattr(model, name) for name in _PLAIN}
+    return {
+        **{name: None if value != value else value for name, value in plain.items()},
+        "features": list(FEATURES),
+        "score": as_numbers(model.score),
+        "calibrate": as_numbers(model.calibrate),
+    }
+
+
+def read_model(stored: Mapping[str, Any]) -> PairModel:
+    """Of `stored_model`.
+
+    Raises:
+        InputError: it is none, or weighs other features than this version gives.
+    """
+    try:
+        plain = {name: stored[name] for name in _PLAIN}
+        plain |= {name: np.nan for name in ("auc", "ece", "brier") if plain[name] is None}
+        score, calibrate = (from_numbers(stored[name]) for name in ("score", "calibrate"))
+        features = stored["features"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"no model of pairs: {type(error).__name__}: {error}") from error
+    if features != list(FEATURES):
+        raise InputError(
+            "this model of pairs was learned by another version, which weighed other features; learn it again"
+        )
+    return PairModel(**plain, score=score, calibrate=calibrate)
 
 
 def probability(log_odds: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -155,12 +184,6 @@ def fit_pairs(
 
 def stated_curve(positives: int = 0, negatives: int = 0) -> PairModel:
     """The curve for collections without labels enough; it looks at LightGlue's confidences alone."""
-    place = list(FEATURES).index("confidence_sum")
-
-    def score(features: NDArray[np.float64]) -> NDArray[np.float64]:
-        total = np.nan_to_num(features[:, place], nan=0.0)
-        return STATED_BASE + STATED_SLOPE * np.log1p(total)
-
     nan = float("nan")
     return PairModel(
         kind="stated",
@@ -172,8 +195,8 @@ def stated_curve(positives: int = 0, negatives: int = 0) -> PairModel:
         brier=nan,
         note=f"{positives} labelled pairs of one animal are too few to learn from ({FEWEST_FOR_LOGISTIC} "
         "are needed): a curve set on another species, good for an order, not for its probabilities",
-        score=score,
-        calibrate=lambda raw: raw,
+        score=Stated(STATED_BASE, STATED_SLOPE),
+        calibrate=Line(0.0, 1.0),
     )
 
 
@@ -192,7 +215,7 @@ def _unseen(
     y: NDArray[np.bool_],
     fold: NDArray[np.int64],
     folds: int,
-    fit: Callable[[NDArray[np.float64], NDArray[np.bool_]], Score],
+    fit: Callable[[NDArray[np.float64], NDArray[np.bool_]], Learned],
 ) -> NDArray[np.float64]:
     """Raw log-odds of each pair by a model that has seen neither of its two individuals."""
     raw = np.full(len(y), np.nan)
@@ -209,7 +232,7 @@ def _unseen(
     return raw
 
 
-def _fit_trees(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
+def _fit_trees(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Learned:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model = HistGradientBoostingClassifier(
@@ -228,55 +251,37 @@ def _fit_trees(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
     with threadpool_limits(limits=1, user_api="openmp"):
         model.fit(np.where(empty, 0.0, x), y)
 
-    def score(features: NDArray[np.float64]) -> NDArray[np.float64]:
-        values: NDArray[np.float64] = model.decision_function(np.where(empty, 0.0, features))
-        return values
-
-    return score
+    return Trees.of(model, empty)
 
 
-def _fit_logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
+def _fit_logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Learned:
     from sklearn.linear_model import LogisticRegression
 
-    places = [list(FEATURES).index(name) for name in FEW]
-
-    def chosen(features: NDArray[np.float64]) -> NDArray[np.float64]:
-        cosine, votes, matches = np.nan_to_num(features[:, places], nan=0.0).T
-        return np.stack([cosine, np.log(0.01 + votes), np.log1p(matches)], axis=1)
-
-    few = chosen(x)
+    few = Logistic.chosen(x)
     middle, spread = few.mean(axis=0), np.maximum(few.std(axis=0), 1e-9)
     model = LogisticRegression(C=1.0).fit((few - middle) / spread, y)
     # None of the three may speak against what it shows.
     slope = np.maximum(model.coef_[0], 0)
-    base = float(model.intercept_[0])
-    return lambda features: base + ((chosen(features) - middle) / spread) @ slope
+    return Logistic(middle, spread, slope, float(model.intercept_[0]))
 
 
-def _platt(raw: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
+def _platt(raw: NDArray[np.float64], y: NDArray[np.bool_]) -> Learned:
     from sklearn.linear_model import LogisticRegression
 
     model = LogisticRegression(C=1e6).fit(raw[:, None], y)
-    slope, base = max(float(model.coef_[0, 0]), 0.0), float(model.intercept_[0])
-    return lambda values: base + slope * values
+    return Line(float(model.intercept_[0]), max(float(model.coef_[0, 0]), 0.0))
 
 
-def _isotonic(raw: NDArray[np.float64], y: NDArray[np.bool_]) -> Score:
+def _isotonic(raw: NDArray[np.float64], y: NDArray[np.bool_]) -> Learned:
     from sklearn.isotonic import IsotonicRegression
 
     least = 1 / (len(y) + 2)
     model = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(raw, y)
 
-    def curve(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        p = model.predict(values)
-        # On a step of the curve the raw scores still say which pair is the surer one.
-        found: NDArray[np.float64] = np.log(p / (1 - p)) + STEP_SLOPE * values
-        return found
-
-    return curve
+    return Steps(model.X_thresholds_, model.y_thresholds_)
 
 
-CALIBRATIONS: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.bool_]], Score]] = {
+CALIBRATIONS: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.bool_]], Learned]] = {
     "platt": _platt,
     "isotonic": _isotonic,
 }

@@ -156,9 +156,9 @@ def _say_sides(
 
 def _when_and_where(about: tuple[Mapping[str, Any], Mapping[str, Any]]) -> list[str]:
     told = []
-    first, second = (pd.to_datetime(one.get("timestamp")) for one in about)
-    if not pd.isna(first) and not pd.isna(second):
-        told.append(f"taken {_span(abs(first - second))} apart")
+    times = [pd.Timestamp(one["timestamp"]) for one in about if not pd.isna(one.get("timestamp"))]
+    if len(times) == 2:
+        told.append(f"taken {_span(abs(times[0] - times[1]))} apart")
     places = [one.get("location_id") for one in about]
     if not any(pd.isna(place) for place in places):
         same = places[0] == places[1]
