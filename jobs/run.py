@@ -218,15 +218,17 @@ def run_evaluate(config: Config, embeddings: str | None = None, labels: str | No
 def run_identify(config: Config) -> None:
     """Upload → catalogue: see `jobs.catalogue.identification.identify`."""
     from jobs.catalogue.identification import identify
+    from jobs.pairs.look import look
 
-    identify(config, embed)
+    identify(config, embed, look)
 
 
 def run_calibrate(config: Config) -> None:
     """Labelled images → a catalogue's thresholds: see `jobs.catalogue.calibrate.calibrate`."""
     from jobs.catalogue.calibrate import calibrate
+    from jobs.pairs.look import look
 
-    calibrate(config, embed)
+    calibrate(config, embed, look)
 
 
 def run_review(config: Config, out: str, *, species: str | None, limit: int) -> None:

@@ -27,6 +27,7 @@ from jobs.common import outputs
 from jobs.common.beforehand import check_models
 from jobs.common.console import console, say
 from jobs.common.embedded import EmbedStage, check_failures
+from jobs.common.looked import LookStage
 from jobs.common.session import ray_session
 from jobs.neighbours.placement import wants_tasks
 from reid import embeddings, schema, store
@@ -43,7 +44,7 @@ from reid.errors import InputError
 from reid.identify import check_species
 
 
-def calibrate(config: Config, embed: EmbedStage) -> None:
+def calibrate(config: Config, embed: EmbedStage, look: LookStage) -> None:
     """Set, or set anew, the rules of the species that the labelled images show.
 
     The images are embedded, and do not come into the catalogue. All individuals of these species
@@ -53,6 +54,7 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
     Args:
         config: the resolved configuration.
         embed: the embedding stage.
+        look: the stage that looks at pairs closely.
 
     Raises:
         InputError: there are too few labels, or the curve never reaches the wanted probabilities.
@@ -93,7 +95,7 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
         for name in chosen:
             try:
                 recipe = embedded.recipes[name]
-                rules[name] = _learn(config, name, recipe, learned, mine, before.get(name))
+                rules[name] = _learn(config, name, recipe, learned, mine, before.get(name), look)
             except NoRulesError as error:
                 refused[name] = error
         if not rules:
@@ -103,7 +105,8 @@ def calibrate(config: Config, embed: EmbedStage) -> None:
         lost = without(mine, failures)
         if len(lost) < len(mine):
             check_failures(failures, len(wanted), 0)
-        decider = Decider(config, run_id, schema.ANNOTATIONS.empty_table(), reset=rules)
+        nothing = schema.ANNOTATIONS.empty_table()
+        decider = Decider(config, run_id, nothing, reset=rules, look=look)
         began = time.perf_counter()
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
         updating = time.perf_counter() - began
@@ -176,6 +179,7 @@ def _learn(
     learned: pa.Table,
     held: pa.Table,
     before: SpeciesRules | None,
+    look: LookStage,
 ) -> SpeciesRules:
     rows = learned.filter(pc.equal(learned["species"], species))
     folder = store.join(str(config.store), recipe)
@@ -189,4 +193,4 @@ def _learn(
     modes = settle_modes(config.identify.rules(species), own, nothing, before)
     for reason in modes.reasons:
         say(f"rules: {species}: {reason}")
-    return make_rules(config, species, recipe, rows, vectors, modes, before)
+    return make_rules(config, species, recipe, rows, vectors, modes, before, look)

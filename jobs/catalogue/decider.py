@@ -20,6 +20,7 @@ from jobs.catalogue.thresholds import (
     settle_modes,
 )
 from jobs.common.console import say
+from jobs.common.looked import LookStage
 from reid import schema
 from reid.catalogue import (
     ROW_SCHEMA,
@@ -99,6 +100,7 @@ class Decider:
         recipes: Mapping[str, str] | None = None,
         reset: Mapping[str, SpeciesRules] | None = None,
         emptied: Mapping[str, pa.Array] | None = None,
+        look: LookStage | None = None,
     ) -> None:
         """Take what there is to decide about.
 
@@ -110,13 +112,15 @@ class Decider:
             recipes: species → recipe folder, of what was embedded.
             reset: rules that replace the catalogue's.
             emptied: of `reid.catalogue.compare`: labels that the upload says are none.
+            look: the stage that looks at pairs closely.
         """
         self.config, self.run_id = config, run_id
         self.annotations, self.decisions = annotations, decisions
         self.recipes, self.reset = recipes or {}, reset or {}
         self.emptied = emptied
         self.outcome = Outcome()
-        self._growth = Growth(config, run_id)
+        self.look = look
+        self._growth = Growth(config, run_id, look)
 
     def __call__(self, catalogue: Catalogue) -> Change | None:
         """What is to be committed on top of `catalogue`; None if there is nothing.
@@ -243,7 +247,7 @@ class Decider:
         vectors = None
         if rules is None:
             vectors = read_vectors(catalogue.path, self.recipes[name], rows)
-            rules = make_rules(self.config, name, self.recipes[name], rows, vectors, modes)
+            rules = make_rules(self.config, name, self.recipes[name], rows, vectors, modes, look=self.look)
             say_rules(name, rules, modes)
         compared: set[Hashable] = set()
         if was is not None and is_settled(was):

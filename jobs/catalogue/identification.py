@@ -21,6 +21,7 @@ from jobs.common.console import console, print_result, say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures
 from jobs.common.inputs import check_species_settings, read_sources
+from jobs.common.looked import LookStage
 from jobs.common.session import ray_session
 from jobs.common.times_of_files import with_camera_times
 from jobs.neighbours.placement import wants_tasks
@@ -46,7 +47,7 @@ from reid.sources import Reading, no_sources, source_key
 EVENTS_SHOWN = 20
 
 
-def identify(config: Config, embed: EmbedStage) -> None:
+def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
     """Upload → catalogue: embed what is new, search it against all, decide, commit in one step.
 
     The same command goes on where a killed one stopped, and does nothing where all is known.
@@ -54,6 +55,7 @@ def identify(config: Config, embed: EmbedStage) -> None:
     Args:
         config: the resolved configuration.
         embed: the embedding stage.
+        look: the stage that looks at pairs closely.
 
     Raises:
         InputError: settings, sources or decisions cannot be used, or contradict each other; the
@@ -86,7 +88,10 @@ def identify(config: Config, embed: EmbedStage) -> None:
     check_can_have_rules(config, annotations, read_rules(catalogue))
     pending = _pending(catalogue, annotations)
     reading = time.perf_counter() - started
-    with ray_session(config.address) if wants_tasks(config) else nullcontext():
+    by_pairs = config.pairs.mode == "on" or any(
+        own.pairs is not None for own in read_rules(catalogue).values()
+    )
+    with ray_session(config.address) if by_pairs or wants_tasks(config) else nullcontext():
         embedded, failures = embed_pending(config, embed, catalogue, pending)
         timed = dataclasses.replace(upload, annotations=annotations)
         annotations, _ = with_camera_times(config, timed, embedded.folders.values())
@@ -97,6 +102,7 @@ def identify(config: Config, embed: EmbedStage) -> None:
             decisions=decisions,
             recipes=embedded.recipes,
             emptied=emptied,
+            look=look,
         )
         began = time.perf_counter()
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)

@@ -7,16 +7,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from jobs.catalogue.closer_look import pair_edges
 from jobs.common.console import say
+from jobs.common.looked import LookStage
 from jobs.neighbours.incremental import new_edges
 from reid import embeddings, store
 from reid.catalogue import (
     Catalogue,
     SpeciesRules,
     comparable_edges,
+    edges_place,
     holding_runs,
     node_sides,
-    read_edge_parts,
+    read_edges_by,
     write_edge_part,
 )
 from reid.config import Config
@@ -27,9 +30,9 @@ from reid.identify import Nodes, edges_table, pool, species_nodes
 class Growth:
     """Searches what is new, and remembers it for when another run gets in between."""
 
-    def __init__(self, config: Config, run_id: str) -> None:
-        """Take what the search is done with, and the run that will have found the edges."""
-        self.config, self.run_id = config, run_id
+    def __init__(self, config: Config, run_id: str, look: LookStage | None = None) -> None:
+        """Take what the search is done with, the run that will have found the edges, and the stage of pairs."""
+        self.config, self.run_id, self.look = config, run_id, look
         self._parts = 0
         self.written: dict[str, tuple[int, str]] = {}  # parts of all rounds, for `Change.edges`
         # How a species was searched (`_searched_by`) → nodes that were, and all that they were against
@@ -74,17 +77,47 @@ class Growth:
         if fresh and not (fresh <= done and not rest):
             if vectors is None:
                 vectors = read_vectors(catalogue.path, rules.recipe, rows)
-            places = [
-                np.flatnonzero(np.fromiter((key in group for key in keys), np.bool_, len(keys)))
-                for group in (rest, fresh)
-            ]
-            found = self._search(
-                catalogue.path, species, rules, nodes, shown, pool(vectors, nodes), *places
-            )
+            if rules.pairs is not None:
+                found = self._look(catalogue.path, species, rules, rows, vectors)
+            else:
+                places = [
+                    np.flatnonzero(np.fromiter((key in group for key in keys), np.bool_, len(keys)))
+                    for group in (rest, fresh)
+                ]
+                found = self._search(
+                    catalogue.path, species, rules, nodes, shown, pool(vectors, nodes), *places
+                )
             self._searched[how] = (fresh, everyone)
-        runs = {**holding_runs(catalogue), self.run_id: self.written}
-        edges = read_edge_parts(catalogue.path, species, rules.recipe, runs)
+        runs = {self.run_id: self.written, **holding_runs(catalogue)}
+        edges = read_edges_by(rules, catalogue.path, species, runs)
         return comparable_edges(edges, nodes, shown), found
+
+    def _look(
+        self,
+        path: str,
+        species: str,
+        rules: SpeciesRules,
+        rows: pa.Table,
+        vectors: NDArray[np.float32],
+    ) -> int:
+        """Look at the pairs of all rows; what was looked at before is read back. The edges found."""
+        began = time.perf_counter()
+        assert self.look is not None
+        table = pair_edges(self.config, species, rules, rows, vectors, self.look)
+        place = edges_place(species, rules.edges_recipe)
+        for name in [one for one in self.written if one.rpartition("/")[0] == place]:
+            # Of an earlier round of this run: the new part holds all.
+            del self.written[name]
+            store.remove(store.join(path, "edges", name))
+        self.written |= write_edge_part(
+            path, species, rules.edges_recipe, self.run_id, self._parts, table
+        )
+        self._parts += 1
+        say(
+            f"search: {species}: {len(table):,} pairs of {len(rows):,} images looked at and written "
+            f"({time.perf_counter() - began:.1f} s)"
+        )
+        return len(table)
 
     def _search(
         self,
@@ -113,7 +146,7 @@ class Growth:
             if len(part[0]):
                 table = edges_table(species, ids, part)
                 self.written |= write_edge_part(
-                    path, species, rules.recipe, self.run_id, self._parts, table
+                    path, species, rules.edges_recipe, self.run_id, self._parts, table
                 )
                 self._parts += 1
                 total += len(part[0])
@@ -136,7 +169,7 @@ def compared_nodes(
         before: schema.CATALOGUE, the species' rows, sorted by annotation_id.
     """
     if (
-        was.recipe != rules.recipe
+        was.edges_recipe != rules.edges_recipe
         or was.radius < rules.radius
         or was.viewpoints != rules.viewpoints
     ):
@@ -176,7 +209,7 @@ def read_vectors(path: str, recipe: str, rows: pa.Table) -> NDArray[np.float32]:
 
 def _searched_by(rules: SpeciesRules) -> tuple[str, float, str]:
     """A search under other rules has seen other pairs."""
-    return rules.recipe, rules.radius, rules.viewpoints
+    return rules.edges_recipe, rules.radius, rules.viewpoints
 
 
 def _keys(nodes: Nodes, shown: NDArray[np.int8] | None) -> list[Hashable]:

@@ -1,6 +1,7 @@
 """Which rules hold for a species: those of the catalogue, given ones, or learned from labels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +10,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from jobs.catalogue.closer_look import (
+    RADIUS,
+    check_same_look,
+    compares_pairs,
+    learn_pairs,
+    links_curve,
+    look_settings,
+)
 from jobs.common.beforehand import most_labelled
 from jobs.common.console import say
+from jobs.common.looked import LookStage
 from jobs.neighbours.placement import search_of
 from reid import schema
 from reid.catalogue import SpeciesRules, node_sides
@@ -66,6 +76,7 @@ def check_asked(config: Config, rules: Mapping[str, SpeciesRules]) -> None:
                     f"{held}, and all its individuals follow from that; leave it out, or change it "
                     f"for all of them: reid calibrate --catalogue … identify.{name}={value}"
                 )
+        check_same_look(config, species, own)
 
 
 def settle_modes(
@@ -144,6 +155,7 @@ def make_rules(
     vectors: NDArray[np.float32],
     modes: Modes,
     before: SpeciesRules | None = None,
+    look: LookStage | None = None,
 ) -> SpeciesRules:
     """Rules for a species that has none yet, or new ones.
 
@@ -156,6 +168,7 @@ def make_rules(
         modes: of `settle_modes`.
         before: what was not asked for stays as it was here, but for the distances; and the curve,
             where these are given and there are no labels.
+        look: the stage that looks at pairs closely, where the configuration wants that.
 
     Raises:
         NoRulesError: no distances were given, and the labels do not suffice to learn them.
@@ -164,37 +177,55 @@ def make_rules(
     wanted = settings.rules(species)
     known, new, curve = wanted.known_distance, wanted.new_distance, None
     encounters, viewpoints, _ = modes
+    learn: Callable[[], Calibration] = partial(
+        _calibrated, config, rows, vectors, encounters, viewpoints
+    )
+    kept = None
+    if compares_pairs(config, before):
+        assert look is not None
+        own = look_settings(config, encounters, viewpoints, before)
+        kept, model, seen, log_odds = learn_pairs(config, species, own, rows, vectors, look)
+        learn = partial(links_curve, config, rows, seen, log_odds)
     if known is not None and new is not None:
         try:  # for the confidences, which need no curve that reaches the wanted probabilities
-            curve = _calibrated(config, rows, vectors, encounters, viewpoints)
+            curve = learn()
             source = f"given; confidences from {in_words(curve)}"
         except InputError as error:
-            compared = (recipe, encounters, viewpoints)
-            if before and compared == (before.recipe, before.encounters, before.viewpoints):
+            compared = (recipe, encounters, viewpoints, kept)
+            held = before and (before.recipe, before.encounters, before.viewpoints, before.pairs)
+            if before and compared == held:
                 curve = before.calibration  # of the same distances
             source = f"given; no {'new ' if curve else ''}confidences ({error})"
     else:
         try:
-            curve = _calibrated(config, rows, vectors, encounters, viewpoints)
+            curve = learn()
             known, new = thresholds(curve, settings.known_probability, settings.new_probability)
             source = in_words(curve)
         except InputError as error:
-            if not settings.estimate:
+            if not settings.estimate or kept is not None:
                 raise NoRulesError(species, error) from error
             try:
                 known, new, source = _estimated(config, vectors)
             except InputError as failed:
                 raise NoRulesError(species, failed, estimated=True) from failed
+    if kept is not None:
+        source = f"P(same) of pairs ({model.kind}: {model.note}); {source}"
     return SpeciesRules(
         recipe=recipe,
         known_distance=known,
         new_distance=new,
         # Never smaller than before: what is recorded already costs nothing.
-        radius=max(new, wanted.radius or 0.0, before.radius if before else 0.0),
+        radius=max(
+            new,
+            wanted.radius or 0.0,
+            before.radius if before and (before.pairs is None) == (kept is None) else 0.0,
+            0.0 if kept is None else RADIUS,
+        ),
         encounters=encounters,
         viewpoints=viewpoints,
         source=source,
         calibration=curve,
+        pairs=kept,
     )
 
 

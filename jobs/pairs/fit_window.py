@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 
 from jobs.common.console import progress, say
 from jobs.common.pictures import crops
-from jobs.pairs.match import Embedded, as_rows
+from jobs.pairs.look import Embedded, as_rows
 from jobs.pairs.stored_pairs import plan
 from reid import store
 from reid.config import Config

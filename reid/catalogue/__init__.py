@@ -36,10 +36,12 @@ from reid.catalogue.commits import ROW_SCHEMA, Change, new_run_id, update
 from reid.catalogue.edges import (
     SpeciesGraph,
     comparable_edges,
+    edges_place,
     holding_runs,
     join_edge_parts,
     node_sides,
     read_edge_parts,
+    read_edges_by,
     read_graph,
     write_edge_part,
 )
@@ -68,6 +70,7 @@ __all__ = [
     "check_matches",
     "comparable_edges",
     "compare",
+    "edges_place",
     "fresh_decisions",
     "history",
     "holding_runs",
@@ -79,6 +82,7 @@ __all__ = [
     "read_aliases",
     "read_decisions",
     "read_edge_parts",
+    "read_edges_by",
     "read_events",
     "read_graph",
     "read_rules",

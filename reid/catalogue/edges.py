@@ -64,7 +64,7 @@ def read_graph(catalogue: Catalogue, species: str) -> SpeciesGraph:
         )
     own = rules[species]
     rows = catalogue.rows(species=[species])
-    edges = read_edge_parts(catalogue.path, species, own.recipe, holding_runs(catalogue))
+    edges = read_edges_by(own, catalogue.path, species, holding_runs(catalogue))
     nodes = species_nodes(rows, catalogue.decisions(), encounters=own.encounters)
     edges = comparable_edges(edges, nodes, node_sides(rows, nodes, own.viewpoints))
     return SpeciesGraph(species, rows, edges, own)
@@ -93,7 +93,7 @@ def write_edge_part(
     """
     name = f"{run_id}-{number:05d}.parquet"
     edges = edges.cast(EDGES)
-    place = _place(species, recipe)
+    place = edges_place(species, recipe)
     folder = store.join(path, "edges", place)
     store.write_table(store.join(folder, name), edges, about=_about(folder))
     return {f"{place}/{name}": (len(edges), whole_digest(edges))}
@@ -112,7 +112,7 @@ def read_edge_parts(path: str, species: str, recipe: str, runs: Mapping[str, Par
         DamagedError: a part is gone, was damaged, or is another species'.
         StorageError: storage cannot be read.
     """
-    place = _place(species, recipe)
+    place = edges_place(species, recipe)
     folder = store.join(path, "edges", place)
     about = _about(folder)
     missing = ""
@@ -137,6 +137,33 @@ def read_edge_parts(path: str, species: str, recipe: str, runs: Mapping[str, Par
     raise StorageError(f"{folder}: files disappear while they are read; run it again")
 
 
+def read_edges_by(
+    rules: SpeciesRules, path: str, species: str, runs: Mapping[str, Parts]
+) -> pa.Table:
+    """The edges (EDGES) of a species by its rules.
+
+    By distance each run adds edges. Where pairs are looked at closely each writes all of them, as new
+    rows change the places of old ones in each other's lists; so the latest run alone is asked.
+
+    Args:
+        rules: of the species.
+        path, species: as in `read_edge_parts`.
+        runs: of `holding_runs`, the latest first.
+
+    Raises:
+        DamagedError, StorageError: as in `read_edge_parts`.
+    """
+    if rules.pairs is not None:
+        place = edges_place(species, rules.edges_recipe)
+        latest = next((run for run, parts in runs.items() if _of_place(parts, place)), None)
+        runs = {} if latest is None else {latest: runs[latest]}
+    return read_edge_parts(path, species, rules.edges_recipe, runs)
+
+
+def _of_place(parts: Parts, place: str) -> dict[str, tuple[int, str]]:
+    return {name: noted for name, noted in parts.items() if name.rpartition("/")[0] == place}
+
+
 def _first_missing(place: str, tables: Mapping[str, pa.Table], runs: Mapping[str, Parts]) -> str:
     """What of the parts that were committed is not there, in words; empty where all is."""
     rows: dict[str, int] = {}
@@ -145,11 +172,7 @@ def _first_missing(place: str, tables: Mapping[str, pa.Table], runs: Mapping[str
         for one in pc.value_counts(table["run_id"]).to_pylist():
             rows[one["values"]] = rows.get(one["values"], 0) + one["counts"]
     for run, parts in runs.items():
-        here = {
-            name.rpartition("/")[2]: noted
-            for name, noted in parts.items()
-            if name.rpartition("/")[0] == place
-        }
+        here = {name.rpartition("/")[2]: noted for name, noted in _of_place(parts, place).items()}
         # The parts of a run may lie in a joined one by now; while they are joined, in both.
         if rows.get(run, 0) < sum(count for count, _ in here.values()):
             gone = [name for name in here if name not in by_name]
@@ -239,8 +262,8 @@ def _run_of(part: str) -> str:
     return part.rpartition("/")[2].rpartition("-")[0]
 
 
-def _place(species: str, recipe: str) -> str:
-    """Folder of a species below C/edges."""
+def edges_place(species: str, recipe: str) -> str:
+    """Folder of the edges of a species below C/edges."""
     # A species may be called anything, a folder may not.
     return f"{recipe}/{quote(species, safe=' ').replace('.', '%2E')}"
 

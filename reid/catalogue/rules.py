@@ -1,5 +1,7 @@
 """The rules by which a catalogue tells individuals apart, species by species."""
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +22,8 @@ class SpeciesRules:
         viewpoints: compare-all | same-side.
         source: where the distances come from, in words.
         calibration: distance → probability of "same individual"; None without labels.
+        pairs: settings and model by which pairs are looked at closely (JSON values): a distance is then
+            1 − P(same individual); None: distances are those of the embeddings.
     """
 
     recipe: str
@@ -30,11 +34,21 @@ class SpeciesRules:
     viewpoints: str
     source: str
     calibration: Calibration | None = None
+    pairs: Mapping[str, Any] | None = None
+
+    @property
+    def edges_recipe(self) -> str:
+        """Name of the folder of the edges: that of the embeddings, and how pairs are looked at."""
+        if self.pairs is None:
+            return self.recipe
+        digest = hashlib.sha256(json.dumps(self.pairs, sort_keys=True).encode()).hexdigest()
+        return f"{self.recipe}+pairs-{digest[:12]}"
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON keeps it; `SpeciesRules.from_dict` reads it to the bit."""
         curve = None if self.calibration is None else self.calibration.as_dict()
-        return {**{name: getattr(self, name) for name in _PLAIN}, "calibration": curve}
+        kept = {**{name: getattr(self, name) for name in _PLAIN}, "calibration": curve}
+        return kept if self.pairs is None else {**kept, "pairs": dict(self.pairs)}
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "SpeciesRules":
@@ -43,10 +57,13 @@ class SpeciesRules:
         return cls(
             **{name: stored[name] for name in _PLAIN},
             calibration=None if curve is None else Calibration.from_dict(curve),
+            pairs=stored.get("pairs"),
         )
 
 
-_PLAIN = tuple(name for name in SpeciesRules.__dataclass_fields__ if name != "calibration")
+_PLAIN = tuple(
+    name for name in SpeciesRules.__dataclass_fields__ if name not in ("calibration", "pairs")
+)
 
 
 def read_rules(catalogue: Catalogue) -> dict[str, SpeciesRules]:

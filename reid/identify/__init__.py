@@ -24,7 +24,7 @@ in the order the data meets them:
     expected_corrections.py   the pairs most worth a person's look
 """
 
-from reid.identify.calibration import Calibration, calibrate, thresholds
+from reid.identify.calibration import Calibration, calibrate, calibrate_links, thresholds
 from reid.identify.empty_labels import without_contradicting_words
 from reid.identify.encounters import ENCOUNTERS, Nodes, make_nodes, pool
 from reid.identify.expected_corrections import CANDIDATES, review_candidates
@@ -53,6 +53,7 @@ __all__ = [
     "Identified",
     "Nodes",
     "calibrate",
+    "calibrate_links",
     "check_species",
     "comparable",
     "edges_table",

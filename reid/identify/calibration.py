@@ -126,15 +126,42 @@ def calibrate(
     if len(kept) > most_rows:
         queries = np.sort(np.random.default_rng(seed).choice(len(kept), most_rows, replace=False))
     same, different = _nearest_links(vectors[kept], queries, who, side, encounter, image)
+    found = calibrate_links(
+        same, different, who[queries], method=method, new_share=new_share, folds=folds, seed=seed
+    )
+    return replace(found, individuals=len(np.unique(who)))
+
+
+def calibrate_links(
+    same: NDArray[np.float64],
+    different: NDArray[np.float64],
+    who: NDArray[np.int64],
+    *,
+    method: str = "auto",
+    new_share: float = 0.5,
+    folds: int = 5,
+    seed: int = 0,
+) -> Calibration:
+    """As `calibrate`, from the links themselves.
+
+    Args:
+        same, different: (q,) distance of each labelled row to the nearest of its own individual, in
+            another encounter, and of another; inf where there is none.
+        who: (q,) its individual.
+        method, new_share, folds, seed: see `calibrate`.
+
+    Raises:
+        InputError: as `calibrate`.
+    """
     known = np.flatnonzero(np.isfinite(same))
-    individuals = len(np.unique(who[queries[known]]))
+    individuals = len(np.unique(who[known]))
     if individuals < max(FEWEST_INDIVIDUALS, folds) or not np.isfinite(different).any():
         raise InputError(
             f"calibration: {individuals} labelled individuals have two images of different "
             f"encounters that can be compared; at least {max(FEWEST_INDIVIDUALS, folds)} are needed: "
             "label more images"
         )
-    distance, truth, weight, group = _samples(same, different, who[queries], new_share)
+    distance, truth, weight, group = _samples(same, different, who, new_share)
     tried = []
     for kind in METHODS[1:] if method == "auto" else (method,):
         predicted = _held_out(distance, truth, weight, group, kind, folds, seed)
