@@ -76,11 +76,11 @@ def look_settings(
     kept = {} if before is None or before.pairs is None else dict(before.pairs["settings"])
     asked = config.pairs.model_dump(mode="json", exclude=set(FREE))
     own = {name: asked[name] for name in config.pairs.model_fields_set - {*FREE}}
-    # Images of one encounter are one animal already where the rules say so.
-    fixed = {
-        "viewpoints": viewpoints,
-        "encounters": "together" if encounters == "best" else "off",
-    }
+    # Images of one encounter are one animal already where the rules say so. Two flanks share no spot
+    # of a coat: that all views are compared by their vectors is no reason to match them.
+    fixed = {"encounters": "together" if encounters == "best" else "off"}
+    if viewpoints == "same-side":
+        fixed["viewpoints"] = viewpoints
     return {**asked, **kept, **own, **fixed}
 
 

@@ -247,7 +247,9 @@ class Decider:
         vectors = None
         if rules is None:
             vectors = read_vectors(catalogue.path, self.recipes[name], rows)
-            rules = make_rules(self.config, name, self.recipes[name], rows, vectors, modes, look=self.look)
+            rules = make_rules(
+                self.config, name, self.recipes[name], rows, vectors, modes, look=self.look
+            )
             say_rules(name, rules, modes)
         compared: set[Hashable] = set()
         if was is not None and is_settled(was):

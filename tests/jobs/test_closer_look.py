@@ -152,4 +152,4 @@ def test_a_catalogue_is_compared_in_one_way() -> None:
         look_settings(load_config(None, ["pairs=on"]), "mean", "same-side", None)
     kept = look_settings(load_config(None, ["pairs.wide=9"]), "best", "compare-all", RULES)
     assert (kept["k"], kept["wide"]) == (3, 9)
-    assert (kept["encounters"], kept["viewpoints"]) == ("together", "compare-all")
+    assert (kept["encounters"], kept["viewpoints"]) == ("together", "same-side")
