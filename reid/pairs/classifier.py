@@ -246,7 +246,7 @@ def _fit_trees(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Learned:
         random_state=0,
     )
     # A feature that is known of no pair teaches nothing; constant, it is never split on.
-    empty = np.isnan(x).all(axis=0)
+    empty = np.asarray(np.isnan(x).all(axis=0))
     # Some thousand rows: threads would wait for each other longer than they work.
     with threadpool_limits(limits=1, user_api="openmp"):
         model.fit(np.where(empty, 0.0, x), y)
