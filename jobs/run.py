@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich.table import Table
 
 from jobs.common import outputs
@@ -232,24 +233,32 @@ def run_calibrate(config: Config) -> None:
 
 
 def run_review(config: Config, out: str, *, species: str | None, limit: int) -> None:
-    """Catalogue → a page of pairs to judge, with a closer look at them where `pairs` asks for one."""
-    from jobs.catalogue.reviewing import review
+    """Catalogue → a page of pairs to judge.
 
-    if config.pairs.mode == "off":
-        review(config, out, species=species, limit=limit)
-        return
+    A closer look is taken at the pairs of species that the catalogue compares so, or of all with `pairs=on`.
+    """
     from jobs.catalogue.admin import catalogue_place
-    from jobs.pairs.shown import find_keypoints, shown_evidence
+    from jobs.catalogue.closer_look import settings_for_pages
+    from jobs.catalogue.reviewing import review
 
     place = catalogue_place(config.identify.catalogue)
     inside = config.model_copy(update={"store": store.join(place, "embeddings")})
+    settings = settings_for_pages(inside, place)
 
-    def look(rows: pa.Table, pairs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], Any]:
+    def look(rows: pa.Table, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+        from jobs.pairs.shown import find_keypoints, shown_evidence
+
+        found: dict[tuple[str, str], Any] = {}
         with ray_session(config.address):
-            find_keypoints(inside, rows)
-        return shown_evidence(inside, rows, pairs)
+            for name, own in settings.items():
+                here = rows.filter(pc.equal(rows["species"], name))
+                ids = {*here["annotation_id"].to_pylist()}
+                if ids:
+                    find_keypoints(own, here)
+                    found |= shown_evidence(own, here, [pair for pair in pairs if pair[0] in ids])
+        return found
 
-    review(config, out, species=species, limit=limit, look=look)
+    review(config, out, species=species, limit=limit, look=look if settings else None)
 
 
 def run_finetune(config: Config) -> None:

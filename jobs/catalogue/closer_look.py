@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from jobs.common.console import say
 from jobs.common.looked import LookedAt, LookStage
 from reid import schema
-from reid.catalogue import SpeciesRules
+from reid.catalogue import SpeciesRules, open_catalogue, read_rules
 from reid.config import Config, Pairs
 from reid.errors import InputError
 from reid.identify import Calibration, calibrate_links, edges_table
@@ -167,6 +167,23 @@ def pair_edges(
     lines = np.lexsort((pairs[:, 1], pairs[:, 0]))
     ids = np.asarray(seen.ids, dtype=object)[order]
     return edges_table(species, ids, (pairs[lines].astype(np.int32), distances[lines]))
+
+
+def settings_for_pages(config: Config, path: str) -> dict[str, Config]:
+    """The configuration with which pairs of each species are looked at for a page; none: they are not.
+
+    Args:
+        config: the resolved configuration; with `pairs.mode=on` species that are compared by distance are
+            looked at as it says.
+        path: of the catalogue.
+    """
+    found = {}
+    for species, rules in read_rules(open_catalogue(path)).items():
+        if rules.pairs is not None:
+            found[species] = _as_asked(config, rules.pairs["settings"])
+        elif config.pairs.mode == "on":
+            found[species] = config
+    return found
 
 
 def _as_asked(config: Config, settings: Mapping[str, Any]) -> Config:
