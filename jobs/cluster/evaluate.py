@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pyarrow.compute as pc
 from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
@@ -16,7 +17,9 @@ from jobs.common.console import PlainConsole, printable, say
 from reid import metrics, store
 from reid.config import Config
 from reid.errors import InputError
+from reid.identify import sides
 from reid.splits import column_split
+from reid.tune import encode_labels
 
 Clusters = tuple[np.ndarray | None, str]  # of one species, and where they come from
 
@@ -57,6 +60,8 @@ def evaluate(
     for group in groups:
         try:
             found[group.species] = _evaluate(config, group, clusters)
+            if embeddings is None:
+                _add_pairs(config, group, found[group.species])
         except InputError as error:
             left_out[group.species] = str(error)
     if not found:
@@ -102,6 +107,34 @@ def _evaluate(
         clusters_from=source,
         seed=config.seed,
     )
+
+
+def _add_pairs(config: Config, group: Group, found: metrics.Evaluation) -> None:
+    """The figures of `reid match`, where it has looked at these images."""
+    if not store.exists(store.join(config.out, outputs.PAIRS)):
+        return
+    table = outputs.read_stage(config.out, outputs.PAIRS, "match")
+    table = table.filter(pc.equal(table["species"], group.species))
+    ids = group.rows["annotation_id"].combine_chunks()
+    ends = [pc.index_in(table[name].combine_chunks(), value_set=ids) for name in ("a_id", "b_id")]
+    if not len(table) or any(end.null_count for end in ends):
+        found.notes.append(
+            "pairs.parquet is of other images and is not judged: run `reid match` again"
+        )
+        return
+    side = sides(group.rows["viewpoint"].to_pylist(), config.pairs.viewpoints)
+    groups = (encounters(group), np.asarray(group.rows["image_path"].to_pylist(), dtype=object))
+    try:
+        found.parts["pairs"] = metrics.judge_pairs(
+            np.stack([end.to_numpy() for end in ends], axis=1),
+            table["log_odds"].to_numpy(),
+            encode_labels(group.identities),
+            sides=None if side is None else np.where(side == 0, -1, side > 0),
+            apart=[encode_labels(one) for one in groups],
+            names=ids.to_pylist(),
+        )
+    except InputError as error:
+        found.notes.append(str(error))
 
 
 def _stored_clusters(config: Config, groups: Sequence[Group]) -> dict[str, Clusters]:

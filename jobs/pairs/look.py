@@ -21,7 +21,6 @@ from reid import schema
 from reid.config import Config
 from reid.identify import sides as sides_of
 from reid.pairs import (
-    FEATURES,
     Candidates,
     best_voted,
     comparable,
@@ -52,7 +51,7 @@ class Seen:
     Attributes:
         rows: what is known of its annotations.
         wide: pairs that were voted on; `votes` (w,) and `listed` (w,) bool, those that were matched.
-        evidence: schema.PAIR_EVIDENCE of the listed; None: there are none.
+        evidence: the numbers of schema.PAIR_EVIDENCE of the listed.
         looked: the same as numbers.
         failed: schema.FAILURES of annotations without keypoints.
         told: what was done, for summary.json.
@@ -62,7 +61,7 @@ class Seen:
     wide: Candidates
     votes: np.ndarray
     listed: np.ndarray
-    evidence: pa.Table | None
+    evidence: pa.Table
     looked: LookedAt
     failed: pa.Table
     told: dict[str, Any]
@@ -112,9 +111,9 @@ def look_at(config: Config, workers: Workers, task: PairTask, group: Embedded) -
     wide = find_candidates(
         rows.vectors, settings.wide, sides=rows.sides, apart=apart, device=device
     )
-    voted, ballots = make_pairs(workers, task, "votes", rows.ids, keys, wide.pairs)
+    voted, numbers = make_pairs(workers, task, "votes", rows.ids, keys, wide.pairs)
     _say(group.species, "pairs voted on", voted)
-    votes = np.zeros(0) if ballots is None else ballots["votes"].to_numpy().astype(np.float64)
+    votes = numbers["votes"].to_numpy().astype(np.float64)
     listed = best_voted(wide.pairs, votes, n, settings.k, rows.ids)
     listed |= (wide.ranks <= settings.nearest).any(axis=1)
     if settings.radius is not None:
@@ -132,21 +131,19 @@ def look_at(config: Config, workers: Workers, task: PairTask, group: Embedded) -
     }
     where = whereabouts(table, settings.deployments)
     placed = settings.deployments is not None
-    features = np.zeros((0, len(FEATURES)))
-    if evidence is not None:
-        features = pair_features(
-            evidence,
-            cosine=1 - wide.distances[listed],
-            ranks=wide.ranks[listed],
-            shared=wide.shared[listed],
-            votes=votes[listed],
-            votes_ranks=_ranks(n, wide.pairs, votes, rows.ids, settings.k)[listed],
-            same_side=None
-            if rows.sides is None
-            else rows.sides[pairs[:, 0]] == rows.sides[pairs[:, 1]],
-            days_between=where.seconds(pairs) / 86400 if placed else None,
-            kilometres=where.kilometres(pairs) if placed else None,
-        )
+    features = pair_features(
+        evidence,
+        cosine=1 - wide.distances[listed],
+        ranks=wide.ranks[listed],
+        shared=wide.shared[listed],
+        votes=votes[listed],
+        votes_ranks=_ranks(n, wide.pairs, votes, rows.ids, settings.k)[listed],
+        same_side=None
+        if rows.sides is None
+        else rows.sides[pairs[:, 0]] == rows.sides[pairs[:, 1]],
+        days_between=where.seconds(pairs) / 86400 if placed else None,
+        kilometres=where.kilometres(pairs) if placed else None,
+    )
     # Two pictures of one encounter prove nothing about two nights.
     people = rows.identities[pairs]
     people[~comparable(pairs, None, [rows.encounters])] = -1

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from jobs.common import outputs
 from jobs.common.console import say
@@ -61,7 +62,7 @@ def _species(
     config: Config, workers: Workers, task: PairTask, group: Embedded
 ) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
     seen = look_at(config, workers, task, group)
-    if seen.evidence is None:
+    if not len(seen.evidence):
         return schema.PAIRS.empty_table(), seen.failed, seen.told
     looked = seen.looked
     model, learned = fit_pairs(looked.features, looked.people, seed=config.seed)
@@ -87,11 +88,14 @@ def _species(
 
 
 def _table(species: str, seen: Seen, log_odds: np.ndarray) -> pa.Table:
-    evidence = seen.evidence
-    assert evidence is not None
     p = probability(log_odds)
-    m = len(evidence)
+    m = len(log_odds)
+    names = pa.array(seen.rows.ids, pa.string())
+    a, b = (names.take(pa.array(seen.looked.pairs[:, side])) for side in (0, 1))
+    swapped = pc.less(b, a)
     own = {
+        "a_id": pc.if_else(swapped, b, a),
+        "b_id": pc.if_else(swapped, a, b),
         "species": pa.array([species] * m, pa.string()),
         "cosine_distance": pa.array(seen.wide.distances[seen.listed], pa.float32()),
         "votes": pa.array(seen.votes[seen.listed], pa.float32()),
@@ -100,7 +104,7 @@ def _table(species: str, seen: Seen, log_odds: np.ndarray) -> pa.Table:
         "distance": pa.array(1 - p, pa.float32()),
         "cut": pa.array([seen.looked.cut.get(place) for place in range(m)], pa.string()),
     }
-    columns = [own[name] if name in own else evidence[name] for name in schema.PAIRS.names]
+    columns = [own[name] if name in own else seen.evidence[name] for name in schema.PAIRS.names]
     table = pa.Table.from_arrays(columns, schema=schema.PAIRS)
     return table.sort_by([("a_id", "ascending"), ("b_id", "ascending")])
 

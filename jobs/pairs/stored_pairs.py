@@ -17,7 +17,7 @@ from jobs.common import outputs
 from jobs.common.console import progress
 from jobs.pairs.pair_worker import PENDING, PairTask, PairWorker
 from jobs.pairs.shards import Workers, open_workers
-from reid import embeddings, store
+from reid import embeddings, schema, store
 from reid.config import Config
 from reid.errors import StorageError
 from reid.keypoints import KeypointRecipe, extractor_digest
@@ -25,6 +25,8 @@ from reid.pairs import extractor_of
 
 SHARD_IMAGES = 32
 SHARD_PAIRS = {"votes": 4096, "evidence": 64}
+KINDS = {"votes": schema.PAIR_VOTES, "evidence": schema.PAIR_EVIDENCE}
+NAMES = ["a_id", "b_id", "a_key", "b_key"]
 BLOCK = 256  # rows whose keypoints lie together: pairs are done block by block
 
 
@@ -131,7 +133,11 @@ def make_pairs(
     keys: Sequence[str | None],
     pairs: np.ndarray,
 ) -> tuple[Made, pa.Table]:
-    """Votes or evidence of pairs: what is missing is made, then all is read, in the pairs' order.
+    """Votes or evidence of pairs: what is missing is made, then all is read, part by part.
+
+    Returns:
+        What was done; and the numbers alone of schema.PAIR_VOTES or schema.PAIR_EVIDENCE, one row a pair, in
+        the pairs' order: no ids, which take more room than all numbers.
 
     Args:
         workers: of `pair_workers`.
@@ -139,6 +145,9 @@ def make_pairs(
         kind: `votes` or `evidence`.
         ids, keys: annotation_id and source_key of all rows; all have keypoints.
         pairs: (m, 2) rows.
+
+    Raises:
+        StorageError: pairs are not there after they were made.
     """
     started = time.perf_counter()
     folder = _pair_folder(task, kind)
@@ -148,7 +157,7 @@ def make_pairs(
     swap = names[pairs[:, 0]] > names[pairs[:, 1]] if len(pairs) else np.zeros(0, bool)
     ordered = np.where(swap[:, None], pairs[:, ::-1], pairs).astype(np.int64)
     wanted = ordered[:, 0] * len(ids) + ordered[:, 1]
-    have, _ = _read(folder, place, keys, wanted, columns=["a_id", "b_id", "a_key", "b_key"])
+    have, _ = _read(folder, place, keys, wanted, pa.schema([]))
     missing = np.flatnonzero(~have)
     by: dict[str, None] = {}
     if len(missing):
@@ -159,7 +168,8 @@ def make_pairs(
             by = _run(workers, task, kind, pending, SHARD_PAIRS[kind], "pairs")
         finally:
             store.remove(task.work)
-    have, table = _read(folder, place, keys, wanted)
+    numbers = pa.schema([field for field in KINDS[kind] if field.name not in NAMES])
+    have, table = _read(folder, place, keys, wanted, numbers)
     if not have.all():
         raise StorageError(
             f"{folder}: {int((~have).sum()):,} of {len(have):,} pairs are not there after they were made; run "
@@ -180,43 +190,38 @@ def _read(
     place: dict[str, int],
     keys: Sequence[str | None],
     wanted: np.ndarray,
-    columns: Sequence[str] | None = None,
-) -> tuple[np.ndarray, pa.Table | None]:
-    """Which of the wanted pairs are stored, and their rows in the wanted order.
+    numbers: pa.Schema,
+) -> tuple[np.ndarray, pa.Table]:
+    """Which of the wanted pairs are stored, and their numbers in the wanted order, 0 where they are not.
 
-    Rows of other pairs, and of pictures that have been replaced since, are left out.
+    Rows of other pairs, and of pictures that have been replaced since, are left out. One part after the
+    other is read, and its numbers go to where they belong.
     """
     n = len(place)
     order = np.argsort(wanted, kind="stable")
+    rising = wanted[order]
     have = np.zeros(len(wanted), bool)
-    tables, positions = [], []
-    known = np.asarray(keys, dtype=object)
+    found = {field.name: np.zeros(len(wanted), field.type.to_pandas_dtype()) for field in numbers}
     ids = pa.array(list(place), pa.string())
+    known = pc.fill_null(pa.array(keys, pa.string()), "")
     for path in embeddings.parts(folder):
-        table = store.read_table(path, columns)
-        a, b = (
-            pc.fill_null(pc.index_in(table[name], value_set=ids), -1).to_numpy()
-            for name in ("a_id", "b_id")
-        )
-        a, b = a.astype(np.int64), b.astype(np.int64)
+        table = store.read_table(path, [*NAMES, *numbers.names])
+        ends = [pc.fill_null(pc.index_in(table[name], value_set=ids), -1) for name in NAMES[:2]]
+        a, b = (end.to_numpy().astype(np.int64) for end in ends)
         fresh = (a >= 0) & (b >= 0)
-        for rows, name in ((a, "a_key"), (b, "b_key")):
-            found = np.asarray(table[name].to_pylist(), dtype=object)
-            fresh[fresh] = known[rows[fresh]] == found[fresh]
+        for rows, name in ((a, NAMES[2]), (b, NAMES[3])):
+            now = known.take(pa.array(np.maximum(rows, 0)))
+            then = pc.fill_null(table[name], "").combine_chunks()
+            fresh &= pc.equal(now, then).to_numpy(zero_copy_only=False)
         key = a * n + b
-        at = np.searchsorted(wanted[order], key)
-        at = np.minimum(at, max(0, len(order) - 1))
-        fresh &= (wanted[order][at] == key) if len(order) else False
-        where = order[at[fresh]] if len(order) else np.zeros(0, np.int64)
+        at = np.minimum(np.searchsorted(rising, key), max(0, len(rising) - 1))
+        fresh &= (rising[at] == key) if len(rising) else False
+        where = order[at[fresh]] if len(rising) else np.zeros(0, np.int64)
         have[where] = True
-        if columns is None:
-            tables.append(table.filter(pa.array(fresh)))
-            positions.append(where)
-    if columns is not None or not tables:
-        return have, None
-    every = np.concatenate(positions)
-    _, first = np.unique(every, return_index=True)
-    return have, pa.concat_tables(tables).take(pa.array(first))
+        for name, values in found.items():
+            values[where] = table[name].to_numpy()[fresh]
+    arrays = [pa.array(found[field.name], field.type) for field in numbers]
+    return have, pa.Table.from_arrays(arrays, schema=numbers)
 
 
 def _with_work(task: PairTask, folder: str) -> PairTask:

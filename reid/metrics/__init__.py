@@ -5,6 +5,7 @@ agreement.py   clusters against known identities: ARI, AMI, NMI, pairwise and B-
 assignment.py  known or new: BAKS, BAUS and their geometric mean
 intervals.py   how far the figures would move with other individuals: bootstrap
 evaluation.py  all of these for one species, in words and numbers
+judged_pairs.py  probabilities of pairs: can the animal be found, is it the surest, how far is P off
 """
 
 from reid.metrics.agreement import Agreement, agreement
@@ -16,6 +17,7 @@ from reid.metrics.intervals import (
     assignment_intervals,
     retrieval_intervals,
 )
+from reid.metrics.judged_pairs import judge_pairs
 from reid.metrics.retrieval import (
     QueryScores,
     Retrieval,
@@ -42,6 +44,7 @@ __all__ = [
     "assignment",
     "assignment_intervals",
     "evaluate",
+    "judge_pairs",
     "open_set",
     "query_scores",
     "retrieval",

@@ -29,6 +29,7 @@ NAMES = (
     "one_pass",
     "sources",
     "pairs",
+    "pairs_scale",
 )
 
 
