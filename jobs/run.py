@@ -268,6 +268,13 @@ def run_finetune(config: Config) -> None:
     finetune(config, embed)
 
 
+def run_finetune_matcher(config: Config) -> None:
+    """Matched pairs with labels → a better matcher: see `jobs.finetune.tune_matcher`."""
+    from jobs.finetune.tune_matcher import finetune_matcher
+
+    finetune_matcher(config)
+
+
 def run(config: Config, score: Callable[[Config], dict[str, Any]] | None = None) -> None:
     """Every stage, and a closing table.
 

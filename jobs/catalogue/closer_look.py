@@ -14,8 +14,9 @@ from reid.catalogue import SpeciesRules, open_catalogue, read_rules
 from reid.config import Config, Pairs
 from reid.errors import InputError
 from reid.identify import Calibration, calibrate_links, edges_table
-from reid.pairs import fit_pairs, probability
+from reid.pairs import MATCHERS, fit_pairs, probability
 from reid.pairs.classifier import PairModel, read_model, stored_model
+from reid.pairs.matchers import tuned_matcher
 
 # Where and how fast pairs are looked at, and how an output folder clusters them: nothing that an edge hangs on.
 FREE = ("mode", "device", "workers", "runtime", "lone_probability")
@@ -101,7 +102,7 @@ def learn_pairs(
     seen = look(_as_asked(config, settings), species, rows, vectors)
     model, log_odds = fit_pairs(seen.features, seen.people, seed=config.seed)
     say(f"pairs: {species}: {model.note}")
-    kept = {"settings": dict(settings), "model": stored_model(model)}
+    kept = {"settings": dict(settings), "model": stored_model(model), "tuned": _tuned(settings)}
     return kept, model, seen, seen.with_cuts(log_odds)
 
 
@@ -150,6 +151,11 @@ def pair_edges(
 ) -> pa.Table:
     """All edges (reid.identify.EDGES) of a species: the pairs of its shortlist, at 1 − P."""
     assert rules.pairs is not None
+    if _tuned(rules.pairs["settings"]) != rules.pairs.get("tuned"):
+        raise InputError(
+            f"{species}: {rules.pairs['settings']['matcher']} holds other weights than this catalogue was made "
+            "with; put them back, or take the new ones for all of it: reid calibrate --catalogue …"
+        )
     config = _as_asked(config, rules.pairs["settings"])
     seen = look(config, species, rows.select(schema.ANNOTATIONS.names), vectors)
     if seen.without_pixels:
@@ -167,6 +173,12 @@ def pair_edges(
     lines = np.lexsort((pairs[:, 1], pairs[:, 0]))
     ids = np.asarray(seen.ids, dtype=object)[order]
     return edges_table(species, ids, (pairs[lines].astype(np.int32), distances[lines]))
+
+
+def _tuned(settings: Mapping[str, Any]) -> str | None:
+    """Digest of a tuned matcher's weights; None for one of the known names."""
+    matcher = settings.get("matcher", "patches")
+    return None if matcher in MATCHERS else tuned_matcher(matcher)["digest"]
 
 
 def settings_for_pages(config: Config, path: str) -> dict[str, Config]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli.app import app
-from jobs.cli.options import READING, Debug, config_of, takes
+from jobs.cli.options import READING, Debug, config_of, later_config_of, takes
 
 PANEL = "Models"
 StartModel = Annotated[
@@ -47,12 +47,33 @@ def models(debug: Debug = False) -> None:  # noqa: ARG001
     "seed",
     model=StartModel,
 )  # fmt: skip
-def finetune(given: dict[str, Any]) -> None:
+def finetune(
+    given: dict[str, Any],
+    matcher: Annotated[
+        bool,
+        typer.Option(
+            "--matcher",
+            help="Train the matcher of `reid match` instead, on the labelled pairs of the folder --out.",
+        ),
+    ] = False,
+) -> None:
     """Labelled images to a better model, proved on individuals that were held out.
 
     The settings are `finetune.…`, for example `finetune.epochs=24 finetune.hold_out=0.2`. Run it
     again to go on after an interruption. Then: `reid run --model OUT/checkpoint`.
     """
+    if matcher:
+        kept = {name: given[name] for name in ("overrides", "out", "config", "address", "seed")}
+        for name, value in given.items():
+            if name not in kept and value not in (None, False, (), []):
+                raise typer.BadParameter(
+                    f"--matcher learns from the pairs in --out; leave --{name} out"
+                )
+        settings = later_config_of(**kept)
+        from jobs.run import run_finetune_matcher
+
+        run_finetune_matcher(settings)
+        return
     settings = config_of(**given)
     from jobs.run import run_finetune
 

@@ -21,7 +21,8 @@ from reid import embeddings, schema, store
 from reid.config import Config
 from reid.errors import StorageError
 from reid.keypoints import KeypointRecipe, extractor_digest
-from reid.pairs import extractor_of
+from reid.pairs import MATCHERS, extractor_of
+from reid.pairs.matchers import tuned_matcher
 
 SHARD_IMAGES = 32
 SHARD_PAIRS = {"votes": 4096, "evidence": 64}
@@ -69,21 +70,31 @@ def plan(config: Config, species: str) -> PairTask:
         folder=folder,
         work="",
         images=config.images,
-        matcher=settings.matcher,
+        matcher=_absolute(settings.matcher),
         precision=settings.precision,
         runtime=settings.runtime,
         device=settings.device,
     )
 
 
+def _absolute(matcher: str) -> str:
+    """A folder by its whole path: workers have another working directory."""
+    if matcher in MATCHERS or store.is_remote(matcher):
+        return matcher
+    return str(store.filesystem(matcher)[1])
+
+
 def _pair_folder(task: PairTask, kind: str) -> str:
     """Where votes or evidence lie: another recipe, matcher or precision is another folder."""
     version = "version 2" if kind == "votes" else "version 1"
     what = [task.recipe.fingerprint, kind, version]
-    what += [task.matcher, task.precision] if kind == "evidence" else []
+    matcher = task.matcher
+    if matcher not in MATCHERS:
+        matcher = f"tuned-{tuned_matcher(matcher)['digest']}"
+    what += [matcher, task.precision] if kind == "evidence" else []
     name = hashlib.sha256("\n".join(what).encode()).hexdigest()[:12]
     base = task.keypoints.removesuffix(store.join("keypoints", task.recipe.folder))
-    prefix = task.matcher if kind == "evidence" else "votes"
+    prefix = matcher if kind == "evidence" else "votes"
     return store.join(base.rstrip("/"), "pairs", f"{prefix}-{name}")
 
 

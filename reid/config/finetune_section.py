@@ -190,6 +190,11 @@ class Finetune(Training):
         "better", description="OUT/checkpoint is written only if the held-out metric is better"
     )
 
+    # `reid finetune --matcher`.
+    matcher_epochs: Count = Field(1, description="Passes over the triplets, with --matcher")
+    matcher_rate: float = Field(1e-5, gt=0, le=1, description="Of AdamW, with --matcher")
+    matcher_batch: Count = Field(8, description="Triplets a step of one worker, with --matcher")
+
     # How the job runs; may change from one attempt to the next.
     workers: Count | Auto = Field("auto", description="Training workers; auto: every GPU, else 1")
     cpus_per_worker: Count | Auto = Field("auto", description="CPU cores of one training worker")

@@ -14,7 +14,8 @@ class Pairs(Section):
         "off", description="auto: kept only if individuals held out gain by more than the spread"
     )
     matcher: str = Field(
-        "aliked-lightglue", description="aliked-lightglue, aliked-mutual, rootsift or patches"
+        "aliked-lightglue",
+        description="aliked-lightglue, aliked-mutual, rootsift or patches; or the folder of a tuned matcher",
     )
     keypoints_per_image: Count = Field(512, description="Most keypoints of one picture")
     long_side: Count = Field(512, description="Pixels; a larger window is reduced to it")

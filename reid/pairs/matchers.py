@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reid import store
 from reid.errors import InputError
 from reid.keypoints import StoredKeypoints, descriptors_of
 from reid.pairs.lightglue import Points, Runtime, load_lightglue
@@ -41,11 +42,32 @@ class Matches:
 Match = Callable[[Sequence[tuple[StoredKeypoints, StoredKeypoints]]], list[Matches]]
 
 
+TUNED = "matcher.json"  # in the folder of a tuned matcher, beside WEIGHTS
+WEIGHTS = "lightglue.safetensors"
+
+
 def extractor_of(matcher: str) -> str:
     """The extractor that a matcher needs; InputError that lists the matchers for an unknown name."""
-    if matcher not in MATCHERS:
-        raise InputError(f"pairs.matcher: unknown {matcher!r}; known: {', '.join(MATCHERS)}")
-    return MATCHERS[matcher]
+    if matcher in MATCHERS:
+        return MATCHERS[matcher]
+    extractor: str = tuned_matcher(matcher)["extractor"]
+    return extractor
+
+
+def tuned_matcher(path: str) -> dict[str, Any]:
+    """What `reid finetune --matcher` wrote of a matcher: `extractor`, and `digest` of its weights.
+
+    Raises:
+        InputError: the folder holds none.
+    """
+    try:
+        about = store.read_json(store.join(path, TUNED))
+        return {"extractor": str(about["extractor"]), "digest": str(about["digest"])}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"pairs.matcher: unknown {path!r}; known: {', '.join(MATCHERS)}, or a folder that `reid finetune "
+            "--matcher` has written"
+        ) from error
 
 
 def load_matcher(
@@ -62,7 +84,7 @@ def load_matcher(
     both columns exchanged where both are called in one order: `match_in_order` sees to that.
 
     Args:
-        name: `aliked-lightglue`; the others are mutual nearest neighbours with a ratio: cheap, and
+        name: `aliked-lightglue`, or the folder of a tuned one; the others are mutual nearest neighbours with a ratio: cheap, and
             they say little about smooth coats.
         device, precision, runtime, threads: see `load_lightglue`.
 
@@ -71,9 +93,14 @@ def load_matcher(
         MissingPackageError: the extra `local` is not installed.
     """
     extractor = extractor_of(name)
-    if name == "aliked-lightglue":
+    tuned = name not in MATCHERS
+    if tuned or name == "aliked-lightglue":
         assign, used = load_lightglue(
-            device=device, precision=precision, runtime=runtime, threads=threads
+            device=device,
+            precision=precision,
+            runtime=runtime,
+            threads=threads,
+            weights=store.join(name, WEIGHTS) if tuned else None,
         )
 
         def glue(pairs: Sequence[tuple[StoredKeypoints, StoredKeypoints]]) -> list[Matches]:

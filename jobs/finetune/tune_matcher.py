@@ -1,0 +1,294 @@
+"""`reid finetune --matcher`: LightGlue learns from the pairs of `reid match` which coats are one.
+
+    OUT/matcher/     lightglue.safetensors and matcher.json, if it tells held-out animals apart better:
+                     `reid match pairs.matcher=OUT/matcher`
+    OUT/matcher-rejected/   the same, if it does not
+
+Keypoints and descriptors stay as they are; what learns is what matches them.
+"""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import ray
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from jobs.common import outputs
+from jobs.common.console import print_result, say
+from jobs.common.session import ray_session
+from jobs.finetune.train import fitting_workers, uses_gpu
+from reid import schema, store
+from reid.config import Config
+from reid.errors import InputError, ReidError
+from reid.keypoints import KeypointStore, descriptors_of
+from reid.pairs import MATCHERS, extractor_of
+from reid.pairs.lightglue import FEWEST, trainable_lightglue
+from reid.pairs.matchers import TUNED, WEIGHTS
+from reid.splits import held_out_individuals
+from reid.training.matcher_triplets import (
+    MARGIN,
+    Triplet,
+    hard_triplets,
+    relaxed_score,
+    train_matcher,
+)
+from reid.tune import encode_labels
+
+MATCHER, REJECTED = "matcher", "matcher-rejected"
+FEWEST_TRIPLETS = 8
+MOST_JUDGED = 200  # triplets of held-out animals
+
+
+@dataclass(frozen=True)
+class MatcherTask:
+    """What a worker needs to know.
+
+    Attributes:
+        keypoints: folder of the recipe.
+        extractor: whose descriptors they are.
+        weights: to begin with; None: those of the package.
+        ids: of the rows that triplets name.
+        train, judged: triplets.
+        result: file that the first worker writes.
+    """
+
+    keypoints: str
+    extractor: str
+    weights: str | None
+    ids: list[str]
+    train: list[Triplet]
+    judged: list[Triplet]
+    result: str
+    epochs: int
+    rate: float
+    batch: int
+    seed: int
+    device: str
+    threads: int
+
+
+def finetune_matcher(config: Config) -> None:
+    """Train the matcher of an output folder that `reid match` has written.
+
+    Raises:
+        InputError: nothing was matched here, with LightGlue, or too few animals are labelled.
+        MissingPackageError: the extra `local` is not installed.
+        TrainingDivergedError: the loss is no number any more.
+    """
+    started = time.perf_counter()
+    start = config.pairs.matcher
+    if start in MATCHERS and start != "aliked-lightglue":
+        raise InputError(f"pairs.matcher={start} has nothing to learn; aliked-lightglue has")
+    recipe = _recipes(config)
+    rows, pairs, log_odds = _labelled_pairs(config)
+    who = encode_labels(np.asarray(rows["identity"].to_pylist(), dtype=object))
+    encounters = np.asarray(rows["encounter_id"].to_pylist(), dtype=object)
+    encounter = encode_labels(encounters)
+    held_out = held_out_individuals(
+        who, config.finetune.hold_out, encounters=encounters, seed=config.seed
+    )
+    people = who[pairs]
+    people[(encounter[pairs[:, 0]] == encounter[pairs[:, 1]]) & (encounter[pairs[:, 0]] >= 0)] = -1
+    away = held_out[pairs]
+    train, judged = (
+        hard_triplets(pairs, log_odds, np.where(side[:, None], people, -1))
+        for side in (~away.any(axis=1), away.all(axis=1))
+    )
+    if len(train) < FEWEST_TRIPLETS or len(judged) < FEWEST_TRIPLETS:
+        raise InputError(
+            f"finetune --matcher: {len(train)} triplets (two pictures of one animal, one of another, all in one "
+            f"shortlist) to train on and {len(judged)} of animals held out to judge by; {FEWEST_TRIPLETS} of "
+            "each are needed: label more images, and run `reid match` again"
+        )
+    say(
+        f"matcher: {len(train):,} triplets to train on, {len(judged):,} of animals that are held out"
+    )
+    aside = store.join(config.out, f"training-{MATCHER}")
+    with ray_session(config.address):
+        workers, threads = fitting_workers(config)
+        task = MatcherTask(
+            keypoints=recipe,
+            extractor=extractor_of(start),
+            weights=None if start in MATCHERS else store.join(start, WEIGHTS),
+            ids=rows["annotation_id"].to_pylist(),
+            train=train,
+            judged=judged[:MOST_JUDGED],
+            result=store.join(_absolute(aside), WEIGHTS),
+            epochs=config.finetune.matcher_epochs,
+            rate=config.finetune.matcher_rate,
+            batch=config.finetune.matcher_batch,
+            seed=config.seed,
+            device="cuda" if uses_gpu(config) else "cpu",
+            threads=threads,
+        )
+        history = _train(config, task, workers, aside)
+    before, after = history[0]["right"], history[-1]["right"]
+    better = after > before
+    place = store.join(config.out, MATCHER if better else REJECTED)
+    weights = store.read_bytes(task.result)
+    digest = hashlib.sha256(weights).hexdigest()[:12]
+    store.write_bytes(store.join(place, WEIGHTS), weights)
+    about = {
+        "extractor": task.extractor,
+        "digest": digest,
+        "start": start,
+        "triplets": len(train),
+        "history": history,
+        "seconds": round(time.perf_counter() - started, 1),
+        "versions": outputs.versions(),
+    }
+    store.write_json(store.join(place, TUNED), about)
+    store.remove(aside)
+    say(
+        f"matcher: of {len(task.judged):,} triplets of animals held out the mate scores above the hardest "
+        f"stranger in {before:.3f} before and {after:.3f} after ({about['seconds']} s)"
+    )
+    if better:
+        say(f"use it: reid match --out {config.out} pairs.matcher={place}")
+    else:
+        say(f"it is no better than its start, and lies in {place}")
+    print_result(place)
+
+
+def _recipes(config: Config) -> str:
+    """Folder of the keypoints that the pairs were matched by."""
+    told = outputs.read_summary(config.out).get("match", {}).get("species", {})
+    folders = {one["recipe"] for one in told.values()}
+    if len(folders) != 1:
+        raise InputError(
+            f"finetune --matcher: {config.out} has pairs by {len(folders)} recipes of keypoints, and one is "
+            "needed: run `reid match` first, with one window for all species"
+        )
+    return _absolute(store.join(config.store_path, "keypoints", folders.pop()))
+
+
+def _labelled_pairs(config: Config) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+    """Annotations, pairs of their rows, and log-odds, of pairs with both ends labelled."""
+    annotations = schema.conform(
+        outputs.read_stage(config.out, outputs.ANNOTATIONS, "embed"), schema.ANNOTATIONS
+    )
+    table = outputs.read_stage(config.out, outputs.PAIRS, "match")
+    ids = annotations["annotation_id"].combine_chunks()
+    ends = [pc.index_in(table[name].combine_chunks(), value_set=ids) for name in ("a_id", "b_id")]
+    if any(end.null_count for end in ends):
+        raise InputError(f"{outputs.PAIRS} is of other images: run `reid match` again")
+    pairs = np.stack([end.to_numpy() for end in ends], axis=1).astype(np.int64)
+    return annotations, pairs, table["log_odds"].to_numpy().astype(np.float64)
+
+
+def _train(config: Config, task: MatcherTask, workers: int, aside: str) -> list[dict[str, Any]]:
+    """Train by Ray Train; a record for the start and each epoch."""
+    filesystem, inner = store.filesystem(store.join(_absolute(aside), "ray"))
+    gpu = task.device == "cuda"
+    trainer = TorchTrainer(
+        matcher_worker,
+        train_loop_config={"task": task},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers,
+            use_gpu=gpu,
+            resources_per_worker={"CPU": task.threads, **({"GPU": 1} if gpu else {})},
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"{MATCHER}-{time.time_ns()}",
+            storage_path=inner,
+            storage_filesystem=filesystem,
+            failure_config=ray.train.FailureConfig(max_failures=config.finetune.max_restarts),
+            logging_config=ray.train.LoggingConfig(log_level="ERROR"),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        for cause in error.worker_failures.values() if hasattr(error, "worker_failures") else ():
+            if isinstance(cause, ReidError):
+                raise cause from error
+        raise
+    history: list[dict[str, Any]] = store.read_json(f"{task.result}.json")
+    return history
+
+
+def matcher_worker(given: dict[str, Any]) -> None:
+    """One worker of Ray Train: its share of the triplets, gradients averaged with the others'."""
+    import torch
+    from safetensors.torch import save
+
+    task: MatcherTask = given["task"]
+    context = ray.train.get_context()
+    rank, world = context.get_world_rank(), context.get_world_size()
+    torch.set_num_threads(task.threads)
+    torch.manual_seed(task.seed)
+    named = {task.ids[row] for one in [*task.train, *task.judged] for row in one}
+    stored = KeypointStore(task.keypoints).read(sorted(named))
+    points = {
+        row: tuple(
+            torch.from_numpy(np.ascontiguousarray(values))[None].to(task.device)
+            for values in (
+                one.keypoints.xy,
+                one.size,
+                descriptors_of(task.extractor, one.keypoints.descriptors),
+            )
+        )
+        for row, name in enumerate(task.ids)
+        if name in named
+        and (one := stored.get(name)) is not None
+        and len(one.keypoints.xy) >= FEWEST
+    }
+    train, judged = (
+        [t for t in part if {*t} <= points.keys()] for part in (task.train, task.judged)
+    )
+    module = trainable_lightglue(task.weights).to(task.device)
+    learning = [one for one in module.parameters() if one.requires_grad]
+
+    def confidences(a: int, b: int) -> torch.Tensor:
+        found: torch.Tensor = module(*points[a], *points[b])
+        return found
+
+    def share(parameters: Any) -> None:
+        for one in parameters if world > 1 else ():
+            if one.grad is not None:
+                torch.distributed.all_reduce(one.grad)
+                one.grad /= world
+
+    def right() -> float:
+        with torch.inference_mode():
+            margins = [
+                float(relaxed_score(confidences(a, b)) - relaxed_score(confidences(a, c)))
+                for a, b, c in judged
+            ]
+        return float(np.mean(np.asarray(margins) > 0)) if margins else 0.0
+
+    history = [{"epoch": 0, "right": right(), "loss": None}] if rank == 0 else []
+    for epoch in range(1, task.epochs + 1):
+        order = np.random.default_rng([task.seed, epoch]).permutation(len(train))
+        # As many for each worker: unequal shares would wait for each other for ever.
+        own = order[: len(order) // world * world][rank::world]
+        losses = list(
+            train_matcher(
+                confidences,
+                learning,
+                [train[place] for place in own],
+                batch=task.batch,
+                margin=MARGIN,
+                rate=task.rate,
+                share_gradients=share,
+            )
+        )
+        if rank == 0:
+            history.append({"epoch": epoch, "right": right(), "loss": float(np.mean(losses))})
+            network: Any = module.network
+            weights = {
+                name: one.detach().cpu().contiguous() for name, one in network.state_dict().items()
+            }
+            store.write_bytes(task.result, save(weights))
+            store.write_json(f"{task.result}.json", history)
+        ray.train.report({"epoch": epoch})
+
+
+def _absolute(path: str) -> str:
+    return path if store.is_remote(path) else str(store.filesystem(path)[1])

@@ -1,0 +1,114 @@
+"""A matcher learns which two pictures show one animal: pairs that it takes for each other wrongly, set right."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid.errors import TrainingDivergedError
+
+if TYPE_CHECKING:
+    import torch
+
+MARGIN = 0.5
+RATE = 1e-5
+# Anchor, another picture of the same individual, a picture of another one.
+Triplet = tuple[int, int, int]
+# Two rows' points → (1, n, m) confidences that two points are the same.
+Confidences = Callable[[int, int], "torch.Tensor"]
+
+
+def hard_triplets(
+    pairs: NDArray[np.signedinteger],
+    log_odds: NDArray[np.floating],
+    individuals: NDArray[np.signedinteger],
+) -> list[Triplet]:
+    """For each pair of one animal and each of its ends, the stranger that is taken for it most surely.
+
+    Args:
+        pairs: (m, 2) rows of a shortlist.
+        log_odds: (m,) of one individual.
+        individuals: (m, 2) of both ends, −1: not known, or not to be learned from.
+
+    Returns:
+        Triplets of rows, those whose stranger is taken for the animal most surely first; none of rows
+        without a stranger in the shortlist.
+    """
+    known = (individuals >= 0).all(axis=1)
+    same = known & (individuals[:, 0] == individuals[:, 1])
+    hardest: dict[int, tuple[float, int]] = {}
+    for (a, b), odds in zip(pairs[known & ~same].tolist(), log_odds[known & ~same], strict=True):
+        for anchor, other in ((a, b), (b, a)):
+            # Of equally sure ones the lower row: no order of the pairs decides.
+            best = hardest.get(anchor, (-np.inf, -1))
+            if (odds, -other) > (best[0], -best[1]):
+                hardest[anchor] = (float(odds), other)
+    found = [
+        (hardest[anchor][0], (anchor, mate, hardest[anchor][1]))
+        for pair in pairs[same].tolist()
+        for anchor, mate in (pair, pair[::-1])
+        if anchor in hardest
+    ]
+    found.sort(key=lambda one: (-one[0], one[1]))
+    return [triplet for _, triplet in found]
+
+
+def relaxed_score(confidences: "torch.Tensor") -> "torch.Tensor":
+    """How much two pictures share, in [0, 1], with a gradient everywhere: () of (1, n, m).
+
+    Half the mean of each point's surest partner, seen from one picture, and half seen from the other.
+    """
+    best_of_rows = confidences.amax(dim=2).mean()
+    best_of_columns = confidences.amax(dim=1).mean()
+    return (best_of_rows + best_of_columns) / 2
+
+
+def train_matcher(
+    confidences: Confidences,
+    parameters: Sequence["torch.nn.Parameter"],
+    triplets: Sequence[Triplet],
+    *,
+    batch: int = 8,
+    margin: float = MARGIN,
+    rate: float = RATE,
+    share_gradients: Callable[[Sequence["torch.nn.Parameter"]], None] = lambda _: None,
+) -> Iterator[float]:
+    """Steps of AdamW over triplets in their order; gives the mean loss of each step.
+
+    Args:
+        confidences: of two rows, with gradients to `parameters`.
+        parameters: that learn; those that have no part in the confidences stay as they are.
+        triplets: of `hard_triplets`, or this worker's share of them.
+        batch: triplets a step.
+        margin: by which a mate must score above a stranger.
+        rate: of AdamW.
+        share_gradients: called before each step, to average gradients with other workers.
+
+    Raises:
+        TrainingDivergedError: the loss is no number any more.
+
+    Source:
+        Relaxed score and triplet loss as published for LightGlue tuned on animals' coats (mean of the
+        largest confidences, both ways; margin 0.5; AdamW 1e-5).
+    """
+    import torch
+
+    optimizer = torch.optim.AdamW(parameters, lr=rate)
+    for start in range(0, len(triplets), batch):
+        part = triplets[start : start + batch]
+        optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for anchor, mate, stranger in part:
+            mates = relaxed_score(confidences(anchor, mate))
+            strangers = relaxed_score(confidences(anchor, stranger))
+            loss = torch.relu(margin - mates + strangers) / len(part)
+            loss.backward()
+            total += loss.item()
+        if not np.isfinite(total):
+            raise TrainingDivergedError(
+                f"the matcher's loss is {total} after {start:,} triplets; take a lower finetune.matcher_rate"
+            )
+        share_gradients(parameters)
+        optimizer.step()
+        yield total

