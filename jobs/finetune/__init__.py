@@ -10,5 +10,6 @@
 | `event_queue.py` | what workers report to the driver |
 | `watch.py` | the bar, the lines of figures, TensorBoard |
 | `score.py` | figures of held-out rows, before and after |
+| `tune_matcher.py` | `--matcher`: LightGlue learns from pairs |
 | `training_page.py` | the report's pictures and tables |
 """

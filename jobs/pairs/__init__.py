@@ -2,10 +2,13 @@
 
 | file | holds |
 | --- | --- |
-| `match.py` | the stage: species by species, what is looked at, learned and written |
+| `match.py` | the stage: species by species, what is learned and written |
+| `look.py` | a closer look at one species: its pairs, and the numbers that weigh them |
+| `whereabouts.py` | pairs that place and time make impossible |
 | `stored_pairs.py` | keypoints, votes and evidence that are missing, made and read back |
 | `shards.py` | work in numbered pieces by Ray actors that may die |
 | `pair_worker.py` | the actor |
 | `figures.py` | what labels say of the stage |
+| `shown.py` | matched points of the few pairs that pages show |
 | `fit_window.py` | the part of the picture where the pattern is, chosen on labels |
 """

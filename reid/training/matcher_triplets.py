@@ -103,7 +103,7 @@ def train_matcher(
             mates = relaxed_score(confidences(anchor, mate))
             strangers = relaxed_score(confidences(anchor, stranger))
             loss = torch.relu(margin - mates + strangers) / len(part)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         if not np.isfinite(total):
             raise TrainingDivergedError(
