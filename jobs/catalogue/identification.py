@@ -88,10 +88,7 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
     check_can_have_rules(config, annotations, read_rules(catalogue))
     pending = _pending(catalogue, annotations)
     reading = time.perf_counter() - started
-    by_pairs = config.pairs.mode == "on" or any(
-        own.pairs is not None for own in read_rules(catalogue).values()
-    )
-    with ray_session(config.address) if by_pairs or wants_tasks(config) else nullcontext():
+    with ray_session(config.address) if wants_tasks(config) else nullcontext():
         embedded, failures = embed_pending(config, embed, catalogue, pending)
         timed = dataclasses.replace(upload, annotations=annotations)
         annotations, _ = with_camera_times(config, timed, embedded.folders.values())

@@ -42,5 +42,5 @@ class LookedAt:
         return np.where(np.isin(np.arange(len(log_odds)), list(self.cut)), -MOST_LOG_ODDS, log_odds)
 
 
-# config, species, annotations (schema.ANNOTATIONS) and their (n, d) unit rows → the look. Needs a Ray session.
+# config, species, annotations (schema.ANNOTATIONS) and their (n, d) unit rows → the look.
 LookStage = Callable[[Config, str, pa.Table, np.ndarray], LookedAt]

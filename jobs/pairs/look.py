@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from jobs.common.console import say
 from jobs.common.looked import LookedAt
+from jobs.common.session import ray_session
 from jobs.neighbours.placement import search_device
 from jobs.pairs.figures import FigureRows
 from jobs.pairs.pair_worker import PairTask
@@ -75,8 +76,8 @@ class _Given:
 
 
 def look(config: Config, species: str, rows: pa.Table, vectors: np.ndarray) -> LookedAt:
-    """The `jobs.common.looked.LookStage`: see `look_at`. Needs a Ray session."""
-    with pair_workers(config) as workers:
+    """The `jobs.common.looked.LookStage`: see `look_at`. Opens a Ray session where there is none."""
+    with ray_session(config.address), pair_workers(config) as workers:
         return look_at(
             config, workers, plan(config, species), _Given(species, rows, vectors)
         ).looked
