@@ -18,7 +18,7 @@ from rich.table import Table
 from jobs.common import outputs
 from jobs.common.beforehand import check_models
 from jobs.common.console import console, print_result, say
-from jobs.common.embedded import EmbedSummary, check_failures
+from jobs.common.embedded import EmbedSummary, check_failures, say_failures
 from jobs.common.inputs import check_species_settings, read_sources
 from jobs.common.session import ray_session
 from jobs.common.times_of_files import with_camera_times
@@ -85,6 +85,7 @@ def _embed(
         f"{summary.reused:,} skipped as they were embedded already, {summary.failed:,} failed "
         f"({summary.seconds:.1f} s{rate}; {', '.join(summary.runtimes) or 'nothing to do'})"
     )
+    say_failures(failures)
     return failures, summary
 
 

@@ -11,9 +11,12 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.common.console import say
 from reid.config import Config
 from reid.errors import TooManyFailuresError
 from reid.sources.built_rows import WEB
+
+FAILURES_SAID = 3
 
 
 @dataclass
@@ -45,6 +48,18 @@ class EmbedStage(Protocol):
         self, config: Config, annotations: pa.Table, expected: Mapping[str, str] | None = None
     ) -> tuple[EmbedSummary, pa.Table]:
         """Embed what the store lacks; the summary, and the failures (schema.FAILURES)."""
+
+
+def say_failures(failures: pa.Table) -> None:
+    """Name the first images that failed, each with its reason.
+
+    Args:
+        failures: schema.FAILURES.
+    """
+    for row in failures.slice(0, FAILURES_SAID).to_pylist():
+        say(f"failed: {row['image_path']}: {row['error']}")
+    if len(failures) > FAILURES_SAID:
+        say(f"failed: and {len(failures) - FAILURES_SAID:,} more, in failures.parquet")
 
 
 def check_failures(failures: pa.Table, annotations: int, most: float) -> None:
