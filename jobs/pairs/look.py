@@ -27,6 +27,7 @@ from reid.pairs import (
     comparable,
     find_candidates,
     has_mate,
+    over_usual,
     pair_features,
     ranked_lists,
 )
@@ -110,7 +111,12 @@ def look_at(config: Config, workers: Workers, task: PairTask, group: Embedded) -
     if settings.encounters == "together":
         apart.append(rows.encounters)
     wide = find_candidates(
-        rows.vectors, settings.wide, sides=rows.sides, apart=apart, device=device
+        rows.vectors,
+        settings.wide,
+        sides=rows.sides,
+        apart=apart,
+        radius=settings.radius,
+        device=device,
     )
     voted, numbers = make_pairs(workers, task, "votes", rows.ids, keys, wide.pairs)
     _say(group.species, "pairs voted on", voted)
@@ -138,6 +144,7 @@ def look_at(config: Config, workers: Workers, task: PairTask, group: Embedded) -
         ranks=wide.ranks[listed],
         shared=wide.shared[listed],
         votes=votes[listed],
+        votes_over_usual=over_usual(wide.pairs, votes, n)[listed],
         votes_ranks=_ranks(n, wide.pairs, votes, rows.ids, settings.k)[listed],
         same_side=None
         if rows.sides is None

@@ -11,7 +11,8 @@ log-odds of each pair. In the order of the data:
     evidence_rows.py     a pair's row of numbers (schema.PAIR_EVIDENCE)
     spacetime.py    pairs that are too far apart for the time between, or steps of one track
     features.py     rows of numbers → what the classifier is given
-    classifier.py   features → calibrated log-odds, by individuals that were not trained on
+    classifier.py   features → log-odds, by individuals that were not trained on
+    pair_calibration.py  raw log-odds → calibrated ones, and how far they are right
     graphs.py       log-odds → a neighbour graph
     mutex.py        log-odds → groups, people's word first
     mean_linkage.py log-odds → groups by the mean between them, at any cut
@@ -25,10 +26,7 @@ from reid.pairs.candidates import (
 )
 from reid.pairs.classifier import (
     PairModel,
-    area_under_curve,
-    calibration_error,
     fit_pairs,
-    probability,
     stated_curve,
 )
 from reid.pairs.evidence_rows import match_pairs, vote_pairs
@@ -37,6 +35,7 @@ from reid.pairs.graphs import pairs_graph
 from reid.pairs.matchers import MATCHERS, Matches, extractor_of, load_matcher
 from reid.pairs.mean_linkage import Merges, joined_rows, mean_linkage
 from reid.pairs.mutex import Decided, mutex_watershed
+from reid.pairs.pair_calibration import area_under_curve, calibration_error, probability
 from reid.pairs.shortlists import has_mate, ranked_lists, shortlist_recall
 from reid.pairs.spacetime import impossible, kilometres, linked
 from reid.pairs.votes import best_voted, over_usual, votes

@@ -15,10 +15,16 @@ from reid.pairs.learned import (
     Line,
     Logistic,
     Stated,
-    Steps,
     Trees,
     as_numbers,
     from_numbers,
+)
+from reid.pairs.pair_calibration import (
+    CALIBRATIONS,
+    area_under_curve,
+    calibration_error,
+    choose_calibration,
+    probability,
 )
 
 FEWEST_FOR_TREES = 200  # pairs of one animal
@@ -26,7 +32,6 @@ FEWEST_FOR_LOGISTIC = 50
 # Two folds are left out for a pair of two animals, so that with 5 a model sees 0.36 of the pairs, with 10 0.64:
 # on 1,127 pairs of the nyala's gallery AUC .736 and .764, Brier score .122 and .111 (logistic regression).
 FOLDS, FEWEST_FOLDS = 10, 5
-BINS = 15
 MOST_LOG_ODDS = (
     6.9  # P = 0.999: labels cannot tell more; people come before any machine all the same
 )
@@ -107,12 +112,6 @@ def read_model(stored: Mapping[str, Any]) -> PairModel:
     return PairModel(**plain, score=score, calibrate=calibrate)
 
 
-def probability(log_odds: NDArray[np.floating]) -> NDArray[np.float64]:
-    """P of log(P / (1 − P))."""
-    values: NDArray[np.float64] = 1 / (1 + np.exp(-np.asarray(log_odds, np.float64)))
-    return values
-
-
 def fit_pairs(
     features: NDArray[np.float64],
     individuals: NDArray[np.signedinteger],
@@ -156,7 +155,7 @@ def fit_pairs(
     x, y, who = features[rows], same[rows], individuals[rows]
     fold = _folds(who, folds, seed)[who]  # (m, 2)
     raw = _unseen(x, y, fold, folds, fit)
-    calibration, held_out = _choose_calibration(raw, y, fold, folds)
+    calibration, held_out = choose_calibration(raw, y, fold, folds)
     held_out = np.clip(held_out, -MOST_LOG_ODDS, MOST_LOG_ODDS)
     curve = CALIBRATIONS[calibration](raw, y)
     # One curve for all: each fold's own would shift its pairs against those of others. What it may have
@@ -263,69 +262,3 @@ def _fit_logistic(x: NDArray[np.float64], y: NDArray[np.bool_]) -> Learned:
     # None of the three may speak against what it shows.
     slope = np.maximum(model.coef_[0], 0)
     return Logistic(middle, spread, slope, float(model.intercept_[0]))
-
-
-def _platt(raw: NDArray[np.float64], y: NDArray[np.bool_]) -> Learned:
-    from sklearn.linear_model import LogisticRegression
-
-    model = LogisticRegression(C=1e6).fit(raw[:, None], y)
-    return Line(float(model.intercept_[0]), max(float(model.coef_[0, 0]), 0.0))
-
-
-def _isotonic(raw: NDArray[np.float64], y: NDArray[np.bool_]) -> Learned:
-    from sklearn.isotonic import IsotonicRegression
-
-    least = 1 / (len(y) + 2)
-    model = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip").fit(raw, y)
-
-    return Steps(model.X_thresholds_, model.y_thresholds_)
-
-
-CALIBRATIONS: Mapping[str, Callable[[NDArray[np.float64], NDArray[np.bool_]], Learned]] = {
-    "platt": _platt,
-    "isotonic": _isotonic,
-}
-
-
-def _choose_calibration(
-    raw: NDArray[np.float64], y: NDArray[np.bool_], fold: NDArray[np.int64], folds: int
-) -> tuple[str, NDArray[np.float64]]:
-    """The curve with the better Brier score on pairs that it was not fitted on, and their log-odds."""
-    best = ("platt", raw, np.inf)
-    for name, make in CALIBRATIONS.items():
-        held_out = np.zeros(len(y))
-        for first in range(folds):
-            for second in range(first, folds):
-                here = (fold.min(axis=1) == first) & (fold.max(axis=1) == second)
-                seen = ~np.isin(fold, [first, second]).any(axis=1)
-                if here.any() and y[seen].any() and not y[seen].all():
-                    held_out[here] = make(raw[seen], y[seen])(raw[here])
-        brier = float(((probability(held_out) - y) ** 2).mean())
-        if brier < best[2]:
-            best = (name, held_out, brier)
-    return best[0], best[1]
-
-
-def area_under_curve(scores: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
-    """Chance that a pair of one animal scores above one of two; ties count half. NaN without both."""
-    from scipy.stats import rankdata
-
-    positives = int(same.sum())
-    negatives = len(same) - positives
-    if not positives or not negatives:
-        return float("nan")
-    ranks = rankdata(scores)[same].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
-
-
-def calibration_error(p: NDArray[np.floating], same: NDArray[np.bool_]) -> float:
-    """ECE: mean distance of P from the share of pairs that are one animal, over bins of P."""
-    if not len(p):
-        return float("nan")
-    bins = np.minimum((np.asarray(p) * BINS).astype(int), BINS - 1)
-    counts = np.bincount(bins, minlength=BINS)
-    gap = np.abs(
-        np.bincount(bins, weights=p, minlength=BINS)
-        - np.bincount(bins, weights=same, minlength=BINS)
-    )
-    return float(gap.sum() / counts.sum())

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from reid.errors import InputError
 from reid.neighbors import Graph
-from reid.pairs.classifier import probability
+from reid.pairs.pair_calibration import probability
 
 
 def pairs_graph(n: int, pairs: NDArray[np.signedinteger], log_odds: NDArray[np.floating]) -> Graph:

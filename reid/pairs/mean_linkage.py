@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.pairs.classifier import probability
 from reid.pairs.mutex import checked_evidence, checked_rows, numbered_from_zero
+from reid.pairs.pair_calibration import probability
 
 
 @dataclass(frozen=True, slots=True)
