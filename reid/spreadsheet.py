@@ -88,7 +88,8 @@ def write_text_table(table: pa.Table, *, raw: bool = False) -> tuple[str, int]:
 def _lines(table: pa.Table) -> Iterator[str]:
     for batch in table.to_batches(max_chunksize=LINES_AT_ONCE):
         if len(batch):
-            cells = [_quoted(column) for column in batch.columns]
+            # A column of nulls alone has a type of its own.
+            cells = [_quoted(column.cast(pa.string())) for column in batch.columns]
             joined = pc.binary_join_element_wise(
                 *cells, ",", null_handling="replace", null_replacement=""
             )

@@ -74,3 +74,8 @@ def test_the_note_says_how_to_have_them_raw() -> None:
 def test_the_page_of_pairs_guards_by_the_same_rule() -> None:
     script = (resources.files("reid") / "templates" / "review.js").read_text("utf-8")
     assert f"/^{spreadsheet._FORMULA.pattern}/.test(text)" in script
+
+
+def test_a_column_of_nulls_alone_is_empty_cells() -> None:
+    table = pa.table({"image": ["one.jpg"], "nearest": pa.nulls(1)})
+    assert write_text_table(table) == ("image,nearest\none.jpg,\n", 0)
