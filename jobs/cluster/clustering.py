@@ -26,6 +26,7 @@ from reid import cluster as clustering
 from reid import metrics, schema, store
 from reid.config import Cluster, Config
 from reid.errors import InputError
+from reid.identify.default_rules import default_encounters
 from reid.neighbors import choose_backend
 from reid.spreadsheet import guard_note, write_text_table
 from reid.tune import (
@@ -181,26 +182,27 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
 
 
 def _with_encounters(config: Config, group: Group, found: Individuals) -> Individuals:
-    """Each encounter as one animal, where that is wanted; where it is not, a word that it could be."""
+    """Each encounter as one animal, where that is wanted or the images speak for it; and a word on it."""
     encounter = encode_labels(encounters(group))
     met = encounter[encounter >= 0]
     if not len(met) or len(np.unique(met)) == len(met):
         return found
+    wanted, why = config.cluster.encounters, "cluster.encounters=together"
+    if wanted == "auto":
+        nothing = schema.DECISIONS.empty_table()
+        rule, why = default_encounters(group.rows, nothing, "cluster.encounters")
+        wanted = "off" if rule == "off" else "together"
     files = pc.binary_join_element_wise(group.rows["root"], group.rows["image_path"], "\n")
     image = encode_labels(np.asarray(files.to_pylist(), object))
-    labels, mixed = clustering.join_encounters(found.labels, encounter, image)
+    identity = encode_labels(group.identities)
+    labels, mixed = clustering.join_encounters(found.labels, encounter, image, identity)
     before, after = (
         len(np.unique(clustering.noise_to_singletons(one))) for one in (found.labels, labels)
     )
-    if config.cluster.encounters == "together":
-        passed = (
-            f"; {mixed:,} encounters with several boxes in one image are left alone"
-            if mixed
-            else ""
-        )
+    if wanted == "together":
+        passed = f"; {mixed:,} encounters of several animals are left alone" if mixed else ""
         say(
-            f"note: {group.species}: encounters are one animal each (cluster.encounters=together), which makes "
-            f"{after:,} individuals of {before:,}{passed}"
+            f"note: {group.species}: encounters make {after:,} individuals of {before:,}{passed}: {why}"
         )
         return replace(found, labels=labels)
     if after < before:

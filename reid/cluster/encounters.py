@@ -5,18 +5,23 @@ from numpy.typing import NDArray
 
 
 def join_encounters(
-    labels: NDArray[np.int64], encounters: NDArray[np.int64], images: NDArray[np.int64]
+    labels: NDArray[np.int64],
+    encounters: NDArray[np.int64],
+    images: NDArray[np.int64],
+    identities: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], int]:
-    """Join the clusters of each encounter, but of those with several animals in one image.
+    """Join the clusters of each encounter, but of those that show several animals.
 
     Args:
         labels: (n,) cluster of each row, −1 = noise, which is a cluster of its own here.
         encounters: (n,) number of each row's encounter, −1 for none.
         images: (n,) number of each row's image: two rows of one are two animals.
+        identities: (n,) number of each row's known identity, −1 for none; two in an encounter are two
+            animals. None: none is known.
 
     Returns:
         (n,) labels 0 … in order of their first rows, −1 for noise that nothing joins; and how many
-        encounters of several rows were passed over for their images of several animals.
+        encounters of several rows were passed over as they show several animals.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
@@ -26,6 +31,11 @@ def join_encounters(
     same = encounters[rows][1:] == encounters[rows][:-1]
     twice = same & (images[rows][1:] == images[rows][:-1])
     mixed = np.unique(encounters[rows][1:][twice])
+    if identities is not None:
+        known = rows[identities[rows] >= 0]
+        named = np.unique(np.stack([encounters[known], identities[known]], axis=1), axis=0)
+        met, names = np.unique(named[:, 0], return_counts=True)
+        mixed = np.union1d(mixed, met[names > 1])
     same &= ~np.isin(encounters[rows][1:], mixed)
     noise = labels < 0
     nodes = labels.copy()

@@ -198,10 +198,10 @@ class Cluster(Section):
     images_per_individual: float | None = Field(
         None, gt=1, le=1e6, description="Tune for data of this density, not for the images given"
     )
-    encounters: Literal["off", "together"] = Field(
-        "off",
-        description="together: an encounter is one animal, and its clusters are joined, but where an image of it "
-        "has several boxes",
+    encounters: Literal["auto", "off", "together"] = Field(
+        "auto",
+        description="together: an encounter is one animal, and its clusters are joined, but where boxes or labels "
+        "show several; auto: where most images are in encounters that show one animal each",
     )
     backend: Literal["auto", "numpy", "torch", "prefix", "triton", "cuml"] = Field(
         "auto", description="What finds the neighbours"

@@ -8,7 +8,9 @@ MOST = 0.5  # share of images that must be in an encounter
 MIXED = 0.1  # share of encounters with several animals from which on they are no encounters of one
 
 
-def default_encounters(rows: pa.Table, decisions: pa.Table) -> tuple[str, str]:
+def default_encounters(
+    rows: pa.Table, decisions: pa.Table, setting: str = "identify.encounters"
+) -> tuple[str, str]:
     """`best` where most images are in encounters of one animal each, else `off`; and why, in words.
 
     On nyala taking an encounter as one animal is the largest gain there is: with a tuned model ARI
@@ -18,6 +20,7 @@ def default_encounters(rows: pa.Table, decisions: pa.Table) -> tuple[str, str]:
     Args:
         rows: `reid.schema.ANNOTATIONS` of one species.
         decisions: `reid.schema.DECISIONS`.
+        setting: what turns it off, for the reader.
     """
     given = rows["encounter_id"].drop_null()
     if len(given) < MOST * len(rows) or not len(given):
@@ -29,7 +32,7 @@ def default_encounters(rows: pa.Table, decisions: pa.Table) -> tuple[str, str]:
         return "off", f"{broken:,} of {several:,} encounters of several images show several animals"
     return "best", (
         f"{len(given):,} of {len(rows):,} images are in {len(sizes):,} encounters, and the images of one are "
-        "taken for one animal; for animals that pass in groups say identify.encounters=off"
+        f"taken for one animal; for animals that pass in groups say {setting}=off"
     )
 
 
