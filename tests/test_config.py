@@ -113,6 +113,7 @@ def test_the_store_is_below_the_output_unless_given() -> None:
         ("cluster.eps=.nan", r"cluster\.eps: .*finite number"),
         ("cluster.per_species_eps.lynx=5", r"per_species_eps\.lynx: .*less than 2 \(given: 5\)"),
         ("cluster.method=kmeans", r"kmeans needs cluster\.n_clusters, the number of individuals"),
+        ("cluster.method=scan", r"scan needs cluster\.n_clusters, the number of individuals"),
         ("embed.batch_size=0", r"embed\.batch_size: .*greater than or equal to 1 \(given: 0\)"),
         ("embed.workers=-1", r"embed\.workers: .*greater than or equal to 1"),
         ("embed.cpus_per_worker=0", r"embed\.cpus_per_worker: .*greater than or equal to 1"),

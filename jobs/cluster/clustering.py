@@ -30,6 +30,7 @@ from reid.identify.default_rules import default_encounters
 from reid.neighbors import choose_backend
 from reid.spreadsheet import guard_note, write_text_table
 from reid.tune import (
+    WITHOUT_THRESHOLD,
     Clustering,
     Individuals,
     Threshold,
@@ -254,7 +255,7 @@ def _fallback(settings: Cluster, group: Group, others: dict[str, Threshold]) -> 
     name = settings.fallback_species
     if name is None or name == group.species or can_tune(group.identities):
         return None
-    if settings.method in ("hdbscan", "kmeans"):  # no threshold to lend
+    if settings.method in WITHOUT_THRESHOLD:  # no threshold to lend
         return None
     if name not in others or others[name].eps is None:
         raise InputError(

@@ -1,4 +1,4 @@
-"""From a neighbour graph to clusters: DBSCAN, linkage, k-means, HDBSCAN, and their thresholds.
+"""From a neighbour graph to clusters: DBSCAN, linkage, k-means, HDBSCAN, SCAN, and their thresholds.
 
 Leiden is left out: the libraries that bring it (leidenalg, igraph) are under the GPL.
 """
@@ -11,8 +11,10 @@ from reid.cluster.forest import Forest, labels_at, minimum_forest, spanning_fore
 from reid.cluster.linkage import linkage_forest, linkage_labels
 from reid.cluster.naming import species_words
 from reid.cluster.other_methods import cuml_dbscan, hdbscan, kmeans
+from reid.cluster.scan import NEIGHBOURS, scan
 
 __all__ = [
+    "NEIGHBOURS",
     "Collapsed",
     "Compared",
     "Forest",
@@ -31,6 +33,7 @@ __all__ = [
     "linkage_labels",
     "minimum_forest",
     "noise_to_singletons",
+    "scan",
     "spanning_forest",
     "species_words",
     "streamed_forest",

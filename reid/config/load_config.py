@@ -72,10 +72,11 @@ class Config(Section):
         return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _kmeans_needs_a_number(self) -> Self:
-        if self.cluster.method == "kmeans" and self.cluster.n_clusters is None:
+    def _some_need_a_number(self) -> Self:
+        method = self.cluster.method
+        if method in ("kmeans", "scan") and self.cluster.n_clusters is None:
             raise ValueError(
-                "cluster.method=kmeans needs cluster.n_clusters, the number of individuals"
+                f"cluster.method={method} needs cluster.n_clusters, the number of individuals"
             )
         return self
 

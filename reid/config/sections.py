@@ -171,7 +171,7 @@ class Embed(Route):
 class Cluster(Section):
     """From unit vectors to individuals."""
 
-    method: Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "auto"] = Field(
+    method: Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "scan", "auto"] = Field(
         "auto",
         description="auto: DBSCAN or average linkage, the better on held-out identities; DBSCAN where there "
         "are no labels, or cluster.eps is given",
@@ -187,7 +187,7 @@ class Cluster(Section):
     )
     min_samples: Count = Field(2, description="Images, itself included, that make a core point")
     n_clusters: Annotated[int, Field(ge=1, le=10**8)] | None = Field(
-        None, description="Number of individuals, for kmeans"
+        None, description="Number of individuals, for kmeans and scan"
     )
     criterion: Literal["ari", "ami", "pairwise_f1"] = Field(
         "ari", description="What tuning maximises, against the labels"

@@ -30,10 +30,11 @@ from reid.tune.sweep import (
     sweep,
     sweep_forest,
 )
-from reid.tune.threshold import Clustering, Threshold, can_tune
+from reid.tune.threshold import WITHOUT_THRESHOLD, Clustering, Threshold, can_tune
 from reid.tune.unlabelled import ThresholdEstimate, estimate_from_forest, estimate_threshold
 
 __all__ = [
+    "WITHOUT_THRESHOLD",
     "Best",
     "Clustering",
     "Individuals",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid import cluster
-from reid.cluster import Compared
+from reid.cluster import NEIGHBOURS, Compared
 from reid.errors import InputError
 from reid.neighbors import Graph, Search
 from reid.rerank import rerank
@@ -65,11 +65,14 @@ class ClusteredRows:
         method, eps = threshold.method, threshold.eps
         if method == "hdbscan":
             return cluster.hdbscan(self.rows, max(2, self.asked.min_samples))
-        if method == "kmeans":
+        if method in ("kmeans", "scan"):
             if self.asked.n_clusters is None:
-                raise InputError("kmeans needs cluster.n_clusters, the number of individuals")
+                raise InputError(f"{method} needs cluster.n_clusters, the number of individuals")
             wanted = min(self.asked.n_clusters, len(self.rows))
-            return cluster.kmeans(self.rows, wanted, self.asked.seed)
+            if method == "kmeans" or wanted < 2:
+                return cluster.kmeans(self.rows, wanted, self.asked.seed)
+            near, _ = self.search.nearest(self.rows, min(NEIGHBOURS, len(self.rows) - 1))
+            return cluster.scan(self.rows, wanted, self.asked.seed, neighbours=near)
         if eps is None:  # one image
             return np.full(len(self.rows), -1, dtype=np.int64)
         if threshold.k1 is not None:

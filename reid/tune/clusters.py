@@ -14,6 +14,7 @@ from reid.tune.clustered_rows import ClusteredRows
 from reid.tune.guards import warnings
 from reid.tune.sweep import encode_labels
 from reid.tune.threshold import (
+    WITHOUT_THRESHOLD,
     Clustering,
     Threshold,
     can_tune,
@@ -105,7 +106,7 @@ def find_individuals(
 
 
 def _check_weights_count(asked: Clustering) -> None:
-    if asked.on_cuml or asked.method in ("hdbscan", "kmeans"):
+    if asked.on_cuml or asked.method in WITHOUT_THRESHOLD:
         raise InputError(
             f"duplicates cannot be collapsed for {'cuml' if asked.on_cuml else asked.method}, which does "
             "not know how many images a row stands for; leave out cluster.collapse_duplicates and "

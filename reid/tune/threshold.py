@@ -14,7 +14,8 @@ from reid.tune.samples import search_ceiling, tuning_ceiling
 from reid.tune.sweep import Criterion, encode_labels
 from reid.tune.unlabelled import estimate_from_forest
 
-Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "auto"]
+Method = Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "scan", "auto"]
+WITHOUT_THRESHOLD = ("hdbscan", "kmeans", "scan")
 Rerank = Literal["off", "on", "auto"]
 # Neighbours that a row has on average within the largest threshold that an estimate looks at. The first
 # ceiling nearly always says enough, at half of the edges; where it does not, the second is looked at.
@@ -114,7 +115,7 @@ def settled(
     Raises:
         InputError: the settings do not fit together.
     """
-    if asked.method in ("hdbscan", "kmeans"):
+    if asked.method in WITHOUT_THRESHOLD:
         return Threshold(None, "none", asked.method, f"{asked.method} uses no distance threshold")
     if asked.eps is not None:
         if asked.rerank == "auto" or (asked.rerank == "on" and asked.k1 is None):

@@ -46,7 +46,7 @@ def tuned_threshold(
         graph = Graph(len(labelled), *join_edges(search.edges(labelled, ceiling)))
 
     method = asked.method
-    if method == "hdbscan" or method == "kmeans":
+    if method == "hdbscan" or method == "kmeans" or method == "scan":
         raise InputError(f"cluster.method={method} has no threshold to tune")
 
     def tune_with(kind: Literal["dbscan", "average", "complete", "auto"], mode: Rerank) -> Tuning:
