@@ -17,11 +17,11 @@ from reid.keypoints import KeypointStore
 from reid.pairs import load_matcher
 from reid.pairs.matchers import tuned_matcher
 
-ANIMALS, POINTS = 24, 12
+ANIMALS, POINTS = 10, 12
 
 
 def folder(out: Path) -> Config:
-    """What `reid match` leaves: 24 animals with two pictures each, a stranger in each list."""
+    """What `reid match` leaves: ten animals with two pictures each, a stranger in each list."""
     config = load_config(None, [f"out={out}", "finetune.hold_out=0.5", "finetune.matcher_rate=1e-4"])  # fmt: skip
     rng = np.random.default_rng(0)
     base = dict.fromkeys(schema.ANNOTATIONS.names) | {"root": "/", "species": "eland"}
