@@ -99,13 +99,13 @@ def test_pairs_that_are_not_measured_change_nothing(
 
 def test_most_pairs_within_the_ceiling_are_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = []
-    near_pairs = graph_module.near_pairs
+    near_pairs = graph_module.near_pairs_cpu
 
     def counted(a: Any, b: Any, i: Any, *rest: Any) -> Any:
         measured.append(len(i))
         return near_pairs(a, b, i, *rest)
 
-    monkeypatch.setattr(graph_module, "near_pairs", counted)
+    monkeypatch.setattr(graph_module, "near_pairs_cpu", counted)
     rows = unit_rows(3000, 0)
     for wanted in (True, False):
         search = Search(

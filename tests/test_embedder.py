@@ -1,7 +1,6 @@
 """Views, ensembles, recipes and the stream, on small networks whose answer can be worked out."""
 
 import datetime
-import io
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,19 +16,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reid import optional, schema
-from reid.embedder import Embedder, Recipe, device_decode, embed_annotations
-from reid.embedder.device_decode import (
-    check_device,
-    decode_on_device,
-    plain_jpeg,
-)
+from reid.embedder import Embedder, Recipe, embed_annotations
 from reid.embedder.runtime import _check_agreement, make_runner
 from reid.embedder.views import check_views, make_views
 from reid.errors import InputError
-from reid.images import ImageError, decode_crop, resize
 from reid.manifest import read_annotations
 from reid.models import LoadedModel, load_model
 from reid.picture_hash import content_hash
+from tests.test_device_decode import jpeg, smooth_picture, turned
 
 
 def tiny_model(
@@ -341,6 +335,46 @@ def test_every_annotation_is_embedded_or_has_a_reason(collection: pa.Table) -> N
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-5)
 
 
+def test_a_batch_is_begun_before_the_one_before_it_is_waited_for(
+    collection: pa.Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Embedder([tiny_model()], runtime="torch", batch_size=4)
+    wanted, _ = embed_annotations(embedder, collection)
+    told: list[str] = []
+    begin = embedder.begin
+
+    def spied(prepared: list[list[np.ndarray]]) -> Callable[[], np.ndarray]:
+        number = sum(one.startswith("begin") for one in told)
+        told.append(f"begin {number}")
+        rows = begin(prepared)
+
+        def finish() -> np.ndarray:
+            told.append(f"finish {number}")
+            return rows()
+
+        return finish
+
+    monkeypatch.setattr(embedder, "begin", spied)
+    found, _ = embed_annotations(embedder, collection)
+    assert found == wanted
+    assert told[:4] == ["begin 0", "begin 1", "finish 0", "begin 2"]
+    assert sorted(told) == sorted(
+        f"{step} {k}" for step in ("begin", "finish") for k in range(len(told) // 2)
+    )
+
+
+def test_a_network_that_is_compiled_sees_batches_of_one_size_only() -> None:
+    embedder = Embedder([tiny_model()], views=("identity", "hflip"), runtime="torch", batch_size=4)
+    prepared = [embedder.prepare(image) for image in crops(11)]
+    wanted = embedder.embed(prepared)
+    sizes: list[int] = []
+    run = embedder._runners[0]
+    embedder._runners = [lambda batch: (sizes.append(len(batch)), run(batch))[1]]
+    embedder.runtime = "compile"
+    np.testing.assert_allclose(embedder.embed(prepared), wanted, atol=1e-6)
+    assert sizes == [8, 8, 8]
+
+
 def test_content_hash_finds_exact_duplicates(collection: pa.Table, tmp_path: Path) -> None:
     (tmp_path / "copy.png").write_bytes((tmp_path / "3.png").read_bytes())
     (tmp_path / "copies.txt").write_text("3.png\ncopy.png\n4.png\n")
@@ -356,121 +390,6 @@ def test_a_network_that_gives_no_numbers_is_a_failure(collection: pa.Table) -> N
     embeddings, failures = embed_annotations(Embedder([broken], runtime="torch"), collection[:2])
     assert len(embeddings) == 0
     assert [row["stage"] for row in failures.to_pylist()] == ["embed", "embed"]
-
-
-def smooth_picture(width: int, height: int, seed: int) -> Image.Image:
-    tiles = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
-    return Image.fromarray(tiles).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def jpeg(picture: Image.Image, **options: object) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=90, **options)
-    return stream.getvalue()
-
-
-def turned(orientation: object) -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
-
-
-LIMITS = {"bbox_margin": 0.1, "max_megapixels": 1.0}
-
-
-def test_only_jpegs_that_every_decoder_reads_alike_go_to_the_device() -> None:
-    picture = smooth_picture(60, 40, 0)
-    plain = jpeg(picture)
-    other = io.BytesIO()
-    picture.save(other, "PNG")
-    for name, data, expected in (
-        ("plain", plain, True),
-        ("grey", jpeg(picture.convert("L")), True),
-        ("progressive", jpeg(picture, progressive=True), True),
-        ("upright by EXIF", jpeg(picture, exif=turned(1)), True),
-        ("turned by EXIF", jpeg(picture, exif=turned(6)), False),
-        ("CMYK", jpeg(picture.convert("CMYK")), False),
-        ("RGB without colour transform", jpeg(picture, keep_rgb=True), False),
-        ("padded", plain + bytes(20), True),
-        ("cut", plain[:-300], False),
-        ("PNG", other.getvalue(), False),
-    ):
-        found = plain_jpeg(data, None, **LIMITS)
-        assert (found is not None) is expected, name
-    found = plain_jpeg(plain, [10, 10, 20, 10], **LIMITS)
-    assert found is not None
-    assert (found.box, found.pixels) == ((8, 9, 32, 21), 2400)
-    for data, box, reason in (
-        (b"", None, "empty file"),
-        (b"no image", None, "not an image"),
-        (plain, [0, 0, 0, 4], "zero-area box"),
-        (jpeg(smooth_picture(1100, 1000, 0)), None, "over the limit of 1"),
-    ):
-        with pytest.raises(ImageError, match=reason):
-            plain_jpeg(data, box, **LIMITS)
-
-
-def check_device_decode(device: str) -> None:
-    """Against the CPU's `full` decode: the same pixels but for rounding."""
-    inputs = [(32, "bicubic"), (20, "bilinear")]
-    pictures = [smooth_picture(120 + 16 * i, 90, i) for i in range(5)]
-    pictures[2] = pictures[2].convert("L")
-    files = [jpeg(picture, subsampling=i % 3) for i, picture in enumerate(pictures)]
-    files[3] = files[3].replace(b"\xff\xda", b"\xff\xd9", 1)  # whole by its ends, without a scan
-    boxes = [None, [10.0, 5.0, 70.0, 60.0], None, None, [0.0, 0.0, 30.0, 30.0]]
-    jpegs = [plain_jpeg(data, box, **LIMITS) for data, box in zip(files, boxes, strict=True)]
-    assert None not in jpegs
-    decoded = decode_on_device(jpegs, inputs, device)  # type: ignore[arg-type]
-    assert [images is None for images in decoded] == [False, False, False, True, False]
-    for data, box, images in zip(files, boxes, decoded, strict=True):
-        if images is None:
-            continue
-        crop = decode_crop(data, box, target=32, decode="full", **LIMITS)
-        for image, (size, kind) in zip(images, inputs, strict=True):
-            assert (image.shape, image.dtype) == ((size, size, 3), torch.uint8)
-            assert image.device.type == torch.device(device).type
-            change = np.abs(image.cpu().numpy().astype(int) - resize(crop.pixels, size, kind))
-            # Decoders may differ by a level, and by a few where they smooth the colours differently.
-            assert change.mean() < 1, (size, kind)
-            assert np.percentile(change, 99) <= 6
-
-
-def test_decode_on_device_agrees_with_full_decode() -> None:
-    check_device_decode("cpu")
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
-def test_nvjpeg_agrees_with_full_decode() -> None:
-    check_device("cuda")
-    check_device_decode("cuda")
-
-
-def test_device_memory_bounds_how_many_are_decoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
-    decode = device_decode._decode
-
-    def spy(files: list[bytes], device: str) -> list[torch.Tensor]:
-        sizes.append(len(files))
-        return decode(files, device)
-
-    monkeypatch.setattr(device_decode, "_decode", spy)
-    monkeypatch.setattr(device_decode, "PIXELS_AT_ONCE", 2 * 100 * 80)
-    files = [jpeg(smooth_picture(*size, 1)) for size in ((100, 80), (100, 80), (100, 80), (300, 200))]  # fmt: skip
-    decoded = decode_on_device(
-        [plain_jpeg(data, None, **LIMITS) for data in files],  # type: ignore[misc]
-        [(16, "bicubic")],
-        "cpu",
-    )
-    assert sizes == [2, 1, 1]
-    assert len(decoded) == 4
-
-
-def test_nvjpeg_is_refused_without_a_gpu() -> None:
-    with pytest.raises(
-        InputError, match=r"nvjpeg decodes on a CUDA device.*on cpu.*scaled or full"
-    ):
-        check_device("cpu")
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

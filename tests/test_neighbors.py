@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reid import neighbors
 from reid.errors import InputError
-from reid.neighbors import graph, hits, measure, screen
+from reid.neighbors import hits, measure, screen
 
 # The function of the same name hides the module in the package.
 knn_module = importlib.import_module("reid.neighbors.knn")
@@ -298,18 +298,12 @@ def test_the_least_distance_of_a_hit_is_none_too_many(
     assert (exact - least).max(initial=0) <= 2 * error + 1e-5 + (0.02 if low else 0)
 
 
-def test_the_device_path_gives_the_same_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_path_of_knn_gives_the_same_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a GPU runs, but for the place it runs at."""
     rows = unit_rows(500, 32, copies=4)
-    wanted = neighbors.radius_graph(rows, 0.7, backend="torch")
     _, wanted_lengths = neighbors.knn(rows, 7, backend="torch")
-    monkeypatch.setattr(graph, "hits", hits.hits_grouped)
-    monkeypatch.setattr(graph, "near_pairs", measure.near_pairs_torch)
     monkeypatch.setattr(knn_module, "candidates_cpu", knn_module.candidates_torch)
     monkeypatch.setattr(knn_module, "best_pairs", measure.best_pairs_torch)
-    found = neighbors.radius_graph(rows, 0.7, backend="torch", block_rows=130)
-    np.testing.assert_array_equal(found.edges, wanted.edges)
-    np.testing.assert_allclose(found.distances, wanted.distances, rtol=2e-6)
     indices, lengths = neighbors.knn(rows, 7, backend="torch")
     np.testing.assert_allclose(lengths, wanted_lengths, rtol=2e-6)
     exact = np.take_along_axis(oracle(rows), indices.astype(int), axis=1)

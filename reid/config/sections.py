@@ -203,8 +203,9 @@ class Cluster(Section):
         description="together: an encounter is one animal, and its clusters are joined, but where boxes or labels "
         "show several; auto: where most images are in encounters that show one animal each",
     )
-    backend: Literal["auto", "numpy", "torch", "prefix", "triton", "cuml"] = Field(
-        "auto", description="What finds the neighbours"
+    backend: Literal["auto", "numpy", "torch", "prefix", "triton", "int8", "cuml"] = Field(
+        "auto",
+        description="What finds the neighbours; triton, int8: one kernel on a GPU, not yet tried on one",
     )
     device: Device = Field("auto", description="auto, cpu, cuda")
     memory_gb: float = Field(

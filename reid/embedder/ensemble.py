@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from reid.embedder.views import check_views, make_views
 from reid.errors import InputError
 from reid.images import Window, resize
 from reid.precision import Precision
+from reid.transfers import begin_to_host, stack_to_device
 
 if TYPE_CHECKING:
     import torch
@@ -98,6 +99,8 @@ class Embedder:
         Raises:
             InputError: weights or views do not fit.
         """
+        import torch
+
         check_views(views)
         weights = (
             [1.0] * len(models) if model_weights is None else [float(w) for w in model_weights]
@@ -116,6 +119,9 @@ class Embedder:
             make_runner(m, device=device, precision=precision, runtime=runtime, threads=threads)
             for m in models
         ]
+        # Pixels are copied beside what is computed.
+        on_gpu = device.startswith("cuda")
+        self._copies = torch.cuda.Stream(device) if on_gpu else None  # type: ignore[no-untyped-call]
         self._runners = [runner for runner, _ in made]
         self.runtime = ", ".join(dict.fromkeys(name for _, name in made))
         self.inputs = list(dict.fromkeys((m.input_size, m.interpolation) for m in models))
@@ -144,11 +150,18 @@ class Embedder:
         Returns:
             (b, dimension) float32, unit rows; a row of NaN where a network gave no usable features.
         """
+        return self.begin(prepared)()
+
+    def begin(
+        self, prepared: "Sequence[Sequence[np.ndarray | torch.Tensor]]"
+    ) -> Callable[[], np.ndarray]:
+        """`embed` that does not wait for a GPU; the function gives the rows when they are there.
+
+        While a batch is computed the next one can be begun: its pixels are copied beside that.
+        """
         import torch
 
-        stacks = [
-            _stack([image[i] for image in prepared], self.device) for i in range(len(self.inputs))
-        ]
+        stacks = [self._stack([image[i] for image in prepared]) for i in range(len(self.inputs))]
         parts = []
         for model, runner, factor in zip(self.models, self._runners, self._factors, strict=True):
             batch = stacks[self.inputs.index((model.input_size, model.interpolation))]
@@ -157,8 +170,17 @@ class Embedder:
             # Each view gets one vote, however long its features are.
             average = torch.nn.functional.normalize(features, dim=2).mean(0)
             parts.append(_unit(average) * factor)
-        rows: np.ndarray = _unit(torch.cat(parts, dim=1)).cpu().numpy()
-        return rows
+        copied = begin_to_host(_unit(torch.cat(parts, dim=1)))
+        return lambda: copied()[0]
+
+    def _stack(self, images: "Sequence[np.ndarray | torch.Tensor]") -> "torch.Tensor":
+        """(b, s, s, 3) on the device; arrays travel there in one piece."""
+        import torch
+
+        arrays = [image for image in images if isinstance(image, np.ndarray)]
+        if len(arrays) == len(images):
+            return stack_to_device(arrays, self.device, self._copies)
+        return torch.stack([torch.as_tensor(image, device=self.device) for image in images])
 
     def _run(self, runner: "object", batch: "torch.Tensor") -> "torch.Tensor":
         """Forward in pieces that fit; a GPU that runs out of memory gets half as much, again."""
@@ -166,9 +188,15 @@ class Embedder:
 
         assert callable(runner)
         step = self.batch_size * len(self.views)
+        fixed = "compile" in self.runtime  # another size of batch is compiled anew
         while True:
             try:
-                return torch.cat([runner(batch[i : i + step]) for i in range(0, len(batch), step)])
+                pieces = [batch[i : i + step] for i in range(0, len(batch), step)]
+                if fixed and len(pieces[-1]) < step:
+                    missing = step - len(pieces[-1])
+                    filler = batch.new_zeros(missing, *batch.shape[1:])
+                    pieces[-1] = torch.cat([pieces[-1], filler])
+                return torch.cat([runner(piece) for piece in pieces])[: len(batch)]
             except torch.cuda.OutOfMemoryError:
                 if step == 1:
                     raise
@@ -192,16 +220,6 @@ class Embedder:
         free, _ = torch.cuda.mem_get_info(self.device)
         fitting = int(free * GPU_MEMORY_SHARE / max(1, used / trial))
         return max(1, min(LARGEST_GPU_BATCH, 1 << max(0, fitting.bit_length() - 1)))
-
-
-def _stack(images: "Sequence[np.ndarray | torch.Tensor]", device: str) -> "torch.Tensor":
-    """(b, s, s, 3) on the device; arrays travel there in one piece."""
-    import torch
-
-    arrays = [image for image in images if isinstance(image, np.ndarray)]
-    if len(arrays) == len(images):
-        return torch.from_numpy(np.stack(arrays)).to(device)
-    return torch.stack([torch.as_tensor(image, device=device) for image in images])
 
 
 def _unit(rows: "torch.Tensor") -> "torch.Tensor":

@@ -171,6 +171,8 @@ def embed_annotations(
     failed: list[_Failed] = []
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         batch: list[_Decoded] = []
+        # One batch late: a GPU computes it while the next one is put together.
+        under_way: Callable[[], None] | None = None
         ahead = BATCHES_AHEAD * embedder.batch_size
         most = FILES_AHEAD if decode == "nvjpeg" else ahead
         loaded = _ahead(pool, load, list(frames.values()), most)
@@ -180,10 +182,14 @@ def embed_annotations(
                 continue
             batch.append(item)
             if len(batch) == embedder.batch_size:
-                _embed_batch(embedder, batch, done, failed)
-                batch = []
+                begun = _begin_batch(embedder, batch, done, failed)
+                if under_way:
+                    under_way()
+                under_way, batch = begun, []
+        if under_way:
+            under_way()
         if batch:
-            _embed_batch(embedder, batch, done, failed)
+            _begin_batch(embedder, batch, done, failed)()
     place = {row["annotation_id"]: number for number, row in enumerate(rows)}
     done.sort(key=lambda item: place[item[0].row["annotation_id"]])
     failed.sort(key=lambda item: place[item.row["annotation_id"]])
@@ -235,18 +241,24 @@ def _decoded_on_device(
                 yield _Decoded(item.row, hashed, right - left, bottom - top, jpeg.taken, inputs)
 
 
-def _embed_batch(
+def _begin_batch(
     embedder: Embedder,
     batch: Sequence[_Decoded],
     done: list[tuple[_Decoded, np.ndarray]],
     failed: list[_Failed],
-) -> None:
-    vectors = embedder.embed([item.inputs for item in batch])
-    for item, vector in zip(batch, vectors, strict=True):
-        if np.isfinite(vector).all():
-            done.append((item, vector))
-        else:
-            failed.append(_Failed(item.row, "embed", "the model gave no finite, non-zero features"))
+) -> Callable[[], None]:
+    """Begin to embed; the function waits, and puts each row where it belongs."""
+    rows = embedder.begin([item.inputs for item in batch])
+
+    def finish() -> None:
+        for item, vector in zip(batch, rows(), strict=True):
+            if np.isfinite(vector).all():
+                done.append((item, vector))
+            else:
+                reason = "the model gave no finite, non-zero features"
+                failed.append(_Failed(item.row, "embed", reason))
+
+    return finish
 
 
 def _embeddings_table(done: Sequence[tuple[_Decoded, np.ndarray]], dimension: int) -> pa.Table:

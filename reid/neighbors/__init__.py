@@ -5,12 +5,14 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
 
     unit_rows.py      is this a matrix of unit rows?
     screen.py         backends; low-precision scores with a proven error bound
+    quantised.py      the same by whole numbers of 8 bits
     prefix.py         the same by a few coordinates, where a sample says that it is faster
     hits.py           which scores reach a threshold
     measure.py        float32 distances of what passed the screen, and what is kept
     edges.py          edges as arrays, Graph
     row_blocks.py     which blocks of rows are compared with which
     graph.py          radius_graph, whole, in parts, or between two blocks
+    strips.py         the radius graph on a GPU: rows that stay there, a block against all behind it
     knn.py            knn, nearest
     search.py         the two functions that whoever needs neighbours is given
     fused_triton.py   matmul and threshold in one CUDA kernel (chosen by name, never by `auto`)

@@ -1,30 +1,34 @@
 """The radius graph: every pair of rows within a distance, once, block by block."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from reid.errors import InputError, MissingPackageError
+from reid.errors import InputError
 from reid.neighbors.edges import Edges, Graph, Wanted, join_edges, sort_edges
-from reid.neighbors.hits import hits, scores_at
-from reid.neighbors.measure import near_pairs
+from reid.neighbors.measure import near_pairs_cpu
 from reid.neighbors.prefix import choose_basis, prefix_rows
 from reid.neighbors.row_blocks import block_strips
 from reid.neighbors.screen import (
     ScreenedRows,
+    as_tensor,
     budget_bytes,
     choose_backend,
+    is_cpu,
     least_distance,
     prepare,
     score_error,
-    scores,
     with_columns,
 )
+from reid.neighbors.strips import (
+    STRIP_ROWS,
+    StripSearch,
+    begin_pairs,
+    put_rows,
+    screen_of,
+    screened_pairs,
+)
 from reid.neighbors.unit_rows import check_unit_rows
-
-if TYPE_CHECKING:
-    import torch
 
 MAX_ROWS = 2**31 - 1
 
@@ -73,11 +77,16 @@ def edges_of_block(
     if backend == "prefix" and basis is None:
         basis = choose_basis(a, radius, backend=backend, device=device)
     backend = choose_backend(max(len(a), len(b)), a.shape[1], device, backend)
-    left = _ready(a, backend, device, basis)
-    right = left if a_start == b_start else _ready(b, backend, device, basis)
     tile = _tile_rows(len(a), budget_bytes(device, memory_bytes), device)
-    found = _edges(left, right, radius, a_start, b_start, tile, _finder(backend))
-    return sort_edges([found])
+    if not is_cpu(device):
+        screen = screen_of(backend, tile)
+        left = prepare(a, backend, device)
+        right = left if a_start == b_start else prepare(b, backend, device)
+        return begin_pairs(left, right, radius, screen, a_start=a_start, b_start=b_start)()()
+    _check_graph_backend(backend)
+    left = _ready(a, backend, basis)
+    right = left if a_start == b_start else _ready(b, backend, basis)
+    return sort_edges([_edges(left, right, radius, a_start, b_start, tile)])
 
 
 def stream_edges(
@@ -104,29 +113,48 @@ def stream_edges(
         wanted: on a CPU, pairs that it says no to are left out before they are measured.
     """
     check_radius(radius)
-    if not checked:
+    on_cpu = is_cpu(device)
+    if not checked and on_cpu:  # a device looks for itself
         check_unit_rows(embeddings)
     n, d = embeddings.shape
     if n > MAX_ROWS:
         raise InputError(f"embeddings: {n} rows, at most {MAX_ROWS}; split them, say by species")
+    if not on_cpu:
+        yield from _edges_on_device(
+            embeddings, radius, new_from, choose_backend(n, d, device, backend), device,
+            budget_bytes(device, memory_bytes), block_rows or STRIP_ROWS, checked,
+        )  # fmt: skip
+        return
     basis = choose_basis(embeddings, radius, new_from=new_from, backend=backend, device=device)
     backend = choose_backend(n, d, device, backend)
     budget = budget_bytes(device, memory_bytes)
-    block = block_rows or _block_rows(d, budget, device)
+    _check_graph_backend(backend)
+    block = block_rows or _block_rows(d, budget)
     tile = _tile_rows(block, budget, device)
-    find = _finder(backend)
     cuts, strips = block_strips(n, block, new_from)
-    rows_of = _blocks(embeddings, cuts, backend, device, basis, budget)
+    rows_of = _blocks(embeddings, cuts, backend, basis, budget)
     for k, others in strips:
         left = with_columns(rows_of(k))
         parts = [
             _edges(
                 left, left if other == k else rows_of(other), radius,
-                cuts[k].start, cuts[other].start, tile, find, wanted,
+                cuts[k].start, cuts[other].start, tile, wanted,
             )
             for other in others
         ]  # fmt: skip
         yield sort_edges(parts)
+
+
+def _edges_on_device(
+    embeddings: np.ndarray, radius: float, new_from: int, backend: str, device: str, budget: int,
+    block_rows: int, checked: bool,
+) -> Iterator[Edges]:  # fmt: skip
+    n = len(embeddings)
+    screen = screen_of(backend, _tile_rows(min(n, block_rows), budget, device))
+    rows = put_rows(embeddings, backend, device, budget, checked=checked)
+    cuts, strips = block_strips(n, block_rows, new_from)
+    starts = [(cuts[k], cuts[others.start].start) for k, others in strips]
+    yield from StripSearch(rows, radius, screen).edges(starts)
 
 
 def radius_graph(
@@ -147,12 +175,13 @@ def radius_graph(
     Args:
         embeddings: (n, d) float32, unit rows; n = 0 and n = 1 give a graph without edges.
         radius: largest cosine distance kept, 0 < radius < 2.
-        backend: `auto`, `torch`, `numpy`, `prefix` or `triton`; `choose_backend` and `choose_basis`
+        backend: `auto`, `torch`, `numpy`, `prefix`, `triton` or `int8`; `choose_backend` and `choose_basis`
             say what `auto` takes.
         device: "cpu", or a torch device such as "cuda".
         memory_bytes: budget for blocks and scores; by default 512 MiB, on a GPU half of what is
             free. Block sizes follow from it.
-        block_rows: rows of a block, in place of the size from the budget. Changes no result.
+        block_rows: rows of a block, in place of the size from the budget; on a GPU of a strip, see
+            `strips.py`. Changes no result.
 
     Returns:
         Graph of `n` nodes; edges (m, 2) int32 with i < j, sorted, and distances (m,) float32.
@@ -172,33 +201,22 @@ def radius_graph(
 
 
 def _blocks(
-    embeddings: np.ndarray,
-    cuts: list[slice],
-    backend: str,
-    device: str,
-    basis: np.ndarray | None,
-    budget: int,
+    embeddings: np.ndarray, cuts: list[slice], backend: str, basis: np.ndarray | None, budget: int
 ) -> Callable[[int], ScreenedRows]:
     """A function from a block's number to its rows, ready to be screened.
 
-    bfloat16 copies on a CPU are made each time: that is cheap, and all of them would be half as large
-    as the embeddings. What is dear to make (projections, copies on a device) is kept where there is
-    room.
+    bfloat16 copies are made each time: that is cheap, and all of them would be half as large as the
+    embeddings. Projections are dear to make, and kept where there is room.
     """
-    import torch
-
-    on_cpu = torch.device(device).type == "cpu"
-    row_bytes = 6 * embeddings.shape[1] if basis is None else 4 * (basis.shape[1] + 1)
-    dear = basis is not None or not on_cpu
-    kept: dict[int, ScreenedRows] | None = (
-        {} if dear and len(embeddings) * row_bytes <= budget // 2 else None
-    )
+    kept: dict[int, ScreenedRows] | None = None
+    if basis is not None and len(embeddings) * 4 * (basis.shape[1] + 1) <= budget // 2:
+        kept = {}
     errors: dict[int, float] = {}
 
     def rows_of(k: int) -> ScreenedRows:
         if kept is not None and k in kept:
             return kept[k]
-        ready = _ready(embeddings[cuts[k]], backend, device, basis, errors.get(k))
+        ready = _ready(embeddings[cuts[k]], backend, basis, errors.get(k))
         errors[k] = ready.error
         if kept is not None:
             kept[k] = ready
@@ -208,58 +226,18 @@ def _blocks(
 
 
 def _ready(
-    rows: np.ndarray,
-    backend: str,
-    device: str,
-    basis: np.ndarray | None,
-    error: float | None = None,
+    rows: np.ndarray, backend: str, basis: np.ndarray | None, error: float | None = None
 ) -> ScreenedRows:
     if basis is not None:
         return prefix_rows(rows, basis)
-    return prepare(rows, backend, device, error)
+    return prepare(rows, backend, "cpu", error)
 
 
-# (block a, block b, threshold, whether they are the same block, rows of a tile) → local indices of pairs
-# (i in a, j in b) whose score reaches the threshold, and those scores where they are kept.
-Found: TypeAlias = "tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]"
-Finder = Callable[[ScreenedRows, ScreenedRows, float, bool, int], Iterator["Found"]]
-
-
-def _screened_pairs(
-    a: ScreenedRows, b: ScreenedRows, threshold: float, diagonal: bool, tile: int
-) -> Iterator[Found]:
-    """A Finder that computes a tile of scores at a time."""
-    import torch
-
-    columns = with_columns(a).columns if a.columns is None else a.columns
-    assert columns is not None
-    buffer = torch.empty(
-        (min(tile, len(b.low)), len(a.low)), dtype=a.low.dtype, device=a.low.device
-    )
-    for start in range(0, len(b.low), tile):
-        rows = ScreenedRows(b.exact, b.low[start : start + tile], b.error)
-        # On the diagonal, columns past the last row of the tile hold only pairs with i > j.
-        width = min(start + tile, len(a.low)) if diagonal else len(a.low)
-        out = buffer.view(-1)[: len(rows.low) * width].view(len(rows.low), width)
-        screened = scores(rows, columns[:, :width], out)
-        j, i = hits(screened, threshold)
-        yield i, j + start, scores_at(screened, j, i) if screened.device.type == "cpu" else None
-
-
-def _finder(backend: str) -> Finder:
-    if backend == "triton":
-        try:
-            from reid.neighbors.fused_triton import fused_pairs
-        except ImportError as error:
-            raise MissingPackageError(
-                f"backend: triton is not installed ({error}); pip install triton, or use torch"
-            ) from error
-        return lambda *args: ((i, j, None) for i, j in fused_pairs(*args))
-    if backend in ("torch", "numpy", "prefix"):
-        return _screened_pairs
-    raise InputError(
-        f"backend: {backend} finds nearest neighbours only; for a radius graph use torch or numpy"
-    )
+def _check_graph_backend(backend: str) -> None:
+    if backend not in ("torch", "numpy", "prefix"):
+        raise InputError(
+            f"backend: {backend} finds nearest neighbours only; for a radius graph use torch or numpy"
+        )
 
 
 def _edges(
@@ -269,20 +247,17 @@ def _edges(
     a_start: int,
     b_start: int,
     tile: int,
-    find: Finder,
     wanted: Wanted | None = None,
 ) -> Edges:
-    import torch
-
     error = score_error(a, b)
     diagonal = a_start == b_start
     parts = []
-    for i, j, score in find(a, b, 1 - radius - error, diagonal, tile):
+    for i, j, score in screened_pairs(a, b, 1 - radius - error, diagonal, tile):
         if wanted is not None and score is not None:
-            least = least_distance(score, error, a.low.dtype == torch.bfloat16)
-            kept = torch.from_numpy(wanted(i.numpy() + a_start, j.numpy() + b_start, least))
+            least = least_distance(score, error, a.low.element_size() == 2)
+            kept = as_tensor(wanted(i.numpy() + a_start, j.numpy() + b_start, least))
             i, j = i[kept], j[kept]
-        left, right, distance = near_pairs(a, b, i, j, radius, diagonal)
+        left, right, distance = near_pairs_cpu(a, b, i, j, radius, diagonal)
         pairs = np.stack([left + a_start, right + b_start], axis=1).astype(np.int32)
         parts.append((pairs, distance))
     return join_edges(parts)
@@ -294,19 +269,15 @@ def check_radius(radius: float) -> None:
         raise InputError(f"radius: {radius} is not a cosine distance between 0 and 2 (exclusive)")
 
 
-def _block_rows(d: int, budget: int, device: str) -> int:
+def _block_rows(d: int, budget: int) -> int:
     # Exact and low copies of two blocks, one of them transposed as well, in half of the budget.
     # Larger blocks than this gain nothing: the matmul is at full speed.
-    import torch
-
-    largest = 2048 if torch.device(device).type == "cpu" else 32768
-    return max(64, min(largest, budget // 2 // (14 * d)))
+    return max(64, min(2048, budget // 2 // (14 * d)))
 
 
 def _tile_rows(columns: int, budget: int, device: str) -> int:
     # Scores (4 bytes at most), a mask, and as much again for hits. 1024 × 2048 scores stay
-    # in a CPU's last-level cache until they are compared.
-    import torch
-
-    largest = 1024 if torch.device(device).type == "cpu" else 32768
-    return max(16, min(largest, budget // 2 // (8 * max(columns, 1))))
+    # in a CPU's last-level cache until they are compared; a device has a fifth of its budget for them.
+    on_cpu = is_cpu(device)
+    largest, share = (1024, 2) if on_cpu else (32768, 5)
+    return max(16, min(largest, budget // share // (8 * max(columns, 1))))

@@ -79,7 +79,7 @@ def knn(
     if found < 1 or len(asked) == 0:
         return indices, lengths
     backend = choose_backend(max(n, len(asked)), d, device, backend)
-    if backend in ("triton", "prefix"):
+    if backend in ("triton", "int8", "prefix"):
         raise InputError(f"backend: {backend} builds radius graphs only; for k nearest use torch")
     search = _faiss_search if backend.startswith("faiss") else _screened_search
     search(

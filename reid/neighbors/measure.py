@@ -20,19 +20,6 @@ if TYPE_CHECKING:
 Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def near_pairs(
-    a: ScreenedRows,
-    b: ScreenedRows,
-    i: "torch.Tensor",
-    j: "torch.Tensor",
-    radius: float,
-    diagonal: bool,
-) -> Pairs:
-    """Of the pairs (a[i], b[j]) those within `radius`; on the `diagonal` only i < j."""
-    on_cpu = a.exact.device.type == "cpu"
-    return (near_pairs_cpu if on_cpu else near_pairs_torch)(a, b, i, j, radius, diagonal)
-
-
 def near_pairs_cpu(
     a: ScreenedRows,
     b: ScreenedRows,
@@ -41,7 +28,7 @@ def near_pairs_cpu(
     radius: float,
     diagonal: bool,
 ) -> Pairs:
-    """`near_pairs` in NumPy."""
+    """Of the pairs (a[i], b[j]) those within `radius`; on the `diagonal` only i < j. In NumPy."""
     left, right = i.numpy(), j.numpy()
     if diagonal:
         upper = np.flatnonzero(left < right)
@@ -58,14 +45,14 @@ def near_pairs_torch(
     j: "torch.Tensor",
     radius: float,
     diagonal: bool,
-) -> Pairs:
-    """`near_pairs` in torch; only what is kept leaves the device."""
+) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
+    """`near_pairs_cpu` in torch; all stays on the device."""
     if diagonal:
         upper = i < j
         i, j = i[upper], j[upper]
     distance = distances_torch(a.exact, i, b.exact, j)
     near = distance <= radius
-    return i[near].cpu().numpy(), j[near].cpu().numpy(), distance[near].cpu().numpy()
+    return i[near], j[near], distance[near]
 
 
 def best_pairs(

@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reid.errors import InputError
+from reid.neighbors.quantised import quantise
 from reid.neighbors.unit_rows import UNIT_TOLERANCE
 
 if TYPE_CHECKING:
     import torch
 
-BACKENDS = ("auto", "torch", "numpy", "prefix", "faiss", "faiss-gpu", "triton")
+BACKENDS = ("auto", "torch", "numpy", "prefix", "faiss", "faiss-gpu", "triton", "int8")
+PADDING = 64  # columns; what the fused kernel takes at a time
 
 # float32 distances of unit rows are good to about 2e-7; the screen must not be sharper than that.
 DISTANCE_ERROR = 1e-6
@@ -67,8 +69,8 @@ def choose_backend(n: int, d: int, device: str = "cpu", backend: str = "auto") -
         device: "cpu", "cuda", "cuda:1", …
         backend: `auto`, or one of `torch` (bfloat16 screen, float32 distances), `numpy` (float32
             screen, CPU), `prefix` (a few coordinates, CPU, radius graph only: see `prefix.py`, which
-            a radius graph on `auto` takes too where it pays), `triton` (fused kernel, CUDA, radius
-            graph only), `faiss` and `faiss-gpu` (k nearest only).
+            a radius graph on `auto` takes too where it pays), `triton` and `int8` (fused kernel on
+            bfloat16 or whole numbers, CUDA, radius graph only), `faiss` and `faiss-gpu` (k nearest only).
 
     Raises:
         InputError: unknown backend, or one that cannot run on this device.
@@ -80,7 +82,7 @@ def choose_backend(n: int, d: int, device: str = "cpu", backend: str = "auto") -
     on_cpu = torch.device(device).type == "cpu"
     if not on_cpu and backend in ("numpy", "prefix", "faiss"):
         raise InputError(f"backend: {backend} runs on the CPU, device is {device!r}; use torch")
-    if on_cpu and backend in ("triton", "faiss-gpu"):
+    if on_cpu and backend in ("triton", "int8", "faiss-gpu"):
         raise InputError(f"backend: {backend} needs a CUDA device, device is {device!r}")
     if backend != "auto":
         return backend
@@ -95,9 +97,15 @@ class ScreenedRows:
     """A block of rows, ready to be screened: exact, low precision, and how far apart they are."""
 
     exact: "torch.Tensor"  # (b, d) float32
-    low: "torch.Tensor"  # (b, d) bfloat16, or `exact` itself, or (b, k + 1) of `prefix_rows`
+    low: "torch.Tensor"  # (b, ≥ d) bfloat16 or int8, or `exact` itself, or (b, k + 1) of `prefix_rows`
     error: float  # the largest ‖exact row − low row‖; of a prefix as defined there
     columns: "torch.Tensor | None" = None  # `low` transposed: see `with_columns`
+    scales: "torch.Tensor | None" = None  # (b,) float32, of whole numbers: see `quantised.py`
+
+
+def is_cpu(device: str) -> bool:
+    """Whether a torch device, by name, is the CPU."""
+    return device.partition(":")[0] == "cpu"
 
 
 def budget_bytes(device: str, memory_bytes: int | None) -> int:
@@ -130,14 +138,23 @@ def prepare(
 
     The measuring costs ten times the copying: whoever makes the copy again gives the `error` of before.
     """
+    return lowered(as_tensor(rows).to(device), backend, error)
+
+
+def lowered(exact: "torch.Tensor", backend: str, error: float | None = None) -> ScreenedRows:
+    """`prepare` for rows that are where they are screened."""
     import torch
 
-    exact = as_tensor(rows).to(device)
     if backend in ("numpy", "prefix"):  # `prefix` without a basis: no rows to find one on
         return ScreenedRows(exact, exact, 0.0)
+    if backend == "int8":
+        low, scales, error = quantise(exact)
+        return ScreenedRows(exact, low, error, scales=scales)
     low = exact.to(torch.bfloat16)
     if error is None:
-        error = float(torch.linalg.vector_norm(exact - low, dim=1).max()) if len(rows) else 0.0
+        error = float(torch.linalg.vector_norm(exact - low, dim=1).max()) if len(exact) else 0.0
+    if backend == "triton":
+        low = torch.nn.functional.pad(low, (0, -low.shape[1] % PADDING))
     return ScreenedRows(exact, low, error)
 
 
@@ -156,7 +173,9 @@ def score_error(a: ScreenedRows, b: ScreenedRows) -> float:
     """
     longest = 1 + UNIT_TOLERANCE
     rounding = a.error * longest + (longest + a.error) * b.error
-    summing = a.low.shape[1] * 2.0**-23 * (longest + a.error) * (longest + b.error)
+    # Whole numbers are summed without an error; their sum and two scales are rounded once each.
+    steps = a.low.shape[1] if a.scales is None else 4
+    summing = steps * 2.0**-23 * (longest + a.error) * (longest + b.error)
     # The distance is ‖a − b‖²/2, which is 1 − a·b only when the rows are exactly unit.
     return rounding + summing + 2 * UNIT_TOLERANCE + UNIT_TOLERANCE**2 + DISTANCE_ERROR
 

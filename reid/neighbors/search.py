@@ -103,4 +103,4 @@ def local_search(
 
 def nearest_backend(backend: str) -> str:
     """What finds the nearest rows where `backend` finds a radius graph: some do that alone."""
-    return {"triton": "torch", "prefix": "auto"}.get(backend, backend)
+    return {"triton": "torch", "int8": "torch", "prefix": "auto"}.get(backend, backend)

@@ -10,7 +10,6 @@ of the resident set during the first run, over what it was with packages importe
     sklearn       DBSCAN (min_samples 2) against scikit-learn's on a precomputed float32 matrix
     fast_hdbscan  the same against fast_hdbscan: NN-descent, approximate, HDBSCAN's own labels
     growth        the same at 5 n against itself at 2.5 n
-    gpu           radius graph of 1,000,000 rows against the bfloat16 matmul alone, on CUDA
     workers       distributed graph at 2.5 n: two Ray workers of one thread against one
 """
 
@@ -136,44 +135,6 @@ def compare(
     return row
 
 
-def gpu_row(n: int, runs: int) -> dict[str, Any]:
-    """The radius graph on CUDA, by each backend, against the matmul of the same pairs alone."""
-    if not torch.cuda.is_available():
-        return {"row": "gpu", "skipped": "no CUDA device here"}
-    from reid.neighbors import radius_graph
-
-    rows, _ = bench_rows(n)
-    low = torch.from_numpy(rows).cuda().bfloat16()
-    block = 32768
-    out = torch.empty(block * block, dtype=torch.bfloat16, device="cuda")
-    starts = range(0, n, block)
-
-    def matmul() -> None:
-        for first in starts:
-            for second in range(first, n, block):
-                a, b = low[first : first + block], low[second : second + block]
-                torch.mm(a, b.T, out=out[: len(a) * len(b)].view(len(a), len(b)))
-
-    def graph(backend: str) -> Callable[[], object]:
-        return lambda: radius_graph(rows, EPS, device="cuda", backend=backend)
-
-    row: dict[str, Any] = {"row": "gpu", "n": n, "device": torch.cuda.get_device_name()}
-    for name, run in {"matmul": matmul, "torch": graph("torch"), "triton": graph("triton")}.items():
-        seconds = []
-        for _ in range(runs + 1):
-            torch.cuda.synchronize()
-            start = time.perf_counter()
-            run()
-            torch.cuda.synchronize()
-            seconds.append(time.perf_counter() - start)
-        row[name] = {"seconds": seconds[1:], "median_seconds": statistics.median(seconds[1:])}
-    for backend in ("torch", "triton"):
-        row[f"{backend}_over_matmul"] = (
-            row[backend]["median_seconds"] / row["matmul"]["median_seconds"]
-        )
-    return row
-
-
 def best_ari(rows: np.ndarray, individual: np.ndarray) -> dict[str, float]:
     """ARI of DBSCAN at the best of 13 thresholds, noise as singletons: is the data as it says?"""
     from sklearn.metrics import adjusted_rand_score
@@ -210,14 +171,12 @@ def run_rows(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
         elif name == "growth":
             sides = [("engine", data(5 * n // 2)), ("engine", data(5 * n))]
             row = compare(name, sides, args, seconds="time_ratio", memory="memory_ratio")
-        elif name == "workers":
+        else:
             sides = [(f"workers_{k}", data(5 * n // 2)) for k in (2, 1)]
             row = compare(name, sides, args)
-        else:
-            row = gpu_row(50 * n, args.runs)
         found.append(row)
         short = {k: v for k, v in row.items() if not isinstance(v, dict)}
-        for side in ("ours", "peer", "matmul", "torch", "triton"):
+        for side in ("ours", "peer"):
             if side in row:
                 short[f"{side}_seconds"] = round(row[side]["median_seconds"], 3)
                 if row[side].get("peak_bytes"):
@@ -227,7 +186,7 @@ def run_rows(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    names = ["sklearn", "fast_hdbscan", "growth", "gpu", "workers"]
+    names = ["sklearn", "fast_hdbscan", "growth", "workers"]
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--rows", nargs="+", default=names, choices=names)
