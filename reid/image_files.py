@@ -69,10 +69,13 @@ class ImageError(ValueError):
 def known_formats() -> tuple[str, ...]:
     """FORMATS, each of which Pillow can read from now on; for `Image.open(…, formats=…)`.
 
-    HEIC and HEIF need a plugin, which is imported with the first image.
+    HEIC and HEIF need a plugin, which is imported with the first image; where it is not installed they
+    are images that cannot be read.
     """
-    import pi_heif
-
+    try:
+        import pi_heif
+    except ImportError:
+        return tuple(name for name in FORMATS if name != "HEIF")
     pi_heif.register_heif_opener(decode_threads=1, thumbnails=False)
     return FORMATS
 
@@ -94,7 +97,7 @@ def open_image(data: bytes) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"not an image that can be read ({', '.join(FORMATS)}); it begins with {data[:8]!r}"
+            f"not an image that can be read ({', '.join(known_formats())}); it begins with {data[:8]!r}"
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"far too large: {error}") from error

@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import sys
 import threading
 import time
 import tracemalloc
@@ -14,7 +15,7 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from reid import image_files, images
-from reid.image_files import ImageError
+from reid.image_files import FORMATS, ImageError, known_formats, open_image
 from reid.images import decode_crop, open_frame, resize
 
 
@@ -381,3 +382,16 @@ def test_ctrl_c_is_no_fault_of_an_image(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(images, "upright_part", interrupted)
     with pytest.raises(KeyboardInterrupt):
         decode_crop(encoded(picture(), "PNG"), target=32)
+
+
+def test_without_its_plugin_only_heif_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    known_formats.cache_clear()
+    try:
+        assert set(FORMATS) - set(known_formats()) == {"HEIF"}
+        with open_image(encoded(Image.new("RGB", (8, 6)), "PNG")) as image:
+            assert image.size == (8, 6)
+        with pytest.raises(ImageError, match=r"not an image that can be read \(JPEG,.*AVIF"):
+            decode_crop(b"\0\0\0\x18ftypheic" + bytes(40), target=8)
+    finally:
+        known_formats.cache_clear()
