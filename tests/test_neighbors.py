@@ -211,6 +211,19 @@ def test_knn_in_many_blocks() -> None:
         np.testing.assert_allclose(distances, best, atol=1e-6)
 
 
+@pytest.mark.parametrize("backend", CPU_BACKENDS)
+@pytest.mark.parametrize("k", [1, 7, 400])
+def test_a_gallery_in_parts_gives_what_it_gives_whole(backend: str, k: int) -> None:
+    rows = unit_rows(900, 256, copies=3)
+    rows[700:710] = rows[:10]  # ties, across parts
+    assert len(knn_module._gallery_cuts(*rows.shape, k, 2**20)) == (3 if k == 400 else 5)
+    for options in ({}, {"queries": unit_rows(40, 256, seed=1)}, {"rows": np.arange(0, 900, 90)}):
+        whole = neighbors.knn(rows, k, backend=backend, **options)
+        parts = neighbors.knn(rows, k, backend=backend, memory_bytes=2**20, **options)
+        np.testing.assert_array_equal(parts[0], whole[0])
+        np.testing.assert_array_equal(parts[1], whole[1])
+
+
 def adversarial_pair(d: int) -> np.ndarray:
     """Two unit rows whose elements all round the same way in bfloat16: the worst for a screen."""
     rows = np.full((2, d), np.float32(1) / np.sqrt(np.float32(d)))

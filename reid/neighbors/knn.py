@@ -1,5 +1,6 @@
 """The k nearest rows, exactly: screened in low precision, decided on float32 distances."""
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -153,23 +154,64 @@ def _screened_search(
     indices: np.ndarray,
     lengths: np.ndarray,
 ) -> None:
+    (n, d), k = gallery.shape, indices.shape[1]
+    for start, stop in itertools.pairwise(_gallery_cuts(n, d, k, budget)):
+        found = _nearest_in_part(
+            gallery[start:stop],
+            start,
+            asked,
+            own,
+            backend,
+            device,
+            budget // 2,
+            min(k, stop - start),
+        )
+        if stop - start == n:
+            indices[:], lengths[:] = found
+        else:
+            indices[:], lengths[:] = merge_nearest((indices, lengths), found, k)
+
+
+def _gallery_cuts(n: int, d: int, k: int, budget: int) -> list[int]:
+    """Where a gallery is cut, so that a part, its low-precision rows and columns take half the budget.
+
+    Each part has more than k rows: then it has k for a row that is not to find itself, too.
+    """
+    parts = max(1, min(-(-8 * n * d // (budget // 2)), n // (k + 1)))
+    return [number * n // parts for number in range(parts + 1)]
+
+
+def _nearest_in_part(
+    part: np.ndarray,
+    first: int,
+    asked: np.ndarray,
+    own: np.ndarray | None,
+    backend: str,
+    device: str,
+    budget: int,
+    k: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest among the rows `first` … of the gallery, numbered in the whole."""
     import torch
 
-    n, k = len(gallery), indices.shape[1]
-    everything = prepare(gallery, backend, device)
-    columns = everything.low.T.contiguous()
+    n = len(part)
+    indices = np.empty((len(asked), k), np.int32)
+    lengths = np.empty((len(asked), k), np.float32)
+    rows_here = prepare(part, backend, device)
+    columns = rows_here.low.T.contiguous()
     block = min(len(asked), max(16, min(1024, budget // (16 * n))))
-    buffer = torch.empty(block * n, dtype=everything.low.dtype, device=everything.low.device)
+    buffer = torch.empty(block * n, dtype=rows_here.low.dtype, device=rows_here.low.device)
     for start in range(0, len(asked), block):
-        part = slice(start, min(start + block, len(asked)))
-        rows = prepare(asked[part], backend, device)
+        some = slice(start, min(start + block, len(asked)))
+        rows = prepare(asked[some], backend, device)
         screened = scores(rows, columns, buffer[: len(rows.low) * n].view(-1, n))
-        error = score_error(rows, everything)
+        error = score_error(rows, rows_here)
         # A row finds itself too, and asks for one more in its place.
         row, column = _candidates(screened, k + (own is not None), error)
-        indices[part], lengths[part] = best_pairs(
-            rows, everything, row, column, k, None if own is None else own[part]
-        )
+        itself = None if own is None else own[some] - first
+        indices[some], lengths[some] = best_pairs(rows, rows_here, row, column, k, itself)
+    indices += np.int32(first)
+    return indices, lengths
 
 
 def _candidates(

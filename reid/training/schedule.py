@@ -120,8 +120,11 @@ class AveragedWeights(Generic[Network]):
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         current = network.state_dict()
-        for name, average in self.network.state_dict().items():
-            if average.is_floating_point():
-                average.lerp_(current[name], 1 - decay)
-            else:
-                average.copy_(current[name])
+        averages = self.network.state_dict()
+        moving = [name for name, average in averages.items() if average.is_floating_point()]
+        # All at once: one by one, a GPU would be given hundreds of small tasks a step.
+        torch._foreach_lerp_(
+            [averages[name] for name in moving], [current[name] for name in moving], 1 - decay
+        )
+        for name in averages.keys() - set(moving):
+            averages[name].copy_(current[name])
