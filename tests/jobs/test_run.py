@@ -84,7 +84,7 @@ def herd(tmp_path_factory: pytest.TempPathFactory) -> Herd:
 
 
 @pytest.fixture(scope="module")
-def ran(local_ray: None, herd: Herd, reid: Reid) -> Run:
+def ran(herd: Herd, reid: Reid) -> Run:
     out = herd.folder / "out"
     overrides = [*QUICK, f"embed.per_species.{herd.species[0]}.tta=identity"]
     assert reid("run", "-i", herd.annotations, "-o", out, *overrides) == 0
