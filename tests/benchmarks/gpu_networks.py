@@ -5,7 +5,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -161,7 +160,7 @@ def train(bench: "Bench") -> None:
         codes, rows = classes.encode(["any"] * n, names), np.arange(n)
         losses = {}
         for device, precision in ((bench.device, "bf16"), (bench.device, "fp32"), ("cpu", "fp32")):
-            chosen = replace(settings, precision=precision)  # type: ignore[arg-type]
+            chosen = settings.model_copy(update={"precision": precision})
             trainer = Trainer(chosen, classes, device=device)
             side = trainer.stored_size
             random = np.random.default_rng(0)
