@@ -99,8 +99,6 @@ class Embedder:
         Raises:
             InputError: weights or views do not fit.
         """
-        import torch
-
         check_views(views)
         weights = (
             [1.0] * len(models) if model_weights is None else [float(w) for w in model_weights]
@@ -119,9 +117,7 @@ class Embedder:
             make_runner(m, device=device, precision=precision, runtime=runtime, threads=threads)
             for m in models
         ]
-        # Pixels are copied beside what is computed.
-        on_gpu = device.startswith("cuda")
-        self._copies = torch.cuda.Stream(device) if on_gpu else None  # type: ignore[no-untyped-call]
+        self._copies: torch.cuda.Stream | None = None  # made with the first batch
         self._runners = [runner for runner, _ in made]
         self.runtime = ", ".join(dict.fromkeys(name for _, name in made))
         self.inputs = list(dict.fromkeys((m.input_size, m.interpolation) for m in models))
@@ -177,6 +173,9 @@ class Embedder:
         """(b, s, s, 3) on the device; arrays travel there in one piece."""
         import torch
 
+        if self._copies is None and self.device.startswith("cuda"):
+            # Pixels are copied beside what is computed.
+            self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         arrays = [image for image in images if isinstance(image, np.ndarray)]
         if len(arrays) == len(images):
             return stack_to_device(arrays, self.device, self._copies)
