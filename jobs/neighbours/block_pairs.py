@@ -12,7 +12,7 @@ import numpy as np
 
 from reid import neighbors
 from reid.errors import InputError, ReidError, StorageError
-from reid.neighbors.edges import Edges, sort_edges
+from reid.neighbors.edge_arrays import Edges, sort_edges
 from reid.neighbors.graph import MAX_ROWS, check_radius
 from reid.neighbors.knn import merge_nearest
 

@@ -22,7 +22,7 @@ from jobs.neighbours.placement import (
 from reid.config import Config
 from reid.identify import extend_edges, same_bits, search_radius
 from reid.neighbors import block_strips, check_unit_rows
-from reid.neighbors.edges import Edges, join_edges
+from reid.neighbors.edge_arrays import Edges, join_edges
 
 EDGES_AT_ONCE = 2_000_000  # handed on together, 24 MB
 

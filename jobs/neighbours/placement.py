@@ -10,7 +10,7 @@ from jobs.neighbours.block_pairs import nearest_by_tasks, stream_edges_by_tasks
 from reid.config import Config
 from reid.errors import InputError
 from reid.neighbors import Refine, Search, local_search, nearest_backend
-from reid.neighbors.edges import Edges, Wanted
+from reid.neighbors.edge_arrays import Edges, Wanted
 
 
 def search_of(config: Config) -> Search:

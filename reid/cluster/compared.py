@@ -11,7 +11,7 @@ from reid.cluster.dbscan import check_min_samples
 from reid.cluster.forest import Forest, minimum_forest, spanning_forest
 from reid.cluster.running_forest import NOBODY, Indices, RunningForest, lower_nearest
 from reid.neighbors import Graph, Search
-from reid.neighbors.edges import Edges, join_edges
+from reid.neighbors.edge_arrays import Edges, join_edges
 
 
 @dataclass(frozen=True, slots=True)

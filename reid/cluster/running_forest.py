@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.cluster.forest import Forest, minimum_forest
-from reid.neighbors.edges import Edges, join_edges
+from reid.neighbors.edge_arrays import Edges, join_edges
 
 # Edges a row that wait to be reduced to a forest, which costs several times their memory.
 EDGES_A_ROW = 4

@@ -20,7 +20,7 @@ wildbook.py, insights_ids.py, picture_folders.py
 camtrap_words.py, camtrap_files.py, camtrap_package.py, camtrap_old.py
                  Camtrap DP: columns, stamps, tags, boxes; a folder or a .zip; a package as it came;
                  version 0.1.6 in the words of version 1
-camtrap_back.py, camtrap_rows.py, camtrap_events.py
+camtrap_back.py, camtrap_media.py, camtrap_events.py
                  a package given back with individuals in it: which row a sighting is of, and events
 camtrap_new.py, camtrap_new_rows.py
                  a new package; picture_sizes.py for boxes in pixels

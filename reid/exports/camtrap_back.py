@@ -17,10 +17,10 @@ from reid.exports.camtrap_events import (
     unused_id,
 )
 from reid.exports.camtrap_files import DESCRIPTOR
+from reid.exports.camtrap_media import Box, box_of, media_finder, row_of, sighting_tags
 from reid.exports.camtrap_old import COLUMNS as OLD_COLUMNS
 from reid.exports.camtrap_old import old_row
 from reid.exports.camtrap_package import CamtrapPackage, Row
-from reid.exports.camtrap_rows import Box, box_of, media_finder, row_of, sighting_tags
 from reid.exports.camtrap_words import (
     OBSERVATIONS,
     Teller,

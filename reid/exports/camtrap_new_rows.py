@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
+from reid.exports.camtrap_media import sighting_tags
 from reid.exports.camtrap_package import Row
-from reid.exports.camtrap_rows import sighting_tags
 from reid.exports.camtrap_words import OBSERVATIONS, SEXES, Teller, box_words, with_tags
 from reid.exports.meetings import encounter_keys
 from reid.exports.sheets import records

@@ -9,7 +9,7 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
     prefix.py         the same by a few coordinates, where a sample says that it is faster
     hits.py           which scores reach a threshold
     measure.py        float32 distances of what passed the screen, and what is kept
-    edges.py          edges as arrays, Graph
+    edge_arrays.py    edges as arrays, Graph
     row_blocks.py     which blocks of rows are compared with which
     graph.py          radius_graph, whole, in parts, or between two blocks
     strips.py         the radius graph on a GPU: rows that stay there, a block against all behind it
@@ -18,7 +18,7 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
     fused_triton.py   matmul and threshold in one CUDA kernel (chosen by name, never by `auto`)
 """
 
-from reid.neighbors.edges import Graph, Refine
+from reid.neighbors.edge_arrays import Graph, Refine
 from reid.neighbors.graph import edges_of_block, radius_graph, stream_edges
 from reid.neighbors.knn import knn, nearest
 from reid.neighbors.prefix import choose_basis

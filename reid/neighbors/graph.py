@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from reid.errors import InputError
-from reid.neighbors.edges import Edges, Graph, Wanted, join_edges, sort_edges
+from reid.neighbors.edge_arrays import Edges, Graph, Wanted, join_edges, sort_edges
 from reid.neighbors.measure import near_pairs_cpu
 from reid.neighbors.prefix import choose_basis, prefix_rows
 from reid.neighbors.row_blocks import block_strips

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from reid.neighbors.edges import Edges, Refine, Wanted
+from reid.neighbors.edge_arrays import Edges, Refine, Wanted
 from reid.neighbors.graph import stream_edges
 from reid.neighbors.knn import knn, nearest_of_rows
 

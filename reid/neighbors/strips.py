@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from reid.errors import InputError, MissingPackageError
-from reid.neighbors.edges import Edges
+from reid.neighbors.edge_arrays import Edges
 from reid.neighbors.hits import hits, scores_at
 from reid.neighbors.measure import near_pairs_cpu, near_pairs_torch
 from reid.neighbors.screen import (

@@ -36,7 +36,7 @@ _PLAN, _TRAITS, _STATION, _COAT = range(4)
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class MadeSurvey:
     """What `make_survey` wrote.
 
     Attributes:
@@ -62,7 +62,7 @@ class _Passing:
 
 def make_survey(
     folder: Path, *, weeks: int = 3, individuals: int = 16, seed: int = 0, first_week: int = 1
-) -> Survey:
+) -> MadeSurvey:
     """Photograph leopards that pass stations; each passes with CHANCE in each week.
 
     Args:
@@ -113,7 +113,7 @@ def make_survey(
     _write(cameras, ("detector", "lat", "lon", "start", "end"), rows)
     before = known.read_text().splitlines()[1:] if first_week > 1 and known.exists() else []
     _write(known, ("image_path", "identity"), [*(line.split(",") for line in before), *truth])
-    return Survey(photos, cameras, known, individuals)
+    return MadeSurvey(photos, cameras, known, individuals)
 
 
 def _week(week: int, individuals: int, rng: np.random.Generator) -> list[_Passing]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from reid.cluster import Collapsed, Compared, Forest, expand_forest, linkage_forest, spanning_forest
 from reid.errors import InputError
 from reid.neighbors import Graph
-from reid.neighbors.edges import join_edges
+from reid.neighbors.edge_arrays import join_edges
 from reid.tune.clustered_rows import ClusteredRows
 from reid.tune.heldout import Tuning, tune
 from reid.tune.sweep import Criterion, Sweep, best, encode_labels, sweep_forest

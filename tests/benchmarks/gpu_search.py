@@ -216,7 +216,7 @@ def whole(bench: "Bench") -> None:
 
     from reid.cluster import dbscan
     from reid.neighbors import Graph, stream_edges
-    from reid.neighbors.edges import join_edges
+    from reid.neighbors.edge_arrays import join_edges
 
     n = bench.size(10**7, 1000)
     threads = min(16, len(os.sched_getaffinity(0)))
