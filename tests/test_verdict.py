@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reid import verdict
 from reid.tune import Clustering, find_individuals
 from reid.verdict import Learned, Signs, judge, read_signs
 
@@ -118,3 +119,14 @@ def test_signs_by_hand() -> None:
     assert found.encounters_near == pytest.approx(36 / 40)
     assert found.images_split == pytest.approx(2 / 3)
     assert read_signs(vectors[:1], labels[:1]).halves_ari is None
+
+
+def test_of_many_rows_whole_clusters_are_looked_at() -> None:
+    random = np.random.default_rng(0)
+    labels = np.repeat(np.arange(300), 10)
+    labels[::7] = -1
+    rows = verdict._some_clusters(labels, random)
+    assert len(rows) == len(set(rows.tolist())) == verdict.SAMPLE
+    sizes, taken = np.bincount(labels[labels >= 0]), np.bincount(labels[rows][labels[rows] >= 0])
+    partly = [k for k, size in enumerate(taken) if 0 < size < sizes[k]]
+    assert len(partly) <= 1, "the last one may be cut"
