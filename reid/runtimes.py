@@ -18,12 +18,18 @@ REASON_LENGTH = 300  # characters of another library's error that are repeated
 
 
 def faster_of(
-    plain: T, make: Callable[[], T], *, what: str, runtime: str, device: str, setting: str
+    plain: Callable[[], T],
+    make: Callable[[], T],
+    *,
+    what: str,
+    runtime: str,
+    device: str,
+    setting: str,
 ) -> tuple[T, str]:
     """What OpenVINO made where it may and can, otherwise `plain`, which gives the same numbers slower.
 
     Args:
-        plain: by torch.
+        plain: makes it by torch.
         make: gives the same by OpenVINO; an InputError says why it cannot.
         what: is run, for errors.
         runtime: `auto`, `torch` or `openvino`.
@@ -40,19 +46,19 @@ def faster_of(
     if runtime == "openvino" and device != "cpu":
         raise InputError(f"{setting}: openvino runs on cpu, not on {device}; use torch")
     if runtime == "torch" or device != "cpu":
-        return plain, "torch"
+        return plain(), "torch"
     try:
         return make(), "openvino"
     except MissingPackageError:
         if runtime == "openvino":
             raise
-        return plain, "torch (openvino is not installed)"
+        return plain(), "torch (openvino is not installed)"
     except InputError as error:
         if runtime == "openvino":
             raise InputError(
                 f"{setting}: openvino cannot run {what}: {error}; use auto or torch"
             ) from error
-        return plain, f"torch (openvino not used: {error})"
+        return plain(), f"torch (openvino not used: {error})"
 
 
 def compile_for_cpu(

@@ -119,6 +119,10 @@ def test_auto_takes_openvino_only_where_it_agrees() -> None:
 
 @pytest.mark.parametrize("runtime", ["torch", "openvino"])
 def test_bf16_is_near_and_not_equal(runtime: str) -> None:
+    if runtime == "openvino":
+        able = optional.openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if "BF16" not in able:
+            pytest.skip("this processor has no bf16 units, and OpenVINO computes in fp32 there")
     model = load_model("efficientnet-lite0")
     exact = Embedder([model], runtime="torch")
     rough = Embedder([model], precision="bf16", runtime=runtime)  # type: ignore[arg-type]

@@ -56,7 +56,7 @@ def make_runner(
         return runner
 
     return faster_of(
-        _torch_runner(model, device, precision),
+        lambda: _torch_runner(model, device, precision),
         by_openvino,
         what=model.name,
         runtime=runtime,

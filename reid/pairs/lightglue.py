@@ -64,7 +64,7 @@ def load_lightglue(
         raise InputError(f"pairs.precision: {precision!r}; known: fp32, bf16")
     network = _folded(_network(weights)).to(device)
     assign, name = faster_of(
-        _by_torch(network, device, precision),
+        lambda: _by_torch(network, device, precision),
         lambda: _by_openvino(network, precision, threads),
         what="LightGlue",
         runtime=runtime,

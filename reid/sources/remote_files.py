@@ -1,6 +1,7 @@
 """What object storage says of files: size and time of change, by which a replaced object is noticed."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reid import store
+from reid.errors import InputError
 from reid.sources import places
 
 LISTED_FROM = 64  # files named in one folder: to list it takes fewer requests than to ask for each
@@ -24,7 +26,8 @@ def look_at_objects(
         known: URI → state, of what was listed already.
 
     Returns:
-        (n,) sizes and (n,) times of change; −1 for what is not asked, or is not there.
+        (n,) sizes and (n,) times of change; −1 for what is not asked, is not there, or lies on storage that
+        nobody knows: that is a failure of its rows when they are read.
 
     Raises:
         StorageError: it cannot be reached.
@@ -39,13 +42,20 @@ def look_at_objects(
     single: dict[str, list[str]] = {}  # bucket → keys
     for folder, files in folders.items():
         if len(files) >= LISTED_FROM:
-            states |= store.list_states(folder)
+            states |= _or_none(partial(store.list_states, folder))
             continue
         for uri in files:
             bucket = "/".join(uri.split("/", 3)[:3])
             single.setdefault(bucket, []).append(uri[len(bucket) + 1 :])
     for bucket, keys in single.items():
-        states |= store.states_of(bucket, keys)
+        states |= _or_none(partial(store.states_of, bucket, keys))
     found = np.asarray([*(states.get(uri, (-1, -1)) for uri in named), (-1, -1)], np.int64)
     rows = pc.fill_null(encoded.indices, len(named)).to_numpy()
     return found[rows, 0], found[rows, 1]
+
+
+def _or_none(ask: Callable[[], dict[str, State]]) -> dict[str, State]:
+    try:
+        return ask()
+    except InputError:
+        return {}
