@@ -35,6 +35,11 @@ def judge_pairs(
 ) -> Part:
     """Score the pairs of one species whose both ends are labelled.
 
+        recall = images whose mate is among the pairs / images that have one
+        top-1 = images whose likeliest pair shows their individual / images that have a mate
+        AUC = P(a pair of one individual has higher odds than a pair of two)
+        ECE = Σ over 15 bins of probability of |mean probability − share of one individual| · share of the pairs
+
     Args:
         pairs: (m, 2) rows that were looked at, each once.
         log_odds: (m,) of one individual; of labelled rows by a model that has not seen them.
@@ -49,6 +54,15 @@ def judge_pairs(
 
     Raises:
         InputError: no labelled image has a mate, or no labelled pairs of both kinds are there.
+
+    Example:
+        Two animals of two images. The second's two were not looked at together, and its first one takes a
+        stranger for its mate.
+
+        >>> pairs = np.array([[0, 1], [1, 2], [0, 2]])
+        >>> part = judge_pairs(pairs, np.array([2.0, 1.0, -1.0]), np.array([0, 0, 1, 1]))
+        >>> [part.figures[name].value for name in ("recall", "top_1", "auc")]
+        [0.5, 0.5, 1.0]
     """
     fine = comparable(pairs, sides, apart) & (identities[pairs] >= 0).all(axis=1)
     kept, odds = pairs[fine], log_odds[fine]

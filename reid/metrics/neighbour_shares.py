@@ -17,8 +17,6 @@ def neighbour_correctness(
     share(n) = (right ones among the n nearest) / min(n, other images of the individual), so that an
     individual of three images can reach 1 everywhere; the mean over its images.
 
-    Example: an image whose individual has two more, found at places 1 and 3: 1, 1/2, 1, 1, …
-
     Args:
         vectors: (n, d) float32, unit rows.
         identities: (n,) identity, None where unknown; unlabelled rows are left out.
@@ -29,6 +27,14 @@ def neighbour_correctness(
 
     Raises:
         InputError: rows that are not unit.
+
+    Example:
+        On a circle: two images of a at 0 and 10 degrees, one of b between them at 4, which has no other.
+
+        >>> angle = np.radians([0, 10, 4])
+        >>> rows = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
+        >>> neighbour_correctness(rows, np.array(["a", "a", "b"], dtype=object))[0]
+        array([[0., 1.]])
     """
     codes = checked_codes(identities, len(vectors), "identities")
     rows = np.flatnonzero(codes >= 0)

@@ -78,9 +78,6 @@ def identity_balanced_map(
     AP(q) is taken over the gallery of query q; mAP = mean over individuals of the mean of AP(q) over
     the queries q of an individual. Queries whose gallery does not have their individual have no AP.
 
-    Example: one individual whose two queries have AP 1 and 0.5, another with one query of AP 0.25:
-    (0.75 + 0.25) / 2 = 0.5, where the plain mean is 0.583.
-
     Args:
         similarity: (p,) of each pair.
         queries: (p,) the query of each pair.
@@ -92,6 +89,15 @@ def identity_balanced_map(
 
     Raises:
         InputError: no query has its individual in its gallery.
+
+    Example:
+        Anna's two queries have an AP of 1 and 0.5, Bo's one of 0.5; the plain mean would be 0.667.
+
+        >>> same = np.array([True, False, False, True, False, True])
+        >>> score = np.array([0.9, 0.1, 0.9, 0.1, 0.9, 0.1])
+        >>> who = ["Anna"] * 4 + ["Bo"] * 2
+        >>> identity_balanced_map(score, ["a", "a", "b", "b", "c", "c"], same, who)
+        (0.625, 3, 2)
     """
     import pandas as pd
     from sklearn.metrics import average_precision_score

@@ -45,7 +45,8 @@ def guarded(path: str, action: str, run: Callable[[], T]) -> T:
     """
 
     def passes(error: Exception) -> bool:
-        return _PASSING.search(str(error)) is not None
+        # What is not there is not waited for, whatever else the message says.
+        return not isinstance(error, FileNotFoundError) and bool(_PASSING.search(str(error)))
 
     try:
         return ask_again(path, action, run, passes)
