@@ -1,27 +1,21 @@
 """Annotations to embeddings: files are read and decoded in threads, ahead of the model."""
 
-import datetime
 import itertools
-import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from reid import schema, store
-from reid.embedder.device_decode import PlainJpeg, decode_on_device, plain_jpeg
+from reid.embedder.device_decode import decode_on_device
 from reid.embedder.ensemble import Embedder
-from reid.errors import ReidError, StorageDownError
-from reid.image_files import ImageError
-from reid.images import Decode, Frame, Window, open_frame
+from reid.embedder.file_decoder import Decoded, Failed, FileDecoder, Loaded, Row, Waiting
+from reid.images import Window
 from reid.picture_hash import hash_with_box
-
-if TYPE_CHECKING:
-    import torch
 
 # Batches decoded ahead of the one in the model: enough to hide a slow file, little enough to bound
 # memory at a few hundred crops of the model's input size.
@@ -29,39 +23,6 @@ BATCHES_AHEAD = 2
 # Whole files that wait for the device's decoder, and that it is given at once: enough to fill it, and
 # little memory even for files of some megabytes.
 FILES_AHEAD, FILES_AT_ONCE = 128, 32
-
-
-_log = logging.getLogger(__name__)
-
-_Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Decoded:
-    row: _Row
-    content_hash: str
-    width: int
-    height: int
-    taken: tuple[datetime.datetime | None, int | None]
-    inputs: "list[np.ndarray] | list[torch.Tensor]"
-
-
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """Read, and to be decoded on the device."""
-
-    row: _Row
-    jpeg: PlainJpeg
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    row: _Row
-    stage: str
-    error: str
-
-
-_Loaded = _Decoded | _Waiting | _Failed
 
 
 def embed_annotations(
@@ -94,116 +55,33 @@ def embed_annotations(
     Raises:
         StorageDownError: the images' storage has been out of reach for long; an image is not to blame.
     """
-
-    how: Decode = "full" if decode == "nvjpeg" else decode
-
-    def load(rows: Sequence[_Row]) -> Sequence[_Loaded]:
-        """All annotations of one file."""
-        path = store.join(rows[0]["root"], rows[0]["image_path"])
-        try:
-            data = read(path)
-        except FileNotFoundError:
-            return [_Failed(row, "read", f"missing: {path}") for row in rows]
-        except StorageDownError:
-            raise  # every image would fail like this one, and none of them is bad
-        except (OSError, ReidError) as error:  # the latter: no such kind of storage
-            return [_Failed(row, "read", f"cannot be read: {error}") for row in rows]
-        return waiting(rows, data) if decode == "nvjpeg" else decode_here(rows, data)
-
-    def waiting(rows: Sequence[_Row], data: bytes) -> Sequence[_Loaded]:
-        found: list[_Loaded] = []
-        jpeg: PlainJpeg | None = None
-        for row in rows:
-            try:
-                jpeg = plain_jpeg(
-                    data,
-                    row["bbox"],
-                    bbox_unit=row["bbox_unit"],
-                    bbox_margin=bbox_margin,
-                    max_megapixels=max_megapixels,
-                    min_crop_pixels=min_crop_pixels,
-                    window=window,
-                    other=jpeg,
-                )
-            except ImageError as error:
-                found.append(_Failed(row, "decode", str(error)))
-                continue
-            if jpeg is None:  # then it is for no box of this file
-                return decode_here(rows, data)
-            found.append(_Waiting(row, jpeg))
-        return found
-
-    def decode_here(rows: Sequence[_Row], data: bytes) -> Sequence[_Decoded | _Failed]:
-        try:
-            with open_frame(
-                data,
-                target=embedder.largest_input,
-                decode=how,
-                bbox_margin=bbox_margin,
-                max_megapixels=max_megapixels,
-                min_crop_pixels=min_crop_pixels,
-                window=window,
-            ) as frame:
-                return [one(row, frame) for row in rows]
-        except ImageError as error:
-            return [_Failed(row, "decode", str(error)) for row in rows]
-
-    def one(row: _Row, frame: Frame) -> _Decoded | _Failed:
-        try:
-            crop = frame.crop(row["bbox"], row["bbox_unit"])
-            inputs = embedder.prepare(crop.pixels)
-        except ImageError as error:
-            return _Failed(row, "decode", str(error))
-        # Whatever one image does to a decoder is that image's failure, and not the job's.
-        except Exception as error:  # noqa: BLE001
-            _log.debug("%s cannot be decoded", row["image_path"], exc_info=True)
-            reason = f"cannot be decoded: {type(error).__name__}: {error}"
-            return _Failed(row, "decode", reason)
-        hashed = hash_with_box(frame.digest, row["bbox"])
-        return _Decoded(row, hashed, crop.width, crop.height, frame.taken, inputs)
-
+    decoder = FileDecoder(
+        embedder, decode, bbox_margin, max_megapixels, min_crop_pixels, window, read
+    )
     columns = ["annotation_id", "root", "image_path", "bbox", "bbox_unit", "species", "source_key"]
     rows = annotations.select(columns).to_pylist()
-    frames: dict[tuple[str, str], list[_Row]] = {}
+    frames: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         frames.setdefault((row["root"], row["image_path"]), []).append(row)
-    done: list[tuple[_Decoded, np.ndarray]] = []
-    failed: list[_Failed] = []
+    results = _Results([], [])
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-        batch: list[_Decoded] = []
-        # One batch late: a GPU computes it while the next one is put together.
-        under_way: Callable[[], None] | None = None
-        ahead = BATCHES_AHEAD * embedder.batch_size
-        most = FILES_AHEAD if decode == "nvjpeg" else ahead
-        loaded = _ahead(pool, load, list(frames.values()), most)
-        for item in _decoded_on_device(loaded, embedder, decode_here):
-            if isinstance(item, _Failed):
-                failed.append(item)
-                continue
-            batch.append(item)
-            if len(batch) == embedder.batch_size:
-                begun = _begin_batch(embedder, batch, done, failed)
-                if under_way:
-                    under_way()
-                under_way, batch = begun, []
-        if under_way:
-            under_way()
-        if batch:
-            _begin_batch(embedder, batch, done, failed)()
+        ahead = FILES_AHEAD if decode == "nvjpeg" else BATCHES_AHEAD * embedder.batch_size
+        loaded = _ahead(pool, decoder.load, list(frames.values()), ahead)
+        results.embed(embedder, _decoded_on_device(loaded, embedder, decoder))
     place = {row["annotation_id"]: number for number, row in enumerate(rows)}
-    done.sort(key=lambda item: place[item[0].row["annotation_id"]])
-    failed.sort(key=lambda item: place[item.row["annotation_id"]])
-    return _embeddings_table(done, embedder.dimension), _failures_table(failed)
+    results.done.sort(key=lambda item: place[item[0].row["annotation_id"]])
+    results.failed.sort(key=lambda item: place[item.row["annotation_id"]])
+    return _embeddings_table(results.done, embedder.dimension), _failures_table(results.failed)
 
 
 def _ahead(
     pool: ThreadPoolExecutor,
-    load: Callable[[Sequence[_Row]], Sequence[_Loaded]],
-    frames: Sequence[Sequence[_Row]],
+    load: Callable[[Sequence[Row]], Sequence[Loaded]],
+    frames: Sequence[Sequence[Row]],
     window: int,
-) -> Iterator[_Loaded]:
+) -> Iterator[Loaded]:
     """Results in order; frames with at most `window` annotations (or one) are decoded or under way."""
-    waiting: deque[tuple[Future[Sequence[_Loaded]], int]] = deque()
+    waiting: deque[tuple[Future[Sequence[Loaded]], int]] = deque()
     under_way = 0
     try:
         for rows in frames:
@@ -220,48 +98,69 @@ def _ahead(
 
 
 def _decoded_on_device(
-    items: Iterator[_Loaded],
+    items: Iterator[Loaded],
     embedder: Embedder,
-    decode_here: Callable[[Sequence[_Row], bytes], Sequence[_Decoded | _Failed]],
-) -> Iterator[_Decoded | _Failed]:
+    decoder: FileDecoder,
+) -> Iterator[Decoded | Failed]:
     """Decode what waits for the device, in groups; the order stays."""
     while group := list(itertools.islice(items, FILES_AT_ONCE)):
-        jpegs = [item.jpeg for item in group if isinstance(item, _Waiting)]
+        jpegs = [item.jpeg for item in group if isinstance(item, Waiting)]
         decoded = iter(decode_on_device(jpegs, embedder.inputs, embedder.device))
         for item in group:
-            if not isinstance(item, _Waiting):
+            if not isinstance(item, Waiting):
                 yield item
             elif (inputs := next(decoded)) is None:
                 # The device refuses the file; the CPU's decoders say why, or read it after all.
-                yield from decode_here([item.row], item.jpeg.data)
+                yield from decoder.here([item.row], item.jpeg.data)
             else:
                 jpeg = item.jpeg
                 left, top, right, bottom = jpeg.box
                 hashed = hash_with_box(jpeg.digest, item.row["bbox"])
-                yield _Decoded(item.row, hashed, right - left, bottom - top, jpeg.taken, inputs)
+                yield Decoded(item.row, hashed, right - left, bottom - top, jpeg.taken, inputs)
 
 
-def _begin_batch(
-    embedder: Embedder,
-    batch: Sequence[_Decoded],
-    done: list[tuple[_Decoded, np.ndarray]],
-    failed: list[_Failed],
-) -> Callable[[], None]:
-    """Begin to embed; the function waits, and puts each row where it belongs."""
-    rows = embedder.begin([item.inputs for item in batch])
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """What has become of the annotations so far."""
 
-    def finish() -> None:
-        for item, vector in zip(batch, rows(), strict=True):
-            if np.isfinite(vector).all():
-                done.append((item, vector))
-            else:
-                reason = "the model gave no finite, non-zero features"
-                failed.append(_Failed(item.row, "embed", reason))
+    done: list[tuple[Decoded, np.ndarray]]
+    failed: list[Failed]
 
-    return finish
+    def embed(self, embedder: Embedder, items: Iterator[Decoded | Failed]) -> None:
+        """Embed batch by batch, one late: a GPU computes it while the next one is put together."""
+        batch: list[Decoded] = []
+        under_way: Callable[[], None] | None = None
+        for item in items:
+            if isinstance(item, Failed):
+                self.failed.append(item)
+                continue
+            batch.append(item)
+            if len(batch) == embedder.batch_size:
+                begun = self._begin(embedder, batch)
+                if under_way:
+                    under_way()
+                under_way, batch = begun, []
+        if under_way:
+            under_way()
+        if batch:
+            self._begin(embedder, batch)()
+
+    def _begin(self, embedder: Embedder, batch: Sequence[Decoded]) -> Callable[[], None]:
+        """Begin to embed; the function waits, and puts each row where it belongs."""
+        rows = embedder.begin([item.inputs for item in batch])
+
+        def finish() -> None:
+            for item, vector in zip(batch, rows(), strict=True):
+                if np.isfinite(vector).all():
+                    self.done.append((item, vector))
+                else:
+                    reason = "the model gave no finite, non-zero features"
+                    self.failed.append(Failed(item.row, "embed", reason))
+
+        return finish
 
 
-def _embeddings_table(done: Sequence[tuple[_Decoded, np.ndarray]], dimension: int) -> pa.Table:
+def _embeddings_table(done: Sequence[tuple[Decoded, np.ndarray]], dimension: int) -> pa.Table:
     vectors = (
         np.stack([vector for _, vector in done]) if done else np.zeros((0, dimension), np.float32)
     )
@@ -281,7 +180,7 @@ def _embeddings_table(done: Sequence[tuple[_Decoded, np.ndarray]], dimension: in
     return pa.Table.from_arrays(arrays, schema=schema.embeddings(dimension))
 
 
-def _failures_table(failed: Sequence[_Failed]) -> pa.Table:
+def _failures_table(failed: Sequence[Failed]) -> pa.Table:
     return pa.Table.from_pylist(
         [
             {
