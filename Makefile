@@ -11,10 +11,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: .venv/.installed ## The main job on the built-in herd; results in demo/
 	$(BIN)/reid demo --out demo
 
-# Coverage is that of the library by the tests that need no Ray: its workers are other processes.
-test: .venv/.installed-test ## The whole test suite, and how much of the library it reaches
-	@failed=0; $(BIN)/python -m pytest --ignore=tests/jobs --cov || failed=1; \
-	$(BIN)/python -m pytest tests/jobs || failed=1; exit $$failed
+test: .venv/.installed-test ## The whole test suite
+	$(BIN)/python -m pytest
 
 check: .venv/.installed-dev ## What CI asks before the tests
 	$(BIN)/ruff format --check .
