@@ -28,6 +28,7 @@ from jobs.common.embedded import EmbedSummary
 from reid import embeddings, manifest, schema, store
 from reid.catalogue import commits
 from reid.picture_hash import file_hash
+from reid.store import files, parquet_tables
 
 RECIPE = "made-up-0001"
 ROWS_A_PART = 3
@@ -110,7 +111,9 @@ def main(moment: str, arguments: Sequence[str]) -> None:
         commit(*anything)
         die()
 
-    store.write_bytes = write_or_die
+    # Wherever the store writes: files of any kind, and tables.
+    for module in (store, files, parquet_tables):
+        module.write_bytes = write_or_die  # type: ignore[attr-defined]
     if moment == "commit":
         commits._write = commit_and_die
     stand_in(setattr)

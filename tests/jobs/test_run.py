@@ -260,7 +260,8 @@ def test_a_species_without_labels_borrows_a_threshold(
 def test_given_thresholds_are_used_as_they_are(rerun: Callable[..., Run], herd: Herd) -> None:
     one, other = herd.species
     table = without_labels(herd, "no-labels.csv", herd.species)
-    run = rerun(table, "cluster.eps=0.2", f"cluster.per_species_eps.{one}=1e-6")
+    given = ("cluster.eps=0.2", f"cluster.per_species_eps.{one}=1e-6")
+    run = rerun(table, *given, "cluster.encounters=off")
     assert {name: found["eps"] for name, found in run.tuning.items()} == {one: 1e-6, other: 0.2}
     assert {found["source"] for found in run.tuning.values()} == {"given"}
     counts = run.summary["cluster"]["species"]
