@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import ray
-
 from reid.errors import ReidError, StorageError
 
 ATTEMPTS = 3
@@ -34,6 +32,8 @@ class Workers:
             ReidError: what a worker raised.
             StorageError: an actor died ATTEMPTS times over one piece.
         """
+        import ray
+
         while len(self._idle) < min(self._most, len(shards)):
             self._idle.append(self._start())
         waiting = list(reversed(shards))
@@ -70,6 +70,8 @@ class Workers:
 
     def end(self) -> None:
         """Give back what the actors hold."""
+        import ray
+
         for actor in self._all:
             ray.kill(actor)
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
 
 from jobs.common import outputs
 from jobs.common.console import progress
@@ -242,6 +241,8 @@ def _with_work(task: PairTask, folder: str) -> PairTask:
 
 def pair_workers(config: Config) -> AbstractContextManager[Workers]:
     """An actor on every core, or on every GPU. Needs a Ray session."""
+    import ray
+
     resources = ray.cluster_resources()
     gpu = config.pairs.device != "cpu" and resources.get("GPU", 0) > 0
     wanted = config.pairs.workers
