@@ -31,18 +31,18 @@ EMBED = """
 import sys, time
 from pathlib import Path
 import ray
-import jobs.embed.embed_driver
+import jobs.embed.embed_places
 from jobs.cli import run_command
 
 notes, arguments = Path(sys.argv[1]), sys.argv[2:]
 
-class Slow(jobs.embed.embed_driver.EmbedWorker):
+class Slow(jobs.embed.embed_places.EmbedWorker):
     def _shard(self, shard):
         (notes / f"{shard}-{ray.get_runtime_context().get_node_id()}-{time.time_ns()}").touch()
         time.sleep(0.4)
         return super()._shard(shard)
 
-jobs.embed.embed_driver.EmbedWorker = Slow
+jobs.embed.embed_places.EmbedWorker = Slow
 run_command("embed", arguments)
 """
 
