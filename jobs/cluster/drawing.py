@@ -18,7 +18,6 @@ from reid.config import Config
 from reid.drawings.picture_sheets import SIDE_PX, Pair
 from reid.errors import InputError
 from reid.metrics.neighbour_shares import neighbour_correctness
-from reid.neighbors import knn
 from reid.report.projection import TSNE_LIMIT, TSNE_MINIMUM, project
 from reid.report.thumbnails import UNREADABLE
 
@@ -41,7 +40,7 @@ class _Species:
     clusters: np.ndarray
     labels: list[str]
     identities: np.ndarray
-    paths: list[str]
+    pairs: list[tuple[int, int, float]]
     picture: Callable[[int], Image.Image | None]
     tuning: dict[str, Any]
 
@@ -102,7 +101,7 @@ def _species(config: Config, groups: Sequence[Group]) -> Iterator[_Species]:
             own["cluster"].to_numpy(),
             own["cluster_label"].tolist(),
             group.identities,
-            rows["image_path"].tolist(),
+            _nearest_pairs(own),
             _readable(crops(config.images, rows, SIDE_PX)),
             tuning[group.species],
         )
@@ -224,14 +223,13 @@ def _same(one: _Species, a: int, b: int) -> bool | None:
     return bool(one.identities[a] == one.identities[b])
 
 
-def _nearest_pairs(one: _Species) -> list[tuple[int, int, float]]:
-    """Each image with its nearest other, nearest pairs first, each pair once."""
-    if len(one.vectors) < 2:
-        return []
-    nearest, distance = knn(one.vectors, 1)
+def _nearest_pairs(clusters: pd.DataFrame) -> list[tuple[int, int, float]]:
+    """Each image with its nearest other, as the run found it, nearest pairs first, each pair once."""
+    nearest = clusters.index.get_indexer(pd.Index(clusters["nearest_id"]))
     pairs = {
         (min(i, j), max(i, j)): float(d)
-        for i, (j, d) in enumerate(zip(nearest[:, 0].tolist(), distance[:, 0], strict=True))
+        for i, (j, d) in enumerate(zip(nearest.tolist(), clusters["nearest_distance"], strict=True))
+        if j >= 0
     }
     return [(a, b, d) for (a, b), d in sorted(pairs.items(), key=lambda item: (item[1], item[0]))]
 
@@ -239,7 +237,7 @@ def _nearest_pairs(one: _Species) -> list[tuple[int, int, float]]:
 def _similar(one: _Species) -> list[Pair]:
     return [
         Pair(a, b, f"similarity {1 - distance:.3f}", _same(one, a, b))
-        for a, b, distance in _nearest_pairs(one)[:PAIRS]
+        for a, b, distance in one.pairs[:PAIRS]
     ]
 
 
@@ -247,7 +245,7 @@ def _mistakes(one: _Species) -> list[Pair]:
     """The most similar pairs that labels say are two individuals, in one cluster first."""
     wrong = [
         (one.clusters[a] != one.clusters[b] or one.clusters[a] < 0, distance, a, b)
-        for a, b, distance in _nearest_pairs(one)
+        for a, b, distance in one.pairs
         if _same(one, a, b) is False
     ]
     return [

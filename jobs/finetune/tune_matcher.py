@@ -119,7 +119,7 @@ def finetune_matcher(config: Config) -> None:
             ids=rows["annotation_id"].to_pylist(),
             train=train,
             judged=judged[:MOST_JUDGED],
-            result=store.join(_absolute(aside), WEIGHTS),
+            result=store.join(store.absolute(aside), WEIGHTS),
             epochs=config.finetune.matcher_epochs,
             rate=config.finetune.matcher_rate,
             batch=config.finetune.matcher_batch,
@@ -165,7 +165,7 @@ def _recipes(config: Config) -> str:
             f"finetune --matcher: {config.out} has pairs by {len(folders)} recipes of keypoints, and one is "
             "needed: run `reid match` first, with one window for all species"
         )
-    return _absolute(store.join(config.store_path, "keypoints", folders.pop()))
+    return store.absolute(store.join(config.store_path, "keypoints", folders.pop()))
 
 
 def _labelled_pairs(config: Config) -> tuple[pa.Table, np.ndarray, np.ndarray]:
@@ -184,7 +184,7 @@ def _labelled_pairs(config: Config) -> tuple[pa.Table, np.ndarray, np.ndarray]:
 
 def _train(config: Config, task: MatcherTask, workers: int, aside: str) -> list[dict[str, Any]]:
     """Train by Ray Train; a record for the start and each epoch."""
-    filesystem, inner = store.filesystem(store.join(_absolute(aside), "ray"))
+    filesystem, inner = store.filesystem(store.join(store.absolute(aside), "ray"))
     gpu = task.device == "cuda"
     trainer = TorchTrainer(
         matcher_worker,
@@ -288,7 +288,3 @@ def matcher_worker(given: dict[str, Any]) -> None:
             store.write_bytes(task.result, save(weights))
             store.write_json(f"{task.result}.json", history)
         ray.train.report({"epoch": epoch})
-
-
-def _absolute(path: str) -> str:
-    return path if store.is_remote(path) else str(store.filesystem(path)[1])

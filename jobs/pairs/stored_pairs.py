@@ -69,18 +69,16 @@ def plan(config: Config, species: str) -> PairTask:
         folder=folder,
         work="",
         images=config.images,
-        matcher=_absolute(settings.matcher),
+        matcher=_whole_path(settings.matcher),
         precision=settings.precision,
         runtime=settings.runtime,
         device=settings.device,
     )
 
 
-def _absolute(matcher: str) -> str:
+def _whole_path(matcher: str) -> str:
     """A folder by its whole path: workers have another working directory."""
-    if matcher in MATCHERS or store.is_remote(matcher):
-        return matcher
-    return str(store.filesystem(matcher)[1])
+    return matcher if matcher in MATCHERS else store.absolute(matcher)
 
 
 def _pair_folder(task: PairTask, kind: str) -> str:

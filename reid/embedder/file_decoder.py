@@ -53,7 +53,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class FailedRow:
     """An annotation that cannot be used: in which stage, and why."""
 
     row: Row
@@ -61,7 +61,7 @@ class Failed:
     error: str
 
 
-Loaded = Decoded | Waiting | Failed
+Loaded = Decoded | Waiting | FailedRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,14 +86,14 @@ class FileDecoder:
         try:
             data = self.read(path)
         except FileNotFoundError:
-            return [Failed(row, "read", f"missing: {path}") for row in rows]
+            return [FailedRow(row, "read", f"missing: {path}") for row in rows]
         except StorageDownError:
             raise
         except (OSError, ReidError) as error:  # the latter: no such kind of storage
-            return [Failed(row, "read", f"cannot be read: {error}") for row in rows]
+            return [FailedRow(row, "read", f"cannot be read: {error}") for row in rows]
         return self._for_device(rows, data) if self.decode == "nvjpeg" else self.here(rows, data)
 
-    def here(self, rows: Sequence[Row], data: bytes) -> Sequence[Decoded | Failed]:
+    def here(self, rows: Sequence[Row], data: bytes) -> Sequence[Decoded | FailedRow]:
         """All annotations of one file, decoded by the CPU, once."""
         how: Decode = "full" if self.decode == "nvjpeg" else self.decode
         try:
@@ -108,7 +108,7 @@ class FileDecoder:
             ) as frame:
                 return [self._crop(row, frame) for row in rows]
         except ImageError as error:
-            return [Failed(row, "decode", str(error)) for row in rows]
+            return [FailedRow(row, "decode", str(error)) for row in rows]
 
     def _for_device(self, rows: Sequence[Row], data: bytes) -> Sequence[Loaded]:
         found: list[Loaded] = []
@@ -126,23 +126,23 @@ class FileDecoder:
                     other=jpeg,
                 )
             except ImageError as error:
-                found.append(Failed(row, "decode", str(error)))
+                found.append(FailedRow(row, "decode", str(error)))
                 continue
             if jpeg is None:  # then it is for no box of this file
                 return self.here(rows, data)
             found.append(Waiting(row, jpeg))
         return found
 
-    def _crop(self, row: Row, frame: Frame) -> Decoded | Failed:
+    def _crop(self, row: Row, frame: Frame) -> Decoded | FailedRow:
         try:
             crop = frame.crop(row["bbox"], row["bbox_unit"])
             inputs = self.embedder.prepare(crop.pixels)
         except ImageError as error:
-            return Failed(row, "decode", str(error))
+            return FailedRow(row, "decode", str(error))
         # Whatever one image does to a decoder is that image's failure, and not the job's.
         except Exception as error:  # noqa: BLE001
             _log.debug("%s cannot be decoded", row["image_path"], exc_info=True)
             reason = f"cannot be decoded: {type(error).__name__}: {error}"
-            return Failed(row, "decode", reason)
+            return FailedRow(row, "decode", reason)
         hashed = hash_with_box(frame.digest, row["bbox"])
         return Decoded(row, hashed, crop.width, crop.height, frame.taken, inputs)

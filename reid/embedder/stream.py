@@ -13,7 +13,7 @@ import pyarrow as pa
 from reid import schema, store
 from reid.embedder.device_decode import decode_on_device
 from reid.embedder.ensemble import Embedder
-from reid.embedder.file_decoder import Decoded, Failed, FileDecoder, Loaded, Row, Waiting
+from reid.embedder.file_decoder import Decoded, FailedRow, FileDecoder, Loaded, Row, Waiting
 from reid.images import Window
 from reid.picture_hash import hash_with_box
 
@@ -101,7 +101,7 @@ def _decoded_on_device(
     items: Iterator[Loaded],
     embedder: Embedder,
     decoder: FileDecoder,
-) -> Iterator[Decoded | Failed]:
+) -> Iterator[Decoded | FailedRow]:
     """Decode what waits for the device, in groups; the order stays."""
     while group := list(itertools.islice(items, FILES_AT_ONCE)):
         jpegs = [item.jpeg for item in group if isinstance(item, Waiting)]
@@ -124,14 +124,14 @@ class _Results:
     """What has become of the annotations so far."""
 
     done: list[tuple[Decoded, np.ndarray]]
-    failed: list[Failed]
+    failed: list[FailedRow]
 
-    def embed(self, embedder: Embedder, items: Iterator[Decoded | Failed]) -> None:
+    def embed(self, embedder: Embedder, items: Iterator[Decoded | FailedRow]) -> None:
         """Embed batch by batch, one late: a GPU computes it while the next one is put together."""
         batch: list[Decoded] = []
         under_way: Callable[[], None] | None = None
         for item in items:
-            if isinstance(item, Failed):
+            if isinstance(item, FailedRow):
                 self.failed.append(item)
                 continue
             batch.append(item)
@@ -155,7 +155,7 @@ class _Results:
                     self.done.append((item, vector))
                 else:
                     reason = "the model gave no finite, non-zero features"
-                    self.failed.append(Failed(item.row, "embed", reason))
+                    self.failed.append(FailedRow(item.row, "embed", reason))
 
         return finish
 
@@ -180,7 +180,7 @@ def _embeddings_table(done: Sequence[tuple[Decoded, np.ndarray]], dimension: int
     return pa.Table.from_arrays(arrays, schema=schema.embeddings(dimension))
 
 
-def _failures_table(failed: Sequence[Failed]) -> pa.Table:
+def _failures_table(failed: Sequence[FailedRow]) -> pa.Table:
     return pa.Table.from_pylist(
         [
             {

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reid.config.spelling import list_a_few
 from reid.errors import InputError
 from reid.sources.named_images import Named, find_named
 
@@ -21,7 +22,6 @@ ID_COLUMNS = (
     "path",
     "filename",
 )
-SHOWN = 3
 
 
 class Submission(NamedTuple):
@@ -72,12 +72,12 @@ def fill_submission(
     ids = sample[asked].tolist()
     repeated = sample[asked][sample[asked].duplicated()].tolist()
     if repeated:
-        raise InputError(f"{len(repeated):,} ids are there twice: {_some(repeated)}")
+        raise InputError(f"{len(repeated):,} ids are there twice: {list_a_few(repeated)}")
     found = find_named(ids, rows)
     if len(found.unknown):
         missing = [ids[i] for i in found.unknown]
         raise InputError(
-            f"{len(missing):,} of its {len(ids):,} ids have no cluster here: {_some(missing)}; an image that "
+            f"{len(missing):,} of its {len(ids):,} ids have no cluster here: {list_a_few(missing)}; an image that "
             "could not be read is in failures.parquet, one of another data set was never an --input"
         )
     labels = rows["cluster_label"].to_numpy(object)
@@ -87,7 +87,7 @@ def fill_submission(
     additional = rows["image_path"].to_numpy(object)[left[~known]].tolist()
     if additional and not allow_additional:
         raise InputError(
-            f"{len(additional):,} images without a known identity are not in the sample: {_some(additional)}; "
+            f"{len(additional):,} images without a known identity are not in the sample: {list_a_few(additional)}; "
             "is it the sample of these images? --allow-additional leaves them out"
         )
     dataset = rows["dataset"].to_numpy(object)[at]
@@ -106,7 +106,7 @@ def _one_row_each(
     if len(torn):
         several = list(dict.fromkeys(ids[i] for i in torn))
         raise InputError(
-            f"{len(several):,} ids are images with boxes in several clusters ({_some(several)}), and the sample "
+            f"{len(several):,} ids are images with boxes in several clusters ({list_a_few(several)}), and the sample "
             f"has one line for each: its ids were taken as {found.key}"
         )
     return at
@@ -124,8 +124,3 @@ def _numbered(labels: NDArray[np.object_], dataset: NDArray[np.object_]) -> list
         own = numbers.setdefault(name, {})
         told.append(f"cluster_{words[name]}_{own.setdefault(label, len(own))}")
     return told
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(map(str, names[:SHOWN])) + more
