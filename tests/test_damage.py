@@ -19,10 +19,10 @@ import pytest
 import jobs.cluster.reporting
 import jobs.run
 from jobs.cli.options import later_config_of
-from jobs.cluster.clustering import cluster_group
 from jobs.cluster.evaluate import evaluate
 from jobs.cluster.groups import read_clusters, read_groups
 from jobs.cluster.reporting import report
+from jobs.cluster.species_individuals import cluster_group
 from jobs.run import run, run_identify
 from reid.catalogue import Catalogue, history, open_catalogue, read_events, read_graph, read_rules
 from reid.config import load_config

@@ -212,3 +212,31 @@ def test_auto_takes_dbscan_where_linkage_is_too_much(monkeypatch: pytest.MonkeyP
     assert threshold.method == "dbscan"
     chosen = [row for row in threshold.tried if row["chosen"]]
     assert chosen[0]["method"] == "dbscan"
+
+
+@pytest.mark.parametrize("method", ["dbscan", "average"])
+def test_the_threshold_is_the_best_for_what_encounters_leave(method: str) -> None:
+    """Half of each animal's images are one encounter, so that a low threshold is enough for the rest."""
+    rows, names = population(spread=0.8, seed=3)
+    encounters = np.where(np.arange(len(names)) % 6 < 3, np.arange(len(names)) // 6, -1)
+    asked = Clustering(method=method)
+    found = find_individuals(rows, names, asked, encounters=encounters)
+    plain = find_individuals(rows, names, asked)
+
+    def score(labels: np.ndarray) -> float:
+        return float(adjusted_rand_score(names, cluster.noise_to_singletons(labels)))
+
+    assert found.threshold.score == pytest.approx(score(found.labels))
+    joined = cluster.join_encounters(plain.labels, encounters)
+    assert score(found.labels) > score(joined) + 0.01
+    assert found.before_encounters is not None
+    assert found.before_encounters > len(np.unique(cluster.noise_to_singletons(found.labels)))
+
+
+def test_an_encounter_with_two_known_animals_joins_nothing() -> None:
+    encounters = np.full(len(NAMES), -1)
+    encounters[[0, 6]] = 0
+    found = find_individuals(VECTORS, NAMES, encounters=encounters)
+    assert found.labels[0] != found.labels[6]
+    unknown = find_individuals(VECTORS, NOBODY, encounters=encounters)
+    assert unknown.labels[0] == unknown.labels[6]

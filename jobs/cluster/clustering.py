@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,34 +11,22 @@ import pyarrow.compute as pc
 
 from jobs.cluster.groups import Group
 from jobs.cluster.judging import judge_group, verdict_of_run
-from jobs.cluster.labels import encounters
+from jobs.cluster.species_individuals import cluster_group
 from jobs.common import outputs
 from jobs.common.console import say
 from jobs.common.counters import count
 from jobs.neighbours.placement import (
     search_backend,
     search_device,
-    search_of,
     tasks_on_gpu,
     wants_tasks,
 )
 from reid import cluster as clustering
 from reid import metrics, schema, store
-from reid.config import Cluster, Config
-from reid.errors import InputError
-from reid.identify.default_rules import default_encounters
+from reid.config import Config
 from reid.neighbors import choose_backend
 from reid.spreadsheet import guard_note, write_text_table
-from reid.tune import (
-    WITHOUT_THRESHOLD,
-    Clustering,
-    Individuals,
-    Threshold,
-    can_tune,
-    encode_labels,
-    find_individuals,
-    individuals_by_pairs,
-)
+from reid.tune import Individuals, can_tune
 from reid.verdict import Verdict
 
 IDENTITIES_HEADER = (
@@ -129,141 +117,6 @@ def cluster_labels(word: str, labels: np.ndarray) -> pa.StringArray:
     """
     numbers = pa.array(clustering.noise_to_singletons(labels)).cast(pa.string())
     return pc.binary_join_element_wise(f"cluster_{word}_", numbers, "")
-
-
-def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) -> Individuals:
-    """The individuals of one species; `others` are thresholds that may have to serve it."""
-    settings = config.cluster
-    eps = settings.per_species_eps.get(
-        group.species, None if settings.eps == "auto" else settings.eps
-    )
-    search = search_of(config)
-    collapsed = None
-    if settings.collapse_duplicates or settings.near_duplicate_distance is not None:
-        hashes = group.content_hashes if settings.collapse_duplicates else None
-        if settings.collapse_duplicates and hashes is None:
-            raise InputError(
-                "cluster.collapse_duplicates: these embeddings have no column `content_hash`; leave it out, "
-                "or give cluster.near_duplicate_distance"
-            )
-        collapsed = clustering.collapse(
-            group.vectors,
-            None if hashes is None else list(hashes),
-            settings.near_duplicate_distance,
-            search=search,
-        )
-    asked = Clustering(
-        method=settings.method,
-        eps=eps,
-        max_eps=None if settings.max_eps == "auto" else settings.max_eps,
-        min_samples=settings.min_samples,
-        n_clusters=settings.n_clusters,
-        criterion=settings.criterion,
-        rerank=config.rerank.mode,
-        k1=config.rerank.k1,
-        jaccard_weight=config.rerank.jaccard_weight,
-        images_per_individual=settings.images_per_individual,
-        seed=config.seed,
-        on_cuml=settings.backend == "cuml",
-    )
-    try:
-        found = find_individuals(
-            group.vectors,
-            group.identities,
-            asked,
-            fallback=_fallback(settings, group, others) if eps is None else None,
-            search=search,
-            collapsed=collapsed,
-        )
-    except InputError as error:
-        raise InputError(f"species {group.species}: {error}") from error
-    if config.pairs.mode != "off":
-        found = _by_pairs(config, group, found)
-    return _with_encounters(config, group, found)
-
-
-def _with_encounters(config: Config, group: Group, found: Individuals) -> Individuals:
-    """Each encounter as one animal, where that is wanted or the images speak for it; and a word on it."""
-    encounter = encode_labels(encounters(group))
-    met = encounter[encounter >= 0]
-    if not len(met) or len(np.unique(met)) == len(met):
-        return found
-    wanted, why = config.cluster.encounters, "cluster.encounters=together"
-    if wanted == "auto":
-        nothing = schema.DECISIONS.empty_table()
-        rule, why = default_encounters(group.rows, nothing, "cluster.encounters")
-        wanted = "off" if rule == "off" else "together"
-    files = pc.binary_join_element_wise(group.rows["root"], group.rows["image_path"], "\n")
-    image = encode_labels(np.asarray(files.to_pylist(), object))
-    identity = encode_labels(group.identities)
-    labels, mixed = clustering.join_encounters(found.labels, encounter, image, identity)
-    before, after = (
-        len(np.unique(clustering.noise_to_singletons(one))) for one in (found.labels, labels)
-    )
-    if wanted == "together":
-        passed = f"; {mixed:,} encounters of several animals are left alone" if mixed else ""
-        say(
-            f"note: {group.species}: encounters make {after:,} individuals of {before:,}{passed}: {why}"
-        )
-        return replace(found, labels=labels)
-    if after < before:
-        say(
-            f"note: {group.species}: {before:,} individuals would be {after:,} if each encounter were one animal: "
-            "cluster.encounters=together"
-        )
-    return found
-
-
-def _by_pairs(config: Config, group: Group, found: Individuals) -> Individuals:
-    """What the pairs stage says of the same images, where it is wanted and does better."""
-    settings = config.pairs
-    assert settings.mode != "off"
-    table = outputs.read_stage(config.out, outputs.PAIRS, "match")
-    table = table.filter(pc.equal(table["species"], group.species))
-    ids = group.rows["annotation_id"].combine_chunks()
-    ends = [pc.index_in(table[name].combine_chunks(), value_set=ids) for name in ("a_id", "b_id")]
-    if any(end.null_count for end in ends):
-        raise InputError(
-            f"species {group.species}: {outputs.PAIRS} has images that are not embedded here; run `reid "
-            "match` again"
-        )
-    together = None
-    if settings.encounters == "together":
-        encounter = encode_labels(encounters(group))
-        order = np.argsort(encounter, kind="stable")
-        order = order[encounter[order] >= 0]
-        steps = np.stack([order[:-1], order[1:]], axis=1)
-        together = steps[encounter[steps[:, 0]] == encounter[steps[:, 1]]]
-    matched = outputs.read_summary(config.out).get("match", {}).get("species", {})
-    return individuals_by_pairs(
-        found,
-        np.stack([end.to_numpy() for end in ends], axis=1),
-        table["log_odds"].to_numpy(),
-        group.identities,
-        names=ids.to_pylist(),
-        together=together,
-        lone_log_odds=float(np.log(settings.lone_probability / (1 - settings.lone_probability)))
-        if settings.lone_probability < 1
-        else None,
-        mode=settings.mode,
-        learned=matched.get(group.species, {}).get("model", {}).get("kind") != "stated",
-        seed=config.seed,
-    )
-
-
-def _fallback(settings: Cluster, group: Group, others: dict[str, Threshold]) -> Threshold | None:
-    name = settings.fallback_species
-    if name is None or name == group.species or can_tune(group.identities):
-        return None
-    if settings.method in WITHOUT_THRESHOLD:  # no threshold to lend
-        return None
-    if name not in others or others[name].eps is None:
-        raise InputError(
-            f"cluster.fallback_species: {name} has no threshold to lend; species with one: "
-            f"{', '.join(others) or 'none'}"
-        )
-    note = f"no labels for {group.species}; tuned on {name} instead"
-    return replace(others[name], source="fallback", note=note, at_edge=None)
 
 
 def _backend_used(config: Config, group: Group, one: Individuals) -> str:

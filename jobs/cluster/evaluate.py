@@ -9,9 +9,9 @@ from rich.padding import Padding
 from rich.table import Column, Table
 from rich.text import Text
 
-from jobs.cluster.clustering import cluster_group
 from jobs.cluster.groups import Group, read_clusters, read_embedding_file, read_groups
 from jobs.cluster.labels import encounters, relabel, timestamps
+from jobs.cluster.species_individuals import cluster_group
 from jobs.common import outputs
 from jobs.common.console import PlainConsole, printable, say
 from reid import metrics, store

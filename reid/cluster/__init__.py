@@ -6,7 +6,13 @@ Leiden is left out: the libraries that bring it (leidenalg, igraph) are under th
 from reid.cluster.compared import Compared, compare_all, streamed_forest
 from reid.cluster.dbscan import check_eps, dbscan, noise_to_singletons
 from reid.cluster.duplicates import Collapsed, collapse, expand, expand_forest
-from reid.cluster.encounter_joins import join_encounters
+from reid.cluster.encounter_joins import (
+    encounter_links,
+    encounters_of_one_animal,
+    encounters_of_one_name,
+    forest_with_encounters,
+    join_encounters,
+)
 from reid.cluster.forest import Forest, labels_at, minimum_forest, spanning_forest
 from reid.cluster.linkage import linkage_forest, linkage_labels
 from reid.cluster.naming import species_words
@@ -23,8 +29,12 @@ __all__ = [
     "compare_all",
     "cuml_dbscan",
     "dbscan",
+    "encounter_links",
+    "encounters_of_one_animal",
+    "encounters_of_one_name",
     "expand",
     "expand_forest",
+    "forest_with_encounters",
     "hdbscan",
     "join_encounters",
     "kmeans",

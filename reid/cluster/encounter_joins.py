@@ -1,48 +1,73 @@
-"""Clusters that an encounter connects are one: a burst shows one animal, however it turns in it."""
+"""An encounter is one animal: clusters that it connects are one, at every threshold."""
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.cluster.forest import Forest, minimum_forest
 
-def join_encounters(
-    labels: NDArray[np.int64],
-    encounters: NDArray[np.int64],
-    images: NDArray[np.int64],
-    identities: NDArray[np.int64] | None = None,
+
+def encounters_of_one_animal(
+    encounters: NDArray[np.int64], images: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], int]:
-    """Join the clusters of each encounter, but of those that show several animals.
+    """Leave out the encounters that show several animals, as two boxes of one image do.
+
+    Args:
+        encounters: (n,) number of each row's encounter, −1 for none.
+        images: (n,) number of each row's image.
+
+    Returns:
+        (n,) the same numbers, −1 for the rows of encounters that were left out; and how many were.
+    """
+    met = np.flatnonzero(encounters >= 0)
+    _, first = np.unique(
+        np.stack([encounters[met], images[met]], axis=1), axis=0, return_index=True
+    )
+    again = np.ones(len(met), bool)
+    again[first] = False
+    mixed = np.unique(encounters[met][again])
+    return np.where(np.isin(encounters, mixed), -1, encounters), len(mixed)
+
+
+def encounters_of_one_name(
+    encounters: NDArray[np.int64], identities: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], int]:
+    """Leave out the encounters in which two individuals are known.
+
+    Args:
+        encounters: (n,) number of each row's encounter, −1 for none.
+        identities: (n,) number of each row's known identity, −1 for none.
+
+    Returns:
+        As `encounters_of_one_animal`.
+    """
+    known = np.flatnonzero((encounters >= 0) & (identities >= 0))
+    named = np.unique(np.stack([encounters[known], identities[known]], axis=1), axis=0)
+    met, names = np.unique(named[:, 0], return_counts=True)
+    mixed = met[names > 1]
+    return np.where(np.isin(encounters, mixed), -1, encounters), len(mixed)
+
+
+def join_encounters(labels: NDArray[np.int64], encounters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Join the clusters of each encounter.
 
     Args:
         labels: (n,) cluster of each row, −1 = noise, which is a cluster of its own here.
-        encounters: (n,) number of each row's encounter, −1 for none.
-        images: (n,) number of each row's image: two rows of one are two animals.
-        identities: (n,) number of each row's known identity, −1 for none; two in an encounter are two
-            animals. None: none is known.
+        encounters: (n,) number of each row's encounter, which is one animal; −1 for none.
 
     Returns:
-        (n,) labels 0 … in order of their first rows, −1 for noise that nothing joins; and how many
-        encounters of several rows were passed over as they show several animals.
+        (n,) labels 0 … in order of their first rows, −1 for noise that nothing joins.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    rows = np.flatnonzero(encounters >= 0)
-    rows = rows[np.lexsort((images[rows], encounters[rows]))]
-    same = encounters[rows][1:] == encounters[rows][:-1]
-    twice = same & (images[rows][1:] == images[rows][:-1])
-    mixed = np.unique(encounters[rows][1:][twice])
-    if identities is not None:
-        known = rows[identities[rows] >= 0]
-        named = np.unique(np.stack([encounters[known], identities[known]], axis=1), axis=0)
-        met, names = np.unique(named[:, 0], return_counts=True)
-        mixed = np.union1d(mixed, met[names > 1])
-    same &= ~np.isin(encounters[rows][1:], mixed)
     noise = labels < 0
     nodes = labels.copy()
     nodes[noise] = labels.max(initial=-1) + 1 + np.arange(noise.sum())
-    ends = nodes[rows[:-1][same]], nodes[rows[1:][same]]
+    ends = nodes[encounter_links(encounters)]
     size = int(nodes.max(initial=-1)) + 1
-    graph = coo_array((np.ones(len(ends[0]), bool), ends), shape=(size, size))
+    graph = coo_array((np.ones(len(ends), bool), (ends[:, 0], ends[:, 1])), shape=(size, size))
     joined = connected_components(graph, directed=False)[1][nodes]
     _, first, inverse, counts = np.unique(
         joined, return_index=True, return_inverse=True, return_counts=True
@@ -52,4 +77,61 @@ def join_encounters(
     numbers = np.empty(len(order), np.int64)
     numbers[order] = np.arange(len(order))
     numbers[alone] = -1
-    return numbers[inverse], len(mixed)
+    return numbers[inverse]
+
+
+def forest_with_encounters(forest: Forest, encounters: NDArray[np.int64]) -> Forest:
+    """The same merges, after each encounter has become one cluster at distance 0.
+
+    Args:
+        forest: of `spanning_forest` or `linkage_forest`.
+        encounters: (n,) number of each row's encounter, which is one animal; −1 for none.
+
+    Returns:
+        Forest whose `labels_at(…, eps)` are those of `forest` after `join_encounters`, up to their
+        numbers. Differs: with `min_samples` above 2, where a border row of an encounter takes its
+        encounter to every cluster beside it, instead of to the one that it belongs to.
+    """
+    links = encounter_links(encounters)
+    if not len(links):
+        return forest
+    first = np.arange(forest.n)
+    linked = np.unique(links)
+    _, start, group = np.unique(encounters[linked], return_index=True, return_inverse=True)
+    first[linked] = linked[start][group]  # the row that stands for each of its encounter
+    core = forest.core.copy()
+    core[linked] = 0
+    taken = np.isin(forest.borders[:, 0], linked)
+    ends = first[np.concatenate([forest.merges, forest.borders[taken]])]
+    ends.sort(axis=1)
+    weights = np.concatenate([forest.weights, forest.border_weights[taken]])
+    order = np.lexsort((weights, ends[:, 1], ends[:, 0]))
+    ends, weights = ends[order], weights[order]
+    new = np.append(True, (ends[1:] != ends[:-1]).any(axis=1))[: len(ends)] & (
+        ends[:, 0] != ends[:, 1]
+    )
+    merges, merge_weights = minimum_forest(forest.n, ends[new].astype(np.int32), weights[new])
+    return replace(
+        forest,
+        merges=np.concatenate([links.astype(np.int32), merges]),
+        weights=np.concatenate([np.zeros(len(links), np.float32), merge_weights]),
+        core=core,
+        borders=forest.borders[~taken],
+        border_weights=forest.border_weights[~taken],
+    )
+
+
+def encounter_links(encounters: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pairs of rows that hold each encounter together.
+
+    Args:
+        encounters: (n,) number of each row's encounter, −1 for none.
+
+    Returns:
+        (c, 2) int64, rows that follow one another in an encounter.
+    """
+    rows = np.flatnonzero(encounters >= 0)
+    rows = rows[np.argsort(encounters[rows], kind="stable")]
+    steps = np.stack([rows[:-1], rows[1:]], axis=1)
+    same = encounters[steps[:, 0]] == encounters[steps[:, 1]]
+    return np.asarray(steps[same], np.int64)

@@ -82,6 +82,7 @@ def individuals_by_pairs(
     return replace(
         distances,
         labels=labels,
+        before_encounters=None,
         threshold=threshold,
         warnings=warnings(labels, eps=None, ceiling=None, at_edge=None),
         notes=[said, *filter(None, [doubtful])],

@@ -39,6 +39,7 @@ class Individuals:
         nearest_distance: (n,) float32, cosine distance; NaN where there is none.
         warnings: sentences for the reader, with what to try.
         notes: what else a reader should know.
+        before_encounters: how many individuals there would be if encounters joined none; None: they do not.
     """
 
     labels: NDArray[np.int64]
@@ -47,6 +48,7 @@ class Individuals:
     nearest_distance: NDArray[np.float32]
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    before_encounters: int | None = None
 
 
 def find_individuals(
@@ -57,6 +59,7 @@ def find_individuals(
     fallback: Threshold | None = None,
     search: Search | None = None,
     collapsed: Collapsed | None = None,
+    encounters: NDArray[np.int64] | None = None,
 ) -> Individuals:
     """Find the threshold, unless it is given, and cluster the rows of one species.
 
@@ -72,6 +75,8 @@ def find_individuals(
         search: how pairs are compared; None: in this process.
         collapsed: duplicates to cluster as one. What near-duplicates change is measured, up to
             20,000 rows, and said in the notes.
+        encounters: (n,) of `encounters_of_one_animal`. Clusters that one of them connects become one, and
+            the threshold is the best for what comes out, unless two animals are known in it. None: off.
 
     Raises:
         InputError: rows that are not unit vectors, settings that do not fit together, or a component
@@ -83,7 +88,9 @@ def find_individuals(
     if collapsed is not None:
         _check_weights_count(asked)
         task = ClusteredRows(vectors[collapsed.representatives], collapsed.weights, asked, search)
-    threshold, compared = _find_threshold(task, vectors, identities, fallback, collapsed)
+    threshold, compared = _find_threshold(
+        task, vectors, identities, fallback, collapsed, encounters
+    )
     labels = task.labels(threshold, compared)
     notes = list(threshold.notes)
     if compared is not None and collapsed is None:
@@ -99,10 +106,15 @@ def find_individuals(
         )
         if collapsed.near:
             notes.append(_what_changed(labels, everybody, threshold))
+    before_encounters = None
+    if encounters is not None:
+        single, _ = cluster.encounters_of_one_name(encounters, encode_labels(identities))
+        before_encounters = len(np.unique(cluster.noise_to_singletons(labels)))
+        labels = cluster.join_encounters(labels, single)
     found = warnings(
         labels, eps=threshold.eps, ceiling=threshold.ceiling, at_edge=threshold.at_edge
     )
-    return Individuals(labels, threshold, nearest, distance, found, notes)
+    return Individuals(labels, threshold, nearest, distance, found, notes, before_encounters)
 
 
 def _check_weights_count(asked: Clustering) -> None:
@@ -120,6 +132,7 @@ def _find_threshold(
     identities: NDArray[Any],
     fallback: Threshold | None,
     collapsed: Collapsed | None,
+    encounters: NDArray[np.int64] | None,
 ) -> tuple[Threshold, Compared | None]:
     """The threshold, and the comparison of all pairs that it came from, or is needed for."""
     asked = task.asked
@@ -131,7 +144,7 @@ def _find_threshold(
     if can_tune(identities):
         keep = np.asarray(encode_labels(identities) >= 0) if collapsed is None else None
         compared = task.compared(ceiling, keep)
-        return tuned_threshold(vectors, identities, task, compared, collapsed), compared
+        return tuned_threshold(vectors, identities, task, compared, collapsed, encounters), compared
     compared = task.compared(ceiling)
     threshold, is_settled = estimated_threshold(asked, compared)
     if not is_settled:

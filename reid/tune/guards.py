@@ -56,7 +56,7 @@ def warnings(
         )
     elif at_edge == "low":
         found.append(
-            "the best threshold merges nothing: the embeddings do not tell the labelled individuals "
+            "the best threshold merges nothing (encounters apart): the embeddings do not tell the labelled individuals "
             "apart. Try another model or fine-tune one, and check the labels"
         )
     return found

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.cluster import Forest, linkage_forest, spanning_forest
+from reid.cluster import Forest, forest_with_encounters, linkage_forest, spanning_forest
 from reid.errors import InputError
 from reid.neighbors import Graph, knn
 from reid.neighbors.search import FindNearest
@@ -90,6 +90,7 @@ def tune(
     min_samples: int = 2,
     jaccard_weight: float = 0.7,
     images_per_individual: float | None = None,
+    encounters: NDArray[np.int64] | None = None,
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4),
     folds: int = 2,
     nearest: FindNearest = knn,
@@ -113,6 +114,7 @@ def tune(
         min_samples: of DBSCAN.
         jaccard_weight: of re-ranking.
         images_per_individual: of the data to be clustered, where they are sparser than these rows.
+        encounters: (n,) of `encounters_of_one_animal`: each is one cluster at every threshold. None: off.
         seeds: of thinning and splitting.
         folds: at least 2.
         nearest: how re-ranking looks for neighbours.
@@ -134,12 +136,15 @@ def tune(
     notes: list[str] = []
     wanted = min(images_per_individual or np.inf, float(sizes.mean()))
 
+    def joined(forest: Forest, rows: Rows) -> Forest:
+        return forest if encounters is None else forest_with_encounters(forest, encounters[rows])
+
     def plain(kind: Method) -> _Candidate:
         def forest_of(rows: Rows) -> Forest:
             part = subgraph(graph, rows)
             if kind == "dbscan":
-                return spanning_forest(part, min_samples)
-            return linkage_forest(part, vectors[rows], ceiling, kind)
+                return joined(spanning_forest(part, min_samples), rows)
+            return joined(linkage_forest(part, vectors[rows], ceiling, kind), rows)
 
         return _Candidate(kind, None, ceiling, forest_of)
 
@@ -148,7 +153,7 @@ def tune(
 
         def forest_of(rows: Rows) -> Forest:
             part = rerank_graph(vectors[rows], k1, jaccard_weight=jaccard_weight, nearest=nearest)
-            return spanning_forest(part, min_samples)
+            return joined(spanning_forest(part, min_samples), rows)
 
         return _Candidate("dbscan", k1, RERANK_CEILING * jaccard_weight, forest_of)
 
@@ -289,7 +294,7 @@ def _row(
 def _edge_note(trial: _Trial) -> str:
     if trial.found.at_edge == "low":
         return (
-            "the best threshold merges nothing: these embeddings do not tell the labelled "
+            "the best threshold merges nothing (encounters apart): these embeddings do not tell the labelled "
             "individuals apart. Try another model, fine-tune one, or check the labels"
         )
     return (

@@ -6,7 +6,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.cluster import Collapsed, Compared, Forest, expand_forest, linkage_forest, spanning_forest
+from reid.cluster import (
+    Collapsed,
+    Compared,
+    Forest,
+    expand_forest,
+    forest_with_encounters,
+    linkage_forest,
+    spanning_forest,
+)
 from reid.errors import InputError
 from reid.neighbors import Graph
 from reid.neighbors.edge_arrays import join_edges
@@ -24,6 +32,7 @@ def tuned_threshold(
     task: ClusteredRows,
     compared: Compared,
     collapsed: Collapsed | None = None,
+    encounters: NDArray[np.int64] | None = None,
 ) -> Threshold:
     """The best threshold for the labels, and the method that does best on held-out individuals.
 
@@ -33,6 +42,7 @@ def tuned_threshold(
         task: the rows that will be clustered: these, or the representatives of duplicates.
         compared: all pairs of those.
         collapsed: duplicates that will be clustered as one.
+        encounters: (n,) of `encounters_of_one_animal`, each of which is one cluster; None: off.
 
     Raises:
         InputError: too few labels, settings that do not fit, too many connected rows for linkage.
@@ -61,11 +71,14 @@ def tuned_threshold(
             min_samples=asked.min_samples,
             jaccard_weight=asked.jaccard_weight,
             images_per_individual=asked.images_per_individual,
+            encounters=None if encounters is None else encounters[known],
             nearest=search.nearest,
         )
 
     def joint_curve(tuned: Tuning) -> Sweep:
         forest = _joint_forest(task, tuned, compared, collapsed)
+        if encounters is not None:
+            forest = forest_with_encounters(forest, encounters)
         return sweep_forest(forest, identities, tuned.curve.ceiling)
 
     tuned = tune_with(method, asked.rerank)
