@@ -6,7 +6,7 @@ BIN := .venv/bin
 EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check docs format bench clean
 
 demo: .venv/.installed ## The main job on the built-in herd; results in demo/
 	$(BIN)/reid demo --out demo
@@ -20,6 +20,9 @@ check: .venv/.installed-dev ## What CI asks before the tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: .venv/.installed-dev ## The guides as a site that opens from disk: site/index.html
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
 format: .venv/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -28,7 +31,7 @@ bench: .venv/.installed-bench ## Every benchmark; figures in benchmarks/*.json a
 	$(BIN)/python -m tests.benchmarks --out benchmarks
 
 clean:
-	rm -rf .venv demo results benchmarks
+	rm -rf .venv demo results benchmarks site
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \

@@ -4,7 +4,7 @@ import pyarrow as pa
 
 ANNOTATIONS = pa.schema(
     [
-        pa.field("annotation_id", pa.string(), nullable=False),
+        pa.field("annotation_id", pa.string(), nullable=False),  # of path and box: stays the same
         pa.field("image_path", pa.string(), nullable=False),  # relative to root
         pa.field("root", pa.string(), nullable=False),  # folder or URI of the collection
         pa.field(
@@ -13,12 +13,12 @@ ANNOTATIONS = pa.schema(
         pa.field("bbox_unit", pa.string()),  # px | relative (shares of width and height); null = px
         pa.field("species", pa.string(), nullable=False),
         pa.field("identity", pa.string()),  # null = unknown
-        pa.field("encounter_id", pa.string()),
-        pa.field("viewpoint", pa.string()),
+        pa.field("encounter_id", pa.string()),  # a burst, a sighting; null = unknown
+        pa.field("viewpoint", pa.string()),  # the side that is seen: left, right, …
         pa.field("timestamp", pa.timestamp("us")),  # the camera's wall clock, never shifted
         pa.field("utc_offset_minutes", pa.int16()),  # of that clock; null = unknown
-        pa.field("location_id", pa.string()),
-        pa.field("split", pa.string()),
+        pa.field("location_id", pa.string()),  # the station
+        pa.field("split", pa.string()),  # the data set's own: query, gallery, train, …
         pa.field("image_id", pa.string()),  # the source's own id, carried through to the exports
         pa.field("source_key", pa.string()),  # changes when another file, or box, takes this id
     ]
@@ -28,8 +28,8 @@ FAILURES = pa.schema(
     [
         pa.field("annotation_id", pa.string(), nullable=False),
         pa.field("image_path", pa.string(), nullable=False),
-        pa.field("stage", pa.string(), nullable=False),
-        pa.field("error", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),  # where: source, embed, …
+        pa.field("error", pa.string(), nullable=False),  # why, in words
     ]
 )
 
@@ -123,7 +123,7 @@ CLUSTERS = pa.schema(
 CATALOGUE = pa.schema(
     [
         *ANNOTATIONS,
-        pa.field("identity_id", pa.string(), nullable=False),
+        pa.field("identity_id", pa.string(), nullable=False),  # the name for ever: lynx-0042
         pa.field("decision", pa.string(), nullable=False),  # known | new | unsure
         pa.field("confidence", pa.float32()),  # probability that the decision is right
         pa.field("nearest_id", pa.string()),  # the annotation whose link decided
@@ -164,7 +164,7 @@ DECISIONS = pa.schema(
         pa.field("a_id", pa.string(), nullable=False),  # a_id < b_id
         pa.field("b_id", pa.string(), nullable=False),
         pa.field("decision", pa.string(), nullable=False),  # match | nomatch | unknown
-        pa.field("reviewer", pa.string(), nullable=False),
+        pa.field("reviewer", pa.string(), nullable=False),  # who said it
         pa.field("timestamp", pa.timestamp("us", "UTC"), nullable=False),
         pa.field("note", pa.string()),
         pa.field("run_id", pa.string(), nullable=False),  # the run that brought it in
