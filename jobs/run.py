@@ -77,7 +77,7 @@ def _embed(
     summary.labelled, summary.sources = labelled, reading.sources
     summary.notes, summary.warnings = reading.notes + notes, reading.warnings
     summary.reading_seconds = reading_seconds
-    store.write_table(store.join(config.out, outputs.FAILURES), failures)
+    outputs.write_failures(config, failures)
     outputs.write_summary(config, "embed", summary)
     rate = f", {summary.images_per_second:,.0f} images/s" if summary.images_per_second else ""
     say(

@@ -59,7 +59,7 @@ def say_failures(failures: pa.Table) -> None:
     for row in failures.slice(0, FAILURES_SAID).to_pylist():
         say(f"failed: {row['image_path']}: {row['error']}")
     if len(failures) > FAILURES_SAID:
-        say(f"failed: and {len(failures) - FAILURES_SAID:,} more, in failures.parquet")
+        say(f"failed: and {len(failures) - FAILURES_SAID:,} more, in failures.csv")
 
 
 def check_failures(failures: pa.Table, annotations: int, most: float) -> None:
@@ -76,5 +76,5 @@ def check_failures(failures: pa.Table, annotations: int, most: float) -> None:
         raise TooManyFailuresError(
             f"{len(failures)} of {annotations} images failed ({counts}), over the limit of {most:.0%} "
             f"(--max-failures); first: {failures['image_path'][0]}: {failures['error'][0]}. "
-            "Everything else is stored; failures.parquet has every reason"
+            "Everything else is stored; failures.csv has every reason"
         )

@@ -12,10 +12,12 @@ from reid import schema, store
 from reid.config import Config, dump_config
 from reid.errors import DamagedError, InputError
 from reid.parquet import damaged
+from reid.spreadsheet import write_text_table
 from reid.value_digests import text_digest, value_digest, whole_digest
 
 ANNOTATIONS = "annotations.parquet"
 FAILURES = "failures.parquet"
+FAILURES_TEXT = "failures.csv"
 CLUSTERS = "clusters.parquet"
 IDENTITIES = "identities.csv"
 TUNING = "tuning.json"
@@ -181,6 +183,18 @@ def _is_tuning(one: Any) -> bool:
         and len(lists[0]) == len(lists[1])
         and all(isinstance(value, int | float) for value in numbers)
     )
+
+
+def write_failures(config: Config, failures: pa.Table) -> None:
+    """What could not be used, as a table for programs and one for a spreadsheet.
+
+    Args:
+        config: the resolved configuration.
+        failures: schema.FAILURES.
+    """
+    store.write_table(store.join(config.out, FAILURES), failures)
+    text, _ = write_text_table(failures, raw=not config.guard_formulas)
+    store.write_text(store.join(config.out, FAILURES_TEXT), text)
 
 
 def read_failures(out: str) -> pa.Table:

@@ -87,7 +87,7 @@ def finetune(config: Config, embed: EmbedStage) -> None:
     if all(_finished(config, plan, more_time=True) for plan in plans):
         store.remove(store.join(config.out, "training", "cache"))
     failures = _one_each([reading.failures, *(outputs.read_failures(plan.out) for plan in plans)])
-    store.write_table(store.join(config.out, outputs.FAILURES), failures)
+    outputs.write_failures(config, failures)
     _conclude(config, plans, time.perf_counter() - started)
     check_failures(failures, len(rows) + len(reading.failures), config.max_failures)
 

@@ -19,4 +19,4 @@ def test_the_first_failures_are_named(
     told = capsys.readouterr().err.splitlines()
     assert len(told) == lines
     assert told[:3] == [f"failed: {i}.jpg: is empty" for i in range(min(failed, 3))]
-    assert lines < 4 or told[3] == "failed: and 2 more, in failures.parquet"
+    assert lines < 4 or told[3] == "failed: and 2 more, in failures.csv"

@@ -26,6 +26,7 @@ NYALA = Path(
 OUTPUTS = {
     outputs.ANNOTATIONS,
     outputs.FAILURES,
+    outputs.FAILURES_TEXT,
     outputs.CLUSTERS,
     outputs.IDENTITIES,
     outputs.TUNING,
@@ -126,6 +127,8 @@ def test_every_annotation_is_accounted_for_once(ran: Run, herd: Herd) -> None:
     failures = store.read_table(str(ran.out / outputs.FAILURES)).to_pandas()
     assert len(annotations) == herd.images == 64
     assert len(failures) == 1
+    in_a_spreadsheet = pd.read_csv(ran.out / outputs.FAILURES_TEXT)
+    assert in_a_spreadsheet["error"].tolist() == failures["error"].tolist()
     assert sorted([*clusters["annotation_id"], *failures["annotation_id"]]) == sorted(
         annotations["annotation_id"]
     )
