@@ -11,8 +11,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 demo: .venv/.installed ## The main job on the built-in herd; results in demo/
 	$(BIN)/reid demo --out demo
 
+# Two files of tests at once: most of what jobs take is waiting for Ray's processes to start. One thread each,
+# as threads of two processes on the same cores wait for each other.
 test: .venv/.installed-test ## The whole test suite
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/.installed-dev ## What CI asks before the tests
 	$(BIN)/ruff format --check .

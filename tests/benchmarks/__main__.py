@@ -28,6 +28,7 @@ NAMES = (
     "screens",
     "one_pass",
     "sources",
+    "commands",
     "pairs",
     "pairs_scale",
 )
