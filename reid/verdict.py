@@ -1,6 +1,6 @@
 """What can this model tell apart, here? One verdict in words on the individuals of a species.
 
-From labels where there are any: what the same method reached on individuals that it was not tuned on.
+From labels where there are any: what the errors on individuals that it was not tuned on mean among all.
 Without labels nobody knows how right clusters are, but much that shows them to be wrong can be seen: two
 halves of the vector that find different individuals, one cluster that swallows the rest, bursts that do not
 find themselves, two boxes of one picture that are called one animal. So without labels the best verdict there
@@ -23,7 +23,7 @@ from reid.tune import Clustering, find_individuals
 Level = Literal["usable", "review everything", "not usable"]
 LEVELS: tuple[Level, ...] = ("usable", "review everything", "not usable")
 
-# ARI on individuals held out, less its spread. Above the first people mend what is wrong as they meet
+# ARI to be expected by individuals held out, less its spread. Above the first people mend what is wrong as they meet
 # it; below the second there is nothing to mend.
 USABLE_ARI, POOR_ARI = 0.6, 0.2
 FEW_INDIVIDUALS = 10  # labelled; below it a figure rests on a handful of animals
@@ -64,12 +64,13 @@ class Learned:
     """What labels say.
 
     Attributes:
-        held_out: ARI on individuals that were not tuned on, mean and spread.
+        expected: ARI that is to be expected among all images, by individuals that were not tuned on
+            (`reid.tune.expected`), mean and spread.
         individuals: how many are labelled in two images and more.
         top_1: of labelled rows whose nearest labelled row is the same individual; None: not known.
     """
 
-    held_out: tuple[float, float]
+    expected: tuple[float, float]
     individuals: int
     top_1: float | None = None
 
@@ -106,9 +107,12 @@ def judge(signs: Signs, learned: Learned | None = None, *, general: str | None =
 
 
 def _from_labels(learned: Learned, signs: Signs) -> Verdict:
-    mean, spread = learned.held_out
-    figures = {"held_out_ari": mean, "held_out_spread": spread, "individuals": learned.individuals}
-    told = f"on individuals held out the clusters reach an ARI of {mean:.2f} ± {spread:.2f} (1: all right, 0: chance)"
+    mean, spread = learned.expected
+    figures = {"expected_ari": mean, "expected_spread": spread, "individuals": learned.individuals}
+    told = (
+        f"by individuals held out, an ARI of {mean:.2f} ± {spread:.2f} is to be expected among all images "
+        "(1: all right, 0: chance)"
+    )
     if learned.top_1 is not None:
         figures["top_1"] = learned.top_1
         told += f"; the nearest image shows the same individual for {learned.top_1:.0%}"

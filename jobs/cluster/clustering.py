@@ -203,6 +203,8 @@ def _write_tuning(config: Config, groups: Sequence[Group], found: dict[str, Indi
             "score": one.score,
             "held_out_mean": one.held_out[0] if one.held_out else None,
             "held_out_spread": one.held_out[1] if one.held_out else None,
+            "expected_ari": one.expected[0] if one.expected else None,
+            "expected_spread": one.expected[1] if one.expected else None,
             "interval": one.interval,
             "tried": list(one.tried),
             "notes": found[group.species].notes,

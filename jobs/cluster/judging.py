@@ -24,12 +24,12 @@ def judge_group(group: Group, found: Individuals, top_1: float | None, *, seed: 
         top_1: of labelled images, the share whose nearest is the same individual; None: not known.
         seed: of what is sampled.
     """
-    held_out = found.threshold.held_out
+    expected = found.threshold.expected
     learned = None
-    if held_out is not None and np.isfinite(held_out[0]):
+    if expected is not None and np.isfinite(expected[0]):
         codes = encode_labels(group.identities)
         several = int((np.bincount(codes[codes >= 0]) > 1).sum())
-        learned = Learned(held_out, several, top_1)
+        learned = Learned(expected, several, top_1)
     signs = read_signs(
         group.vectors,
         found.labels,

@@ -10,6 +10,7 @@ guards.py           warnings about clusterings that look wrong
 threshold.py        what is asked, and what came out: given, lent by another species, or estimated
 clustered_rows.py   the rows that become clusters: compared, re-ranked, labelled
 tuned_threshold.py  the threshold that does best on known identities
+expected.py         what errors on individuals held out mean among all images
 clusters.py         the individuals of one species: one comparison of all pairs, threshold, clusters
 by_pairs.py         the same by the probabilities of pairs, where these do better
 """

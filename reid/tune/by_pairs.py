@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from reid.pairs import Decided, joined_rows, mean_linkage, mutex_watershed, probability
 from reid.tune.clusters import Individuals
+from reid.tune.expected import expected_ari
 from reid.tune.guards import warnings
 from reid.tune.samples import held_out_folds
 from reid.tune.sweep import encode_labels
@@ -67,7 +68,7 @@ def individuals_by_pairs(
         Individuals; its notes say which it is, and why.
     """
     made = _Ways(len(names), pairs, log_odds, together, np.asarray(names), lone_log_odds)
-    way, cut, held_out = _tuned(made, ways, identities, seed)
+    way, cut, held_out, expected = _tuned(made, ways, identities, seed)
     labels = made.labels(way, cut)
     said = f"{WAYS[way]} over the probabilities of {len(pairs):,} pairs, cut at {cut:.2f}"
     left = len(made.doubtful(cut)) if way == "mutex" else 0
@@ -78,7 +79,7 @@ def individuals_by_pairs(
             return replace(distances, notes=[*distances.notes, f"pairs are left aside: {reason}"])
     if held_out is not None:
         said += f"; on individuals held out {held_out[0]:.2f} ± {held_out[1]:.2f}"
-    threshold = Threshold(None, "none", way, said, held_out=held_out)
+    threshold = Threshold(None, "none", way, said, held_out=held_out, expected=expected)
     return replace(
         distances,
         labels=labels,
@@ -136,31 +137,35 @@ class _Ways:
 
 def _tuned(
     made: _Ways, ways: Sequence[Way], identities: NDArray[Any], seed: int
-) -> tuple[Way, float, tuple[float, float] | None]:
-    """The way and cut with the best ARI of labelled rows, and what individuals get that chose neither.
+) -> tuple[Way, float, tuple[float, float] | None, tuple[float, float] | None]:
+    """The way and cut with the best ARI of labelled rows; ARI, and what it means among all rows, of
+    individuals that chose neither.
 
     Without labels enough: the first way at one half, and None.
     """
     from sklearn.metrics import adjusted_rand_score
 
     if not can_tune(identities):
-        return ways[0], 0.5, None
+        return ways[0], 0.5, None, None
     codes = encode_labels(identities)
     rows = np.flatnonzero(codes >= 0)
     known = codes[rows]
     choices: list[tuple[Way, float]] = [(way, cut) for way in ways for cut in CUTS[way]]
-    labels = [made.labels(*choice)[rows] for choice in choices]
+    every = [made.labels(*choice) for choice in choices]
+    labels = [one[rows] for one in every]
 
     def best(of: NDArray[np.int64]) -> int:
         return int(np.argmax([adjusted_rand_score(known[of], found[of]) for found in labels]))
 
-    scores = [
-        adjusted_rand_score(known[held], labels[best(kept)][held])
-        for kept, held in held_out_folds(known, FOLDS, seed)
-        if len(held)
-    ]
+    scores = []
+    for kept, held in held_out_folds(known, FOLDS, seed):
+        if len(held):
+            chosen = best(kept)
+            own = adjusted_rand_score(known[held], labels[chosen][held])
+            scores.append((own, expected_ari(every[chosen], codes, rows[held])))
     way, cut = choices[best(np.arange(len(rows)))]
-    return way, cut, (float(np.mean(scores)), float(np.std(scores)))
+    (mean, among_all), (spread, other) = np.mean(scores, axis=0), np.std(scores, axis=0)
+    return way, cut, (float(mean), float(spread)), (float(among_all), float(other))
 
 
 def _why_not(

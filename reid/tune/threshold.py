@@ -70,6 +70,8 @@ class Threshold:
         k1: neighbours of re-ranking; None where it is off.
         criterion, score: what was maximised, and its value on the labels.
         held_out: mean and spread of the criterion on individuals that were not tuned on.
+        expected: mean and spread of the ARI that their errors mean among all images, see `expected_ari`;
+            None where the threshold is for data of another density.
         interval: where the threshold lies, for an estimate.
         thresholds, scores: (t,) the curve, thinned to a few hundred points.
         tried: what tuning tried, one dict a candidate.
@@ -85,6 +87,7 @@ class Threshold:
     criterion: str | None = None
     score: float | None = None
     held_out: tuple[float, float] | None = None
+    expected: tuple[float, float] | None = None
     interval: tuple[float, float] | None = None
     thresholds: Sequence[float] = ()
     scores: Sequence[float] = ()

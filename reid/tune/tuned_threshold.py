@@ -19,6 +19,7 @@ from reid.errors import InputError
 from reid.neighbors import Graph
 from reid.neighbors.edge_arrays import join_edges
 from reid.tune.clustered_rows import ClusteredRows
+from reid.tune.expected import expected_of_forest
 from reid.tune.heldout import Tuning, tune
 from reid.tune.sweep import Criterion, Sweep, best, encode_labels, sweep_forest
 from reid.tune.threshold import Rerank, Threshold
@@ -75,27 +76,29 @@ def tuned_threshold(
             nearest=search.nearest,
         )
 
-    def joint_curve(tuned: Tuning) -> Sweep:
+    def all_rows(tuned: Tuning) -> Forest:
         forest = _joint_forest(task, tuned, compared, collapsed)
-        if encounters is not None:
-            forest = forest_with_encounters(forest, encounters)
-        return sweep_forest(forest, identities, tuned.curve.ceiling)
+        return forest if encounters is None else forest_with_encounters(forest, encounters)
 
     tuned = tune_with(method, asked.rerank)
-    curve = tuned.curve
-    if asked.images_per_individual is None and (collapsed is not None or not known.all()):
+    if asked.images_per_individual is not None:
+        return _from_curve(tuned, tuned.curve, asked.criterion)
+    try:
+        forest = all_rows(tuned)
+    except InputError as error:  # too many connected rows for linkage
+        if method != "auto" or tuned.method == "dbscan":
+            raise
+        note = f"{tuned.method} linkage did better on held-out individuals, but: {error}"
+        tuned = tune_with("dbscan", "off")
+        tuned = replace(tuned, notes=[note, *tuned.notes])
+        forest = all_rows(tuned)
+    curve, ceiling = tuned.curve, tuned.curve.ceiling
+    if collapsed is not None or not known.all():
         # Unlabelled rows chain labelled ones together, so the threshold is fitted among them:
         # on the built-in herd that lost nothing against the truth, where labelled rows alone did.
-        try:
-            curve = joint_curve(tuned)
-        except InputError as error:  # too many connected rows for linkage
-            if method != "auto" or tuned.method == "dbscan":
-                raise
-            note = f"{tuned.method} linkage did better on held-out individuals, but: {error}"
-            tuned = tune_with("dbscan", "off")
-            tuned = replace(tuned, notes=[note, *tuned.notes])
-            curve = joint_curve(tuned)
-    return _from_curve(tuned, curve, asked.criterion)
+        curve = sweep_forest(forest, identities, ceiling)
+    expected = expected_of_forest(forest, identities, ceiling, asked.criterion)
+    return replace(_from_curve(tuned, curve, asked.criterion), expected=expected)
 
 
 def _joint_forest(

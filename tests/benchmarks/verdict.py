@@ -136,9 +136,9 @@ def measure(one: Set, labelled: bool) -> dict[str, object]:
         images=one.columns.get("image_path"),
     )
     learned = None
-    if found.threshold.held_out is not None:
+    if found.threshold.expected is not None:
         several = int((np.bincount(one.identity[known]) > 1).sum())
-        learned = Learned(found.threshold.held_out, several)
+        learned = Learned(found.threshold.expected, several)
     verdict = judge(signs, learned)
     ari = agreement(found.labels, one.identity).ari
     right = (verdict.level == "not usable") == (ari < POOR_ARI)
