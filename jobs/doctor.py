@@ -5,11 +5,17 @@ import os
 import platform
 import shutil
 import socket
+import tempfile
+import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 HUB = ("huggingface.co", 443)
 HUB_TIMEOUT_SECONDS = 2.0
+RAY_TIMEOUT_SECONDS = 60.0
+LEAST_MEMORY = 4 * 2**30
+LEAST_DISK = 5e9  # bytes
 
 
 @dataclass(frozen=True)
@@ -22,9 +28,24 @@ class Finding:
     advice: str = ""
 
 
-def examine() -> list[Finding]:
-    """Look at this machine; nothing is started and nothing is downloaded."""
-    return [_machine(), _gpu(), _decoder(), *_faiss(), _openvino(), _cuml(), _ray(), _hub()]
+def examine(*, start_ray: bool = True) -> list[Finding]:
+    """Look at this machine; nothing is downloaded.
+
+    Args:
+        start_ray: start Ray as a job would, or join the cluster of RAY_ADDRESS, and have it do a task.
+    """
+    return [
+        _machine(),
+        _memory(),
+        *map(_disk, (".", tempfile.gettempdir())),
+        _gpu(),
+        _decoder(),
+        *_faiss(),
+        _openvino(),
+        _cuml(),
+        _ray(start_ray),
+        _hub(),
+    ]
 
 
 def _installed(package: str) -> str | None:
@@ -42,6 +63,32 @@ def _machine() -> Finding:
             f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB memory"
         )
     return Finding("machine", True, f"{cores} cores{memory}, Python {platform.python_version()}")
+
+
+def _memory() -> Finding:
+    """What is free now, within the limit of a container where there is one."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.exists() and (most := limit.read_text().strip()).isdigit():
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text())
+        free = min(free, int(most) - used)
+    enough = free >= LEAST_MEMORY
+    advice = "" if enough else "a model and Ray take about 4 GiB: close something"
+    return Finding("memory", enough, f"{free / 2**30:.1f} GiB free", advice)
+
+
+def _disk(folder: str) -> Finding:
+    place = Path(folder).resolve()
+    free = shutil.disk_usage(place).free
+    enough, writable = free >= LEAST_DISK, os.access(place, os.W_OK)
+    advice = (
+        "" if enough else "embeddings take 2 to 6 kB an image, Ray's session some more: make room"
+    )
+    if not writable:
+        advice = "nothing can be written there: give --out another folder, or set TMPDIR"
+    return Finding(f"disk, {place}", enough and writable, f"{free / 1e9:.0f} GB free", advice)
 
 
 def _gpu() -> Finding:
@@ -94,10 +141,27 @@ def _cuml() -> Finding:
     return Finding("cuML", present, "present" if present else "absent", advice)
 
 
-def _ray() -> Finding:
-    address = os.environ.get("RAY_ADDRESS")
-    where = f"RAY_ADDRESS={address}" if address else "starts on this machine when a job needs it"
-    return Finding("Ray", True, f"{_installed('ray')}; {where}")
+def _ray(start: bool) -> Finding:
+    from jobs.common.session import cluster_address, ray_session
+
+    address = cluster_address(None)
+    where = f"{_installed('ray')}; {f'RAY_ADDRESS={address}' if address else 'on this machine'}"
+    if not start:
+        return Finding("Ray", True, f"{where}; not tried")
+    began = time.perf_counter()
+    try:
+        with ray_session(None):
+            import ray
+
+            # A task needs a worker process, which is what fails where limits are tight.
+            task = ray.remote(lambda: os.getpid())
+            answered = ray.get(task.remote(), timeout=RAY_TIMEOUT_SECONDS)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what was asked for
+        said = str(error).strip().splitlines()
+        advice = f"{said[0] if said else type(error).__name__}; `reid run embed.ray=never` does small jobs without"
+        return Finding("Ray", False, where, advice)
+    assert answered != os.getpid()
+    return Finding("Ray", True, f"{where}; did a task after {time.perf_counter() - began:.0f} s")
 
 
 def _hub() -> Finding:

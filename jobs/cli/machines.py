@@ -81,8 +81,13 @@ def submit(
 
 
 @app.command(rich_help_panel=PANEL)
-def doctor(debug: Debug = False) -> None:  # noqa: ARG001
-    """What this machine can do: GPU, FAISS, cuML, Ray, hub, and what to install for the rest."""
+def doctor(
+    ray: Annotated[
+        bool, typer.Option("--ray/--no-ray", help="Start Ray, and have it do a task.")
+    ] = True,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """What this machine can do: memory, disk, GPU, FAISS, Ray, hub, and what to install for the rest."""
     from rich.table import Table
     from rich.text import Text
 
@@ -90,7 +95,7 @@ def doctor(debug: Debug = False) -> None:  # noqa: ARG001
     from jobs.doctor import examine
 
     table = Table("part", "", "found", "what to do")
-    for finding in examine():
+    for finding in examine(start_ray=ray):
         mark = Text("yes", "green") if finding.works else Text("no", "yellow")
         table.add_row(finding.part, mark, finding.detail, finding.advice)
     PlainConsole().print(table)

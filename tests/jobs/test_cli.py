@@ -2,15 +2,18 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import reid as package
 from jobs import doctor
+from reid.errors import StorageError
 from reid.models import known_models
 
 Reid = Callable[..., int]
@@ -166,24 +169,54 @@ def test_doctor_looks_at_every_part(
     reid: Reid, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")  # tests do not knock at the hub
-    assert reid("doctor") == 0
+    assert reid("doctor", "--no-ray") == 0
     said = capsys.readouterr().out
-    for part in ("machine", "GPU", "JPEG decoder", "FAISS", "OpenVINO", "cuML", "Ray", "model hub"):
+    for part in (
+        "machine", "memory", "disk", "GPU", "JPEG decoder", "FAISS", "OpenVINO", "cuML", "Ray", "model hub",
+    ):  # fmt: skip
         assert part in said
+    assert "not tried" in said
     assert "HF_HUB_OFFLINE is set" in said
 
 
 def test_the_doctor_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(doctor, "_installed", lambda package: None)
-    advice = {finding.part: (finding.works, finding.advice) for finding in doctor.examine()}
+    advice = {one.part: (one.works, one.advice) for one in doctor.examine(start_ray=False)}
     assert advice["FAISS"] == (False, 'pip install "reid-engine[cpu]" (or [gpu])')
     assert advice["OpenVINO"][0] is False
     assert "reid-engine[cpu]" in advice["OpenVINO"][1]
     monkeypatch.setattr(doctor, "_installed", lambda package: "1.0")
-    found = {finding.part: finding for finding in doctor.examine()}
+    found = {finding.part: finding for finding in doctor.examine(start_ray=False)}
     assert found["FAISS"].works is False, "two owners of one import name"
     assert "uninstall both" in found["FAISS"].advice
+
+
+def test_the_doctor_has_ray_do_a_task(local_ray: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    (found,) = [one for one in doctor.examine() if one.part == "Ray"]
+    assert found.works
+    assert "did a task" in found.detail
+
+
+def test_the_doctor_says_why_ray_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(address: str | None) -> None:
+        raise StorageError("Ray: cannot start on this machine: no ports are left")
+
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("jobs.common.session.ray_session", fails)
+    (found,) = [one for one in doctor.examine() if one.part == "Ray"]
+    assert not found.works
+    assert "no ports are left" in found.advice
+
+
+def test_a_full_disk_and_no_memory_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=1e9))
+    monkeypatch.setattr(doctor, "LEAST_MEMORY", 2**60)
+    found = [one for one in doctor.examine(start_ray=False) if one.part.startswith(("disk", "mem"))]
+    assert [one.works for one in found] == [False] * 3
+    assert "make room" in found[1].advice
 
 
 def test_a_hub_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +225,7 @@ def test_a_hub_that_does_not_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.setattr(doctor.socket, "create_connection", refuse)
-    hub = doctor.examine()[-1]
+    hub = doctor.examine(start_ray=False)[-1]
     assert (hub.part, hub.works) == ("model hub", False)
     assert "timed out" in hub.detail
     assert "reid models" in hub.advice
