@@ -111,12 +111,7 @@ def match_columns(
     """
     keys = [column_key(name) for name in header]
     _refuse_twins(header, keys)
-    found = Matched()
-    for name, column in mapping.items():
-        if column in header:
-            found.fields[name] = (header.index(column),)
-        elif column_key(column) in keys:
-            found.fields[name] = (keys.index(column_key(column)),)
+    found = Matched(_as_mapped(mapping, header, keys))
     taken = {at for places in found.fields.values() for at in places}
     free = {key: at for at, key in enumerate(keys) if at not in taken and key}
     for name, tiers in NAMES.items():
@@ -124,14 +119,8 @@ def match_columns(
             places = _places_of(name, tiers, free, header, agree)
             if places:
                 found.fields[name] = places
-    date = found.fields.get("timestamp")
-    if date and keys[date[0]] == "date" and "time" in free:
-        found.fields["timestamp"] = (date[0], free["time"])
-    if "bbox" not in found.fields:
-        box, corners = _together(BOXES, free), _together(CORNERS, free)
-        if box or corners:
-            found.fields["bbox"] = box or corners
-            found.corners = not box
+    _join_date_and_time(found, keys, free)
+    _join_sides_of_box(found, free)
     used = {at for places in found.fields.values() for at in places}
     found.unused = [name or "(no name)" for at, name in enumerate(header) if at not in used]
     return found
@@ -146,6 +135,36 @@ def _refuse_twins(header: Sequence[str], keys: Sequence[str]) -> None:
                 f"two columns are called {header[keys.index(key)]!r} and {header[at]!r}; rename or remove "
                 "one"
             )
+
+
+def _as_mapped(
+    mapping: Mapping[str, str], header: Sequence[str], keys: Sequence[str]
+) -> dict[str, tuple[int, ...]]:
+    """The columns that the user names: as spelled, or else by their key."""
+    found = {}
+    for name, column in mapping.items():
+        if column in header:
+            found[name] = (header.index(column),)
+        elif column_key(column) in keys:
+            found[name] = (keys.index(column_key(column)),)
+    return found
+
+
+def _join_date_and_time(found: Matched, keys: Sequence[str], free: Mapping[str, int]) -> None:
+    """A column of dates alone gets its time of day from a column `time`."""
+    date = found.fields.get("timestamp")
+    if date and keys[date[0]] == "date" and "time" in free:
+        found.fields["timestamp"] = (date[0], free["time"])
+
+
+def _join_sides_of_box(found: Matched, free: Mapping[str, int]) -> None:
+    """Four columns give a box where no single one does; width and height before corners."""
+    if "bbox" in found.fields:
+        return
+    box, corners = _together(BOXES, free), _together(CORNERS, free)
+    if box or corners:
+        found.fields["bbox"] = box or corners
+        found.corners = not box
 
 
 def _places_of(

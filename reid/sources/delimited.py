@@ -84,24 +84,26 @@ def read_delimited(data: bytes, *, known: Sequence[str] = ()) -> Delimited:
         csv.field_size_limit(limit)
 
 
+_Record = tuple[int, int, list[str], str | None]
+
+
 def _read_rows(text: str, separator: str, first: int, notes: list[str]) -> Delimited:
     if "\n" not in text:
         text = text.replace("\r", "\n")
     plain = _read_plain(text, separator, first, notes)
-    if plain is not None:
-        return plain
-    header: list[str] | None = None
+    return plain if plain is not None else _read_carefully(text, separator, first, notes)
+
+
+def _read_carefully(text: str, separator: str, first: int, notes: list[str]) -> Delimited:
+    """Row by row, so that what does not fit can be named."""
+    records = _records(text, separator, first)
+    header = _first_header(records)
     rows: list[list[str]] = []
     lines: list[int] = []
     chunks: list[list[pa.Array]] = []
     wrong: list[tuple[int, str, list[str]]] = []
     empty, last = 0, first
-    for line, last, row, problem in _records(text, separator, first):
-        if header is None:
-            if problem:
-                raise InputError(_wrong_rows([(line, problem, row)]))
-            header = _checked_header(row) if row else None
-            continue
+    for line, last, row, problem in records:
         if not row and not problem:
             empty += 1
             continue
@@ -118,22 +120,31 @@ def _read_rows(text: str, separator: str, first: int, notes: list[str]) -> Delim
         if len(rows) == ROWS_AT_ONCE:
             chunks.append(_columns(rows, len(header)))
             rows = []
-    if header is None:
-        raise InputError("it is empty")
     is_last = len(wrong) == 1 and (not lines or wrong[0][0] > lines[-1])
     if wrong and not (is_last and _was_cut(wrong[0], last)):
         raise InputError(_wrong_rows(wrong))
     if rows or not chunks:
         chunks.append(_columns(rows, len(header)))
-    if empty:
-        notes.append(f"{empty:,} empty rows are left out")
+    notes += _empty_rows(empty)
     columns = [pa.chunked_array(parts, pa.string()) for parts in zip(*chunks, strict=True)]
     return Delimited(columns, header, np.asarray(lines, np.int64), wrong, notes)
 
 
-def _records(
-    text: str, separator: str, first: int
-) -> Iterator[tuple[int, int, list[str], str | None]]:
+def _first_header(records: Iterator[_Record]) -> list[str]:
+    """The first row that is not blank; what follows it is left in `records`."""
+    for line, _, row, problem in records:
+        if problem:
+            raise InputError(_wrong_rows([(line, problem, row)]))
+        if row:
+            return _checked_header(row)
+    raise InputError("it is empty")
+
+
+def _empty_rows(count: int) -> list[str]:
+    return [f"{count:,} empty rows are left out"] if count else []
+
+
+def _records(text: str, separator: str, first: int) -> Iterator[_Record]:
     """First and last line of each row, its cells (none where all are blank), and what is wrong with it.
 
     A quotation mark that is out of place ends the rows, as nobody can tell where the next one begins.
@@ -195,7 +206,7 @@ def _read_plain(text: str, separator: str, first: int, notes: list[str]) -> Deli
         kept = pc.invert(blank)
         columns = [column.filter(kept) for column in columns]
         lines = lines[kept.to_numpy()]
-        notes.append(f"{empty:,} empty rows are left out")
+    notes += _empty_rows(empty)
     return Delimited(columns, header, lines, [], notes)
 
 

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from reid import store
 from reid.errors import InputError
@@ -159,76 +160,106 @@ def _remote_files(folder: str, depth: int | None, wanted: Wanted, found: Listing
             yield path
 
 
+class _Folder(NamedTuple):
+    """A folder to walk: on the disk, as a path below the one that is listed, and how deep that is."""
+
+    real: str
+    below: str
+    level: int
+
+
+@dataclass
+class _Walk:
+    """What a walk of a local folder has met.
+
+    Attributes:
+        visited: real folder → its path below the one that is listed.
+        folder_links: where links to folders lead.
+        file_links: real file, path of the link.
+    """
+
+    depth: int | None
+    wanted: Wanted
+    found: Listing
+    visited: dict[str, str] = field(default_factory=dict)
+    folder_links: list[_Folder] = field(default_factory=list)
+    file_links: list[tuple[str, str]] = field(default_factory=list)
+
+
 def _local_files(folder: str, depth: int | None, wanted: Wanted, found: Listing) -> Iterator[str]:
     """Each real file below a folder once: links are followed last, where they lead to something new."""
+    walk = _Walk(depth, wanted, found)
     top = places.real(folder)
-    visited: dict[str, str] = {}  # real folder → its path below `folder`
-    folder_links: list[tuple[str, str, int]] = []  # real folder, its path below, its depth
-    file_links: list[tuple[str, str]] = []  # real file, its path below
-
-    def walk(real: str, below: str, level: int) -> Iterator[str]:
-        waiting = [(real, below, level)]
-        while waiting:
-            real, below, level = waiting.pop()
-            if real in visited:
-                found.linked_twice += 1
-                continue
-            visited[real] = below
-            for entry in _entries(real, below, found, is_top=real == top and not below):
-                path = f"{below}/{entry.name}" if below else entry.name
-                kind = _kind(entry)
-                litter = litter_kind(entry.name, is_folder=kind == "folder")
-                if litter:
-                    found.litter[litter] += 1
-                elif kind == "file":
-                    if wanted(path):
-                        yield path
-                elif kind == "folder":
-                    if depth is None or level < depth:
-                        waiting.append((entry.path, path, level + 1))
-                elif kind == "link to a folder":
-                    if depth is None or level < depth:
-                        folder_links.append((places.real(entry.path), path, level + 1))
-                elif kind == "link to a file":
-                    file_links.append((places.real(entry.path), path))
-                elif wanted(path):
-                    found.special.append(escaped(path))
-
-    yield from walk(top, "", 0)
-    done = 0
-    while done < len(folder_links):  # what is walked here may add more
-        real, below, level = folder_links[done]
-        done += 1
-        if real in visited or top.startswith(real.rstrip("/") + "/"):
+    yield from _files_below(_Folder(top, "", 0), walk)
+    for linked in walk.folder_links:  # what is walked here may add more
+        if linked.real in walk.visited or top.startswith(linked.real.rstrip("/") + "/"):
             found.linked_twice += 1
         else:
-            yield from walk(real, below, level)
+            yield from _files_below(linked, walk)
+    yield from _linked_files(walk)
+
+
+def _files_below(start: _Folder, walk: _Walk) -> Iterator[str]:
+    """Files in a folder and the folders below it; links are kept for later."""
+    waiting = [start]
+    while waiting:
+        real, below, level = folder = waiting.pop()
+        if real in walk.visited:
+            walk.found.linked_twice += 1
+            continue
+        walk.visited[real] = below
+        deeper = walk.depth is None or level < walk.depth
+        for entry in _entries(folder, walk.found):
+            path = f"{below}/{entry.name}" if below else entry.name
+            kind = _kind(entry)
+            litter = litter_kind(entry.name, is_folder=kind == "folder")
+            if litter:
+                walk.found.litter[litter] += 1
+            elif kind == "file":
+                if walk.wanted(path):
+                    yield path
+            elif kind == "link to a file":
+                walk.file_links.append((places.real(entry.path), path))
+            elif kind == "other":
+                if walk.wanted(path):
+                    walk.found.special.append(escaped(path))
+            elif deeper and kind == "folder":
+                waiting.append(_Folder(entry.path, path, level + 1))
+            elif deeper:
+                walk.folder_links.append(_Folder(places.real(entry.path), path, level + 1))
+
+
+def _linked_files(walk: _Walk) -> Iterator[str]:
+    """Links to files that are listed neither where they lie nor by another link."""
     linked: set[str] = set()
-    for real, below in file_links:
-        where = visited.get(os.path.dirname(real))  # noqa: PTH120  a million Paths are slow
-        name = os.path.basename(real)  # noqa: PTH119
-        listed = where is not None and not litter_kind(name, is_folder=False)
-        listed = listed and os.path.exists(real)  # noqa: PTH110
-        if real in linked or (listed and wanted(f"{where}/{name}" if where else name)):
-            found.linked_twice += 1
-        elif wanted(below):
+    for real, path in walk.file_links:
+        if real in linked or _is_listed(real, walk):
+            walk.found.linked_twice += 1
+        elif walk.wanted(path):
             linked.add(real)
-            yield below  # a link to nothing too: it is found, and reported, when it is embedded
+            yield path  # a link to nothing too: it is found, and reported, when it is embedded
 
 
-def _entries(
-    real: str, below: str, found: Listing, *, is_top: bool
-) -> Iterator["os.DirEntry[str]"]:
+def _is_listed(real: str, walk: _Walk) -> bool:
+    """Is this real file listed where it lies?"""
+    below = walk.visited.get(os.path.dirname(real))  # noqa: PTH120  a million Paths are slow
+    name = os.path.basename(real)  # noqa: PTH119
+    if below is None or litter_kind(name, is_folder=False) or not os.path.exists(real):  # noqa: PTH110
+        return False
+    return walk.wanted(f"{below}/{name}" if below else name)
+
+
+def _entries(folder: _Folder, found: Listing) -> Iterator["os.DirEntry[str]"]:
     """What lies in a folder; one that cannot be listed, or not to its end, is noted."""
     try:
-        with os.scandir(real) as entries:
+        with os.scandir(folder.real) as entries:
             yield from entries
     except OSError as error:
-        if is_top:
+        if not folder.level:
             raise InputError(
-                f"--input {escaped(real)}: cannot be listed: {error.strerror or error}"
+                f"--input {escaped(folder.real)}: cannot be listed: {error.strerror or error}"
             ) from error
-        found.closed.append((escaped(below), error.strerror or str(error)))
+        found.closed.append((escaped(folder.below), error.strerror or str(error)))
 
 
 def _kind(entry: "os.DirEntry[str]") -> str:
