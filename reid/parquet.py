@@ -8,7 +8,7 @@ without digests (of other tools, or of earlier versions) are read as they are.
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +17,7 @@ from reid.errors import DamagedError
 from reid.value_digests import differing, table_digests
 
 KEY = b"reid.contents"
+_UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError, OverflowError)
 _FROM_STORAGE = re.compile(r"AWS Error|google::cloud|HTTP|curl", re.IGNORECASE)
 
 
@@ -74,47 +75,54 @@ def decode(
     try:
         # ParquetFile, not read_table: the latter guesses partition columns from folder names.
         with pq.ParquetFile(source, page_checksum_verification=True) as file:
-            missing = [name for name in columns or () if name not in file.schema_arrow.names]
-            if missing:
-                raise DamagedError(
-                    f"{path}: no column {', '.join(missing)}; it has "
-                    f"{', '.join(file.schema_arrow.names) or 'none'}. It is another table, or was "
-                    "damaged: restore it, or remove it and run the stage that made it again"
-                )
+            _check_columns(file.schema_arrow.names, columns or (), path)
             chosen = list(columns) if columns is not None else None
-            table = (
-                file.read(columns=chosen)
-                if group is None
-                else file.read_row_group(group, columns=chosen)
-            )
+            table = file.read(chosen) if group is None else file.read_row_group(group, chosen)
             rows = file.metadata.num_rows
             noted = (file.metadata.metadata or {}).get(KEY)
-    except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError, OverflowError) as error:
-        if isinstance(error, OSError) and _is_storage(error):
-            raise
-        raise damaged(path, str(error)) from error
+    except _UNREADABLE as error:
+        _raise_damaged(error, path)
     metadata = dict(table.schema.metadata or {})
     # The file has it twice, of its own and with the schema; either may be what was damaged.
     written = _contents(metadata.pop(KEY, noted), path)
     table = _plain(table.replace_schema_metadata(metadata or None))
     if written:
-        wrong = [] if group is not None else differing(written["columns"], table)
-        wrong += [
-            field.name
-            for field in table.schema
-            if written["types"].get(field.name, "") not in ("", _type_name(field.type))
-        ]
+        wrong = differing(written["columns"], table) if group is None else []
+        wrong += _wrong_types(written["types"], table)
         if group is None and columns is None:
             wrong += sorted({*written["columns"]} - {*table.column_names})
         if rows != written["rows"] or wrong:
             raise damaged(path, f"{', '.join(wrong) or 'rows'}: not the values that were written")
-        for name, value in (about or {}).items():
-            if written["about"].get(name, value) != value:
-                raise DamagedError(
-                    f"{path}: this file belongs to {name} {written['about'][name]!r}, here is the "
-                    f"place of {value!r}; put the right file back"
-                )
+        _check_about(written["about"], about or {}, path)
     return table
+
+
+def _check_columns(here: Sequence[str], columns: Sequence[str], path: str) -> None:
+    missing = [name for name in columns if name not in here]
+    if missing:
+        raise DamagedError(
+            f"{path}: no column {', '.join(missing)}; it has {', '.join(here) or 'none'}. It is "
+            "another table, or was damaged: restore it, or remove it and run the stage that made it "
+            "again"
+        )
+
+
+def _wrong_types(written: Mapping[str, str], table: pa.Table) -> list[str]:
+    """Columns whose type is not the one that was written, where the file says so at all."""
+    return [
+        field.name
+        for field in table.schema
+        if written.get(field.name, "") not in ("", _type_name(field.type))
+    ]
+
+
+def _check_about(written: Mapping[str, str], about: Mapping[str, str], path: str) -> None:
+    for name, value in about.items():
+        if written.get(name, value) != value:
+            raise DamagedError(
+                f"{path}: this file belongs to {name} {written[name]!r}, here is the place of "
+                f"{value!r}; put the right file back"
+            )
 
 
 def schema_of(source: Any, path: str) -> pa.Schema:
@@ -126,10 +134,8 @@ def schema_of(source: Any, path: str) -> pa.Schema:
     """
     try:
         return pq.read_schema(source)
-    except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError, OverflowError) as error:
-        if isinstance(error, OSError) and _is_storage(error):
-            raise
-        raise damaged(path, str(error)) from error
+    except _UNREADABLE as error:
+        _raise_damaged(error, path)
 
 
 def damaged(path: str, why: str) -> DamagedError:
@@ -138,6 +144,13 @@ def damaged(path: str, why: str) -> DamagedError:
         f"{path}: damaged ({' '.join(why.split())[:300]}); restore it from a copy, or remove it and "
         "run the stage that made it again"
     )
+
+
+def _raise_damaged(error: Exception, path: str) -> NoReturn:
+    """What a file could not be read for: as it is where storage failed, else as damage."""
+    if isinstance(error, OSError) and _is_storage(error):
+        raise error
+    raise damaged(path, str(error)) from error
 
 
 def _is_storage(error: OSError) -> bool:
