@@ -50,3 +50,17 @@ def test_one_labelled_individual_with_encounters_is_scored_as_far_as_it_goes() -
     found = evaluate(scattered(10), names, encounters=np.array(list("xxyyzzuuvv")), resamples=10)
     assert set(found.parts) == {"retrieval"}
     assert any("no closed-set score" in note for note in found.notes)
+
+
+def test_copies_under_two_names_and_a_split_are_scored_too() -> None:
+    vectors = scattered(40)
+    names = np.repeat(np.arange(10), 4).astype(str)
+    content = np.array([f"h{k}" for k in range(40)], dtype=object)
+    content[36:] = content[:4]  # the last individual's images are the first one's, too
+    query = np.arange(40) % 2 == 0
+    found = evaluate(
+        vectors, names, copies=content, split=(query, ~query), photographs=content, resamples=10
+    )
+    assert (found.images, found.individuals) == (40, 10)
+    assert found.parts["split"].how.startswith("18 of 18 queries")
+    assert "open_set" in found.parts

@@ -95,7 +95,7 @@ def _evaluate(
         if clusters is None
         else clusters.get(group.species, (None, ""))
     )
-    return metrics.evaluate(
+    found = metrics.evaluate(
         group.vectors,
         group.identities,
         encounters=encounters(group),
@@ -103,10 +103,13 @@ def _evaluate(
         split=column_split(group.rows["split"].to_pylist()),
         photographs=np.asarray(group.rows["image_path"].to_pylist(), dtype=object),
         copies=group.content_hashes,
-        clusters=labels,
-        clusters_from=source,
         seed=config.seed,
     )
+    if labels is not None:
+        found.parts["clusters"] = metrics.judge_clusters(
+            labels, group.identities, source=source, seed=config.seed
+        )
+    return found
 
 
 def _add_pairs(config: Config, group: Group, found: metrics.Evaluation) -> None:

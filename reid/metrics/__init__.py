@@ -4,13 +4,14 @@ retrieval.py   each row asks for its individual: mAP, top-k, mINP; open set, or 
 agreement.py   clusters against known identities: ARI, AMI, NMI, pairwise and B-cubed
 assignment.py  known or new: BAKS, BAUS and their geometric mean
 intervals.py   how far the figures would move with other individuals: bootstrap
-evaluation.py  all of these for one species, in words and numbers
+parts.py       what an evaluation says, in words and numbers
+evaluation.py  all of these for one species
 judged_pairs.py  probabilities of pairs: can the animal be found, is it the surest, how far is P off
 """
 
 from reid.metrics.agreement import Agreement, agreement
 from reid.metrics.assignment import Assignment, IndividualShares, OpenSet, assignment, open_set
-from reid.metrics.evaluation import NAMES, Evaluation, Figure, Part, evaluate
+from reid.metrics.evaluation import evaluate, judge_clusters
 from reid.metrics.intervals import (
     Interval,
     agreement_intervals,
@@ -18,6 +19,7 @@ from reid.metrics.intervals import (
     retrieval_intervals,
 )
 from reid.metrics.judged_pairs import judge_pairs
+from reid.metrics.parts import NAMES, Evaluation, Figure, Part
 from reid.metrics.retrieval import (
     QueryScores,
     Retrieval,
@@ -44,6 +46,7 @@ __all__ = [
     "assignment",
     "assignment_intervals",
     "evaluate",
+    "judge_clusters",
     "judge_pairs",
     "open_set",
     "query_scores",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.errors import InputError
-from reid.metrics.evaluation import Figure, Part
+from reid.metrics.parts import Figure, Part
 from reid.pairs import (
     area_under_curve,
     calibration_error,
