@@ -18,7 +18,8 @@ from reid import schema, store
 from reid.identify.same_boxes import SAME_BOX_IOU, overlap, pair_up
 from reid.sources.ids import annotation_id
 
-SourceKey = Callable[[Mapping[str, Any]], str]
+Row = Mapping[str, Any]
+SourceKey = Callable[[Row], str]
 
 
 @dataclass(frozen=True)
@@ -62,46 +63,67 @@ def recognise(
     as_known = _as_known(rows, annotations)
     if as_known.all():
         return Recognised(annotations)
-    settled_ids = annotations["annotation_id"].filter(pa.array(as_known)).combine_chunks()
-    unsettled = pc.invert(pc.is_in(rows["annotation_id"], value_set=settled_ids))
+    stored, upload = _unsettled(rows, annotations, as_known)
+    kept = _kept_by_id(stored, upload, same_box_iou)
+    left = {place: row for place, row in upload.items() if place not in kept}
+    taken = {row["annotation_id"] for row in kept.values()}
+    free = [row for row in stored if row["annotation_id"] not in taken]
+    # What keeps its id and its box needs no other.
+    same = {place: row for place, row in kept.items() if row["bbox"] != upload[place]["bbox"]}
+    same |= _found_by_box(free, left, source_key, same_box_iou)
+    if not same:
+        return Recognised(annotations)
+    renamed = _in_catalogue_words(annotations, upload, same, source_key)
+    return Recognised(renamed, _aliases(upload, same), _notes(upload, same, same_box_iou))
+
+
+def _unsettled(
+    rows: pa.Table, annotations: pa.Table, as_known: NDArray[np.bool_]
+) -> tuple[list[Row], dict[int, Row]]:
+    """Rows of the catalogue, and of the upload by their place, in images that both may have."""
+    settled = annotations["annotation_id"].filter(pa.array(as_known)).combine_chunks()
+    unsettled = pc.invert(pc.is_in(rows["annotation_id"], value_set=settled))
     places = np.flatnonzero(~as_known)
     stored, rest = _of_common_images(rows.filter(unsettled), annotations.take(pa.array(places)))
-    upload = {int(places[k]): row for k, row in rest.items()}
+    return stored, {int(places[k]): row for k, row in rest.items()}
+
+
+def _kept_by_id(stored: Sequence[Row], upload: Mapping[int, Row], least: float) -> dict[int, Row]:
+    """Place in the upload → row of the catalogue of the same id, and of the same box or nearly so."""
     by_id = {row["annotation_id"]: row for row in stored}
-    same: dict[int, dict[str, Any]] = {}  # place in the upload → row of the catalogue
-    settled: set[str] = set()
-    left: list[int] = []
+    kept = {}
     for place, row in upload.items():
         known = by_id.get(row["annotation_id"])
-        moved = known is not None and _moved(known, row, same_box_iou)
-        if known is None or not (moved or known["bbox"] == row["bbox"]):
-            left.append(place)
-            continue
-        settled.add(row["annotation_id"])
-        if moved:
-            same[place] = known
-    free: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        if known and (known["bbox"] == row["bbox"] or _moved(known, row, least)):
+            kept[place] = known
+    return kept
+
+
+def _found_by_box(
+    stored: Sequence[Row], upload: Mapping[int, Row], source_key: SourceKey, least: float
+) -> dict[int, Row]:
+    """Place in the upload → row of the catalogue, image by image and species by species, each once."""
+    by_image: dict[tuple[str, str], list[Row]] = {}
     for row in stored:
-        if row["annotation_id"] not in settled:
-            for name in {row["image_path"], _file(row)}:
-                free.setdefault((name, row["species"]), []).append(row)
-    asking: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
-    for place in left:
-        row = upload[place]
-        asking.setdefault((_file(row), row["species"]), {})[place] = row
-    for (file, species), found in asking.items():
+        for name in {row["image_path"], _file(row)}:
+            by_image.setdefault((name, row["species"]), []).append(row)
+    groups: dict[tuple[str, str], dict[int, Row]] = {}
+    for place, row in upload.items():
+        groups.setdefault((_file(row), row["species"]), {})[place] = row
+    same: dict[int, Row] = {}
+    taken: set[str] = set()
+    for (file, species), found in groups.items():
         first = next(iter(found.values()))
-        here = [
-            row
+        here = {
+            row["annotation_id"]: row
             for name in dict.fromkeys([file, first["image_path"]])
-            for row in free.get((name, species), [])
-            if row["annotation_id"] not in settled and _one_file(row, first, source_key)
-        ]
-        here = list({row["annotation_id"]: row for row in here}.values())
-        matched = _matched(here, found, same_box_iou)
-        settled |= {row["annotation_id"] for row in matched.values()}
+            for row in by_image.get((name, species), [])
+            if row["annotation_id"] not in taken and _one_file(row, first, source_key)
+        }
+        matched = _matched([*here.values()], found, least)
+        taken |= {row["annotation_id"] for row in matched.values()}
         same |= matched
-    return _applied(annotations, upload, same, source_key, same_box_iou)
+    return same
 
 
 def _as_known(rows: pa.Table, annotations: pa.Table) -> NDArray[np.bool_]:
@@ -124,9 +146,7 @@ def _boxes(table: pa.Table) -> NDArray[np.float32]:
     return boxes
 
 
-def _of_common_images(
-    rows: pa.Table, annotations: pa.Table
-) -> tuple[list[dict[str, Any]], dict[int, dict[str, Any]]]:
+def _of_common_images(rows: pa.Table, annotations: pa.Table) -> tuple[list[Row], dict[int, Row]]:
     """Rows of images that catalogue and upload may share; those of the upload by their place in it."""
     sides = []
     for table in (rows, annotations):
@@ -150,15 +170,13 @@ def _of_common_images(
     return stored, dict(zip(masks[1].tolist(), upload, strict=True))
 
 
-def _file(row: Mapping[str, Any]) -> str:
+def _file(row: Row) -> str:
     return store.join(row["root"], row["image_path"])
 
 
-def _matched(
-    here: list[dict[str, Any]], found: dict[int, dict[str, Any]], least: float
-) -> dict[int, dict[str, Any]]:
+def _matched(here: list[Row], found: dict[int, Row], least: float) -> dict[int, Row]:
     """Place in the upload → row of the catalogue, among annotations of one image and one species."""
-    matched: dict[int, dict[str, Any]] = {}
+    matched: dict[int, Row] = {}
     for unit in (None, "relative"):
         boxed = [row for row in here if row["bbox"] is not None and _unit(row) == unit]
         mine = [k for k, row in found.items() if row["bbox"] is not None and _unit(row) == unit]
@@ -175,37 +193,22 @@ def _matched(
     return matched
 
 
-def _applied(
+def _in_catalogue_words(
     annotations: pa.Table,
-    upload: Mapping[int, Mapping[str, Any]],
-    same: Mapping[int, Mapping[str, Any]],
+    upload: Mapping[int, Row],
+    same: Mapping[int, Row],
     source_key: SourceKey,
-    least: float,
-) -> Recognised:
-    if not same:
-        return Recognised(annotations)
+) -> pa.Table:
+    """The upload, with id, box and source key of the catalogue where it has the annotation."""
     columns = ["annotation_id", "bbox", "source_key"]
     columns += [name for name in ("bbox_unit",) if name in annotations.column_names]
     values = {name: annotations[name].to_pylist() for name in columns}
-    taken = {row["annotation_id"] for row in same.values()}
-    aliases: dict[str, str] = {}
-    moved, farthest, renamed, whole = 0, 0.0, 0, []
     for place, known in same.items():
-        row = upload[place]
         for name in columns:
             values[name][place] = known[name]
         # The file may be another by now, which shall be noticed: the box is the stored one.
-        values["source_key"][place] = source_key({**row, "bbox": known["bbox"], "bbox_unit": known.get("bbox_unit")})  # fmt: skip
-        if row["annotation_id"] != known["annotation_id"]:
-            renamed += 1
-            if row["annotation_id"] not in taken:
-                aliases[row["annotation_id"]] = known["annotation_id"]
-        if row["bbox"] is None:
-            whole.append((row["annotation_id"], known["annotation_id"]))
-        elif row["bbox"] != known["bbox"]:
-            moved += 1
-            shift = max(abs(a - b) for a, b in zip(row["bbox"], known["bbox"], strict=True))
-            farthest = max(farthest, shift)
+        values["source_key"][place] = source_key(_with_box_of(known, upload[place]))
+    taken = {row["annotation_id"] for row in same.values()}
     for place, row in upload.items():
         # An id that stood for another box, which has found its own annotation: it is free for nobody.
         if place not in same and row["annotation_id"] in taken:
@@ -213,19 +216,47 @@ def _applied(
                 row["image_path"], row["bbox"], row["bbox_unit"]
             )
     for name in columns:
-        place = annotations.schema.get_field_index(name)
+        at = annotations.schema.get_field_index(name)
         column = pa.array(values[name], annotations.schema.field(name).type)
-        annotations = annotations.set_column(place, schema.ANNOTATIONS.field(name), column)
-    renamed -= len(whole)
+        annotations = annotations.set_column(at, schema.ANNOTATIONS.field(name), column)
+    return annotations
+
+
+def _aliases(upload: Mapping[int, Row], same: Mapping[int, Row]) -> dict[str, str]:
+    """Id in the upload → id in the catalogue, but for ids that stand for another annotation there."""
+    taken = {row["annotation_id"] for row in same.values()}
+    return {
+        upload[place]["annotation_id"]: known["annotation_id"]
+        for place, known in same.items()
+        if upload[place]["annotation_id"] not in taken
+    }
+
+
+def _notes(upload: Mapping[int, Row], same: Mapping[int, Row], least: float) -> list[str]:
+    """How many boxes moved, or else came under another id; and whole images that did."""
+    pairs = [(upload[place], known) for place, known in same.items()]
+    boxed = [(row, known) for row, known in pairs if row["bbox"] is not None]
+    whole = [
+        (row["annotation_id"], known["annotation_id"])
+        for row, known in pairs
+        if row["bbox"] is None
+    ]
+    shifts = [
+        max(abs(a - b) for a, b in zip(row["bbox"], known["bbox"], strict=True))
+        for row, known in boxed
+        if row["bbox"] != known["bbox"]
+    ]
+    renamed = sum(row["annotation_id"] != known["annotation_id"] for row, known in boxed)
     notes = []
-    if moved:
+    if shifts:
+        moved, farthest = len(shifts), max(shifts)
         notes.append(
             f"{moved:,} box{'es' if moved > 1 else ''} moved by up to {farthest:.3g} "
             f"{'px ' if farthest > 1 else ''}since {'they' if moved > 1 else 'it'} came into the catalogue, and "
             f"overlap{'' if moved > 1 else 's'} the old ones by {least:.0%} or more (identify.same_box_iou): "
             "these are the animals already known"
         )
-    if renamed > 0 and not moved:
+    elif renamed:
         notes.append(
             f"{renamed:,} boxes come under another annotation_id than before: they are known"
         )
@@ -235,10 +266,10 @@ def _applied(
             f"than before (for example {whole[0][0]}, which is {whole[0][1]}): known already, and kept "
             "under the old one; constraints may name either"
         )
-    return Recognised(annotations, aliases, notes)
+    return notes
 
 
-def _moved(one: Mapping[str, Any], other: Mapping[str, Any], least: float) -> bool:
+def _moved(one: Row, other: Row, least: float) -> bool:
     """Are the boxes of one annotation different, and near enough to each other?"""
     boxes = one["bbox"], other["bbox"]
     if None in boxes or boxes[0] == boxes[1] or _unit(one) != _unit(other):
@@ -246,21 +277,24 @@ def _moved(one: Mapping[str, Any], other: Mapping[str, Any], least: float) -> bo
     return overlap(*boxes) >= least
 
 
-def _one_file(stored: Mapping[str, Any], found: Mapping[str, Any], source_key: SourceKey) -> bool:
+def _one_file(stored: Row, found: Row, source_key: SourceKey) -> bool:
     """Is it the same file? Paths below their roots agree; the collection may have moved."""
     if _file(stored) == _file(found):
         return True
     if stored["image_path"] != found["image_path"]:
         return False
-    again = {**found, "bbox": stored["bbox"], "bbox_unit": stored.get("bbox_unit")}
-    return bool(stored["source_key"] == source_key(again))
+    return bool(stored["source_key"] == source_key(_with_box_of(stored, found)))
 
 
-def _unit(row: Mapping[str, Any]) -> str | None:
+def _with_box_of(stored: Row, found: Row) -> Row:
+    return {**found, "bbox": stored["bbox"], "bbox_unit": stored.get("bbox_unit")}
+
+
+def _unit(row: Row) -> str | None:
     unit = row.get("bbox_unit")
     return None if unit in (None, "px") else str(unit)
 
 
-def _two_names(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def _two_names(one: Row, other: Row) -> bool:
     names = one["identity"], other["identity"]
     return None not in names and names[0] != names[1]
