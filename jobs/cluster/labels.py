@@ -51,16 +51,28 @@ def relabel(
     table, new_notes = _read(path, sources or Sources(), root)
     for note in new_notes:
         say(f"note: {note}")
-    notes: list[str] = []
     key = next((name for name in KEYS if name in table.columns), None)
-    total = sum(len(group.rows) for group in groups)
     if key is None:
-        if len(table) != total or len(groups) > 1:
-            raise InputError(
-                f"--labels {path}: {len(table):,} rows for {total:,} images of {len(groups)} species, and no "
-                f"column that says which row is which image; add one of {', '.join(KEYS)}"
-            )
-        return [_with_labels(groups[0], table)], notes
+        return [_in_order(groups, table, path)], []
+    named = _one_row_an_image(table, key, path)
+    found = [named.reindex(group.rows[key].to_pylist()) for group in groups]
+    notes = _notes_on_fit(groups, named, path)
+    return [_with_labels(group, one) for group, one in zip(groups, found, strict=True)], notes
+
+
+def _in_order(groups: Sequence[Group], table: pd.DataFrame, path: str) -> Group:
+    """The one group, labelled row by row."""
+    total = sum(len(group.rows) for group in groups)
+    if len(table) != total or len(groups) > 1:
+        raise InputError(
+            f"--labels {path}: {len(table):,} rows for {total:,} images of {len(groups)} species, and no "
+            f"column that says which row is which image; add one of {', '.join(KEYS)}"
+        )
+    return _with_labels(groups[0], table)
+
+
+def _one_row_an_image(table: pd.DataFrame, key: str, path: str) -> pd.DataFrame:
+    """The rows that name an image, by its name."""
     named = table[table[key].notna()]
     if not len(named):
         raise InputError(
@@ -72,17 +84,23 @@ def relabel(
             f"--labels {path}: {len(repeated):,} rows name an image again, for example {key} "
             f"{repeated.iloc[0]!r}; give one row an image"
         )
-    named = named.set_index(key)
-    found = [named.reindex(group.rows[key].to_pylist()) for group in groups]
+    return named.set_index(key)
+
+
+def _notes_on_fit(groups: Sequence[Group], named: pd.DataFrame, path: str) -> list[str]:
+    """Rows without image, images without row, and images of several boxes."""
+    key = str(named.index.name)
     keys = pd.Series([value for group in groups for value in group.rows[key].to_pylist()])
+    total = len(keys)
     matched = keys[keys.isin(named.index)]
     used = len(matched)
     if not used:
-        here = next(iter(groups[0].rows[key].to_pylist()), None)
+        here = next(iter(keys), None)
         raise InputError(
             f"--labels {path}: none of its {len(named):,} rows is one of the {total:,} images here: {key} is "
             f"{named.index[0]!r} there and {here!r} here"
         )
+    notes = []
     if used < len(named):
         notes.append(
             f"{path}: {len(named) - used:,} of {len(named):,} rows name no image that is here"
@@ -97,7 +115,7 @@ def relabel(
             f"{path}: {several:,} images have several boxes, which all get the label of their image; "
             "with a column annotation_id each has its own"
         )
-    return [_with_labels(group, one) for group, one in zip(groups, found, strict=True)], notes
+    return notes
 
 
 def _read(path: str, sources: Sources, root: str) -> tuple[pd.DataFrame, list[str]]:

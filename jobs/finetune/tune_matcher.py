@@ -9,8 +9,10 @@ Keypoints and descriptors stay as they are; what learns is what matches them.
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -33,12 +35,16 @@ from reid.pairs.matchers import TUNED, WEIGHTS
 from reid.splits import held_out_individuals
 from reid.training.matcher_triplets import (
     MARGIN,
+    Confidences,
     Triplet,
     hard_triplets,
     relaxed_score,
     train_matcher,
 )
 from reid.tune import encode_labels
+
+if TYPE_CHECKING:
+    import torch
 
 MATCHER, REJECTED = "matcher", "matcher-rejected"
 FEWEST_TRIPLETS = 8
@@ -216,54 +222,25 @@ def _train(config: Config, task: MatcherTask, workers: int, aside: str) -> list[
 def matcher_worker(given: dict[str, Any]) -> None:
     """One worker of Ray Train: its share of the triplets, gradients averaged with the others'."""
     import torch
-    from safetensors.torch import save
 
     task: MatcherTask = given["task"]
     context = ray.train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(task.threads)
     torch.manual_seed(task.seed)
-    named = {task.ids[row] for one in [*task.train, *task.judged] for row in one}
-    stored = KeypointStore(task.keypoints).read(sorted(named))
-    points = {
-        row: tuple(
-            torch.from_numpy(np.ascontiguousarray(values))[None].to(task.device)
-            for values in (
-                one.keypoints.xy,
-                one.size,
-                descriptors_of(task.extractor, one.keypoints.descriptors),
-            )
-        )
-        for row, name in enumerate(task.ids)
-        if name in named
-        and (one := stored.get(name)) is not None
-        and len(one.keypoints.xy) >= FEWEST
-    }
+    points = _points(task)
     train, judged = (
         [t for t in part if {*t} <= points.keys()] for part in (task.train, task.judged)
     )
     module = trainable_lightglue(task.weights).to(task.device)
-    learning = [one for one in module.parameters() if one.requires_grad]
 
     def confidences(a: int, b: int) -> torch.Tensor:
         found: torch.Tensor = module(*points[a], *points[b])
         return found
 
-    def share(parameters: Any) -> None:
-        for one in parameters if world > 1 else ():
-            if one.grad is not None:
-                torch.distributed.all_reduce(one.grad)
-                one.grad /= world
-
-    def right() -> float:
-        with torch.inference_mode():
-            margins = [
-                float(relaxed_score(confidences(a, b)) - relaxed_score(confidences(a, c)))
-                for a, b, c in judged
-            ]
-        return float(np.mean(np.asarray(margins) > 0)) if margins else 0.0
-
-    history = [{"epoch": 0, "right": right(), "loss": None}] if rank == 0 else []
+    history: list[dict[str, Any]] = []
+    if rank == 0:
+        history.append({"epoch": 0, "right": _share_right(judged, confidences), "loss": None})
     for epoch in range(1, task.epochs + 1):
         order = np.random.default_rng([task.seed, epoch]).permutation(len(train))
         # As many for each worker: unequal shares would wait for each other for ever.
@@ -271,20 +248,65 @@ def matcher_worker(given: dict[str, Any]) -> None:
         losses = list(
             train_matcher(
                 confidences,
-                learning,
+                [one for one in module.parameters() if one.requires_grad],
                 [train[place] for place in own],
                 batch=task.batch,
                 margin=MARGIN,
                 rate=task.rate,
-                share_gradients=share,
+                share_gradients=partial(_average_gradients, world=world),
             )
         )
         if rank == 0:
-            history.append({"epoch": epoch, "right": right(), "loss": float(np.mean(losses))})
-            network: Any = module.network
-            weights = {
-                name: one.detach().cpu().contiguous() for name, one in network.state_dict().items()
-            }
-            store.write_bytes(task.result, save(weights))
-            store.write_json(f"{task.result}.json", history)
+            right = _share_right(judged, confidences)
+            history.append({"epoch": epoch, "right": right, "loss": float(np.mean(losses))})
+            _write_epoch(task.result, module, history)
         ray.train.report({"epoch": epoch})
+
+
+def _points(task: MatcherTask) -> dict[int, tuple["torch.Tensor", ...]]:
+    """Row → its points, the picture's size and descriptors, of rows of triplets that have enough."""
+    import torch
+
+    named = {task.ids[row] for one in [*task.train, *task.judged] for row in one}
+    stored = KeypointStore(task.keypoints).read(sorted(named))
+    points = {}
+    for row, name in enumerate(task.ids):
+        one = stored.get(name) if name in named else None
+        if one is None or len(one.keypoints.xy) < FEWEST:
+            continue
+        descriptors = descriptors_of(task.extractor, one.keypoints.descriptors)
+        points[row] = tuple(
+            torch.from_numpy(np.ascontiguousarray(values))[None].to(task.device)
+            for values in (one.keypoints.xy, one.size, descriptors)
+        )
+    return points
+
+
+def _share_right(judged: Sequence[Triplet], confidences: Confidences) -> float:
+    """Of how many triplets the mate scores above the stranger."""
+    import torch
+
+    with torch.inference_mode():
+        margins = [
+            float(relaxed_score(confidences(a, b)) - relaxed_score(confidences(a, c)))
+            for a, b, c in judged
+        ]
+    return float(np.mean(np.asarray(margins) > 0)) if margins else 0.0
+
+
+def _average_gradients(parameters: Sequence["torch.nn.Parameter"], *, world: int) -> None:
+    import torch
+
+    for one in parameters if world > 1 else ():
+        if one.grad is not None:
+            torch.distributed.all_reduce(one.grad)
+            one.grad /= world
+
+
+def _write_epoch(result: str, module: Any, history: Sequence[dict[str, Any]]) -> None:
+    from safetensors.torch import save
+
+    state = module.network.state_dict()
+    weights = {name: one.detach().cpu().contiguous() for name, one in state.items()}
+    store.write_bytes(result, save(weights))
+    store.write_json(f"{result}.json", history)

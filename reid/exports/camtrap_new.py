@@ -78,23 +78,7 @@ def new_package(
         raise InputError(
             "--format camtrap-dp: every deployment needs latitude and longitude; x and y do not do"
         )
-    untimed = frame["timestamp"].isna().to_numpy()
-    outs = [left_out(frame[untimed], "has no time")]
-    rows, out = place_rows(frame[~untimed].reset_index(drop=True), stations)
-    outs.append(out)
-    paths = [store.join(a, b) for a, b in zip(rows["root"], rows["image_path"], strict=True)]
-    boxes = [
-        None if box is None else relative_box(box, unit, teller.sizes.get(path))
-        for box, unit, path in zip(rows["bbox"], _column(rows, "bbox_unit"), paths, strict=True)
-    ]
-    blind = np.array(
-        [box is None and given is not None for box, given in zip(boxes, rows["bbox"], strict=True)],
-        np.bool_,
-    )
-    outs.append(left_out(rows[blind], "has a box in pixels, and its picture cannot be opened"))
-    rows = rows.assign(path=paths, box=pd.Series(boxes, dtype=object))[~blind].reset_index(
-        drop=True
-    )
+    rows, out = _fitting_rows(frame, stations, teller)
     if not len(rows):
         raise InputError("--format camtrap-dp: no sighting has a time, a place and a deployment")
     ids = _deployment_ids(stations)
@@ -122,10 +106,31 @@ def new_package(
         for name, header, table in tables
     }
     files["datapackage.json"] = store_json(descriptor)
-    return NewPackage(
-        files, (deployments, media, observations), pictures, len(people),
-        pd.concat(outs, ignore_index=True), notes,
-    )  # fmt: skip
+    return NewPackage(files, (deployments, media, observations), pictures, len(people), out, notes)
+
+
+def _fitting_rows(
+    frame: pd.DataFrame, stations: Stations, teller: Teller
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Sightings with a time, a deployment and a box in shares; and the others, each with the reason."""
+    untimed = frame["timestamp"].isna().to_numpy()
+    rows, nowhere = place_rows(frame[~untimed].reset_index(drop=True), stations)
+    paths = [store.join(a, b) for a, b in zip(rows["root"], rows["image_path"], strict=True)]
+    boxes = [
+        None if box is None else relative_box(box, unit, teller.sizes.get(path))
+        for box, unit, path in zip(rows["bbox"], _column(rows, "bbox_unit"), paths, strict=True)
+    ]
+    blind = np.array(
+        [box is None and given is not None for box, given in zip(boxes, rows["bbox"], strict=True)],
+        np.bool_,
+    )
+    out = [
+        left_out(frame[untimed], "has no time"),
+        nowhere,
+        left_out(rows[blind], "has a box in pixels, and its picture cannot be opened"),
+    ]
+    rows = rows.assign(path=paths, box=pd.Series(boxes, dtype=object))[~blind]
+    return rows.reset_index(drop=True), pd.concat(out, ignore_index=True)
 
 
 def _column(rows: pd.DataFrame, name: str) -> Sequence[Any]:

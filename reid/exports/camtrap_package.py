@@ -1,6 +1,7 @@
 """A Camtrap DP as it came: its tables as text."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,34 +73,12 @@ def read_package(path: str) -> CamtrapPackage:
     """
     files = PackageFiles(path)
     descriptor = _descriptor(files)
-    where = f"--package {files.place}"
-    paths = {
-        one["name"]: one["path"]
-        for one in descriptor["resources"]
-        if isinstance(one, dict)
-        and isinstance(one.get("name"), str)
-        and isinstance(one.get("path"), str)
-    }
-    for name in TABLES:
-        if name not in paths:
-            raise InputError(f"{where}: no resource {name} with a path, so no Camtrap DP")
+    paths = _table_paths(files, descriptor)
     with files.on_disk([paths[name] for name in TABLES]) as place:
         tables = {name: read_sheet(place(paths[name]), "--package") for name in TABLES}
-    lacking = [
-        f"{table}.{column}"
-        for table, columns in NEEDED.items()
-        for column in columns
-        if column not in tables[table]
-    ]
-    if lacking:
-        raise InputError(f"{where}: no columns {', '.join(lacking)}")
     here = [str(name) for name in tables["observations"].columns]
     old = is_old(here)
-    if not old and "eventID" not in here and "observationLevel" not in here:
-        raise InputError(
-            f"{where}: observations with neither eventID nor sequenceID: no Camtrap DP 0.1.6, and none of "
-            "version 1"
-        )
+    _check_columns(files, tables, old=old)
     known = OLD_COLUMNS if old else OBSERVATIONS
     rows = [dict.fromkeys(known, "") | row for row in records(tables["observations"])]
     media = records(_with_events(tables["media"]) if old else tables["media"])
@@ -113,6 +92,39 @@ def read_package(path: str) -> CamtrapPackage:
         paths["observations"],
         old,
     )
+
+
+def _table_paths(files: PackageFiles, descriptor: dict[str, Any]) -> dict[str, str]:
+    """Where in the package each of TABLES lies."""
+    paths = {}
+    for one in descriptor["resources"]:
+        name, path = (one.get("name"), one.get("path")) if isinstance(one, dict) else (None, None)
+        if isinstance(name, str) and isinstance(path, str):
+            paths[name] = path
+    for name in TABLES:
+        if name not in paths:
+            raise InputError(
+                f"--package {files.place}: no resource {name} with a path, so no Camtrap DP"
+            )
+    return paths
+
+
+def _check_columns(files: PackageFiles, tables: Mapping[str, pd.DataFrame], *, old: bool) -> None:
+    """Refuse tables without the columns that rows are told apart by."""
+    where = f"--package {files.place}"
+    lacking = [
+        f"{table}.{column}"
+        for table, columns in NEEDED.items()
+        for column in columns
+        if column not in tables[table]
+    ]
+    if lacking:
+        raise InputError(f"{where}: no columns {', '.join(lacking)}")
+    if not old and not {"eventID", "observationLevel"} & {*tables["observations"].columns}:
+        raise InputError(
+            f"{where}: observations with neither eventID nor sequenceID: no Camtrap DP 0.1.6, and none of "
+            "version 1"
+        )
 
 
 def _with_events(media: pd.DataFrame) -> pd.DataFrame:

@@ -85,22 +85,10 @@ def read_stations(path: str, *, date_order: str | None = None) -> Stations:
     Raises:
         InputError: unknown shape, dates or coordinates that cannot be read, an end before its start.
     """
-    if path.endswith("datapackage.json"):
-        path = path[: -len("datapackage.json")] or "."
-    if store.is_folder(path):
-        path = store.join(path, "deployments.csv")
+    path = _table_path(path)
     where = f"--deployments {path}"
     sheet = read_sheet(path, "--deployments")
-    start, end = find_column(sheet, START), find_column(sheet, END)
-    names = [find_column(sheet, [name]) for name in ("deploymentID", "locationName", "locationID")]
-    deployment, place_name, location = names
-    detector = find_column(sheet, DETECTOR)
-    if start is None or end is None or (detector is None and deployment is None):
-        raise InputError(
-            f"{where}: columns {', '.join(map(str, sheet.columns))}. Needed are Camtrap DP's deploymentID, "
-            "deploymentStart, deploymentEnd, latitude, longitude; or camtrapR's Station, Setup_date, "
-            "Retrieval_date; or detector, start, end and x, y or lat, lon"
-        )
+    start, end = _ends(sheet, where)
     notes = []
     lacking = (sheet[start] == "") | (sheet[end] == "")
     if lacking.any():
@@ -114,14 +102,10 @@ def read_stations(path: str, *, date_order: str | None = None) -> Stations:
         {name: sheet[name].tolist() for name in columns}, where=where, order=date_order
     )
     coordinates, projected = _coordinates(sheet, where)
-    if deployment is not None:
-        places = _camtrap_places(sheet, deployment, location, coordinates)
-    else:
-        assert detector is not None
-        places = sheet[detector].tolist()
-    aliases = [name for name in (deployment, place_name) if name is not None]
+    own_names = [find_column(sheet, [name]) for name in ("deploymentID", "locationName")]
+    aliases = [name for name in own_names if name is not None]
     found = []
-    for row, place in enumerate(places):
+    for row, place in enumerate(_places(sheet, coordinates)):
         if not place:
             notes.append(f"{path}: row {row + 2} names no place and is left out")
             continue
@@ -138,6 +122,25 @@ def read_stations(path: str, *, date_order: str | None = None) -> Stations:
     if not found:
         raise InputError(f"{where}: no deployment with a place, a start and an end")
     return Stations(found, projected, notes)
+
+
+def _table_path(path: str) -> str:
+    """The table itself, of a package the deployments."""
+    if path.endswith("datapackage.json"):
+        path = path[: -len("datapackage.json")] or "."
+    return store.join(path, "deployments.csv") if store.is_folder(path) else path
+
+
+def _ends(sheet: pd.DataFrame, where: str) -> tuple[str, str]:
+    """The columns of start and end, in a table that names cameras or places too."""
+    start, end = find_column(sheet, START), find_column(sheet, END)
+    if start is None or end is None or find_column(sheet, ["deploymentID", *DETECTOR]) is None:
+        raise InputError(
+            f"{where}: columns {', '.join(map(str, sheet.columns))}. Needed are Camtrap DP's deploymentID, "
+            "deploymentStart, deploymentEnd, latitude, longitude; or camtrapR's Station, Setup_date, "
+            "Retrieval_date; or detector, start, end and x, y or lat, lon"
+        )
+    return start, end
 
 
 def _deployment(
@@ -222,10 +225,15 @@ def _coordinates(sheet: pd.DataFrame, where: str) -> tuple[dict[str, np.ndarray]
     return values, projected
 
 
-def _camtrap_places(
-    sheet: pd.DataFrame, deployment: str, location: str | None, coordinates: dict[str, np.ndarray]
-) -> list[str]:
-    """locationID, else the coordinates with 4 decimals, else deploymentID: as the import has it."""
+def _places(sheet: pd.DataFrame, coordinates: dict[str, np.ndarray]) -> list[str]:
+    """The place of each row.
+
+    Of Camtrap DP locationID, else the coordinates with 4 decimals, else deploymentID: as the import has it.
+    """
+    deployment, location = (find_column(sheet, [name]) for name in ("deploymentID", "locationID"))
+    if deployment is None:
+        detectors: list[str] = sheet[find_column(sheet, DETECTOR)].tolist()
+        return detectors
     places = []
     for row, own in enumerate(sheet[deployment]):
         place = sheet[location][row] if location is not None else ""
