@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.table import Table
 
 from jobs.common import outputs
 from jobs.common.beforehand import check_models
+from jobs.common.closing_table import closing_table
 from jobs.common.console import console, print_result, say
 from jobs.common.embedded import EmbedSummary, check_failures, say_failures
 from jobs.common.inputs import check_species_settings, read_sources
@@ -30,13 +30,6 @@ from reid.errors import InputError, MissingPackageError
 
 if TYPE_CHECKING:
     from jobs.cluster.groups import Group
-
-WORDS = (
-    "species",
-    "method",
-    "from",
-    "verdict",
-)  # columns of the closing table that hold no numbers
 
 
 def run_embed(config: Config) -> EmbedSummary:
@@ -309,44 +302,3 @@ def _close(config: Config) -> None:
     console.print(closing_table(summary))
     for sentence in summary["cluster"]["verdict"]["sentences"]:
         say(f"verdict: {sentence}")
-
-
-def closing_table(summary: dict[str, Any]) -> Table:
-    """What a run found, a row a species."""
-    truth = summary.get("truth", {}).get("species", {})
-    reference = "truth" if truth else "labels"
-    read = summary.get("embed", {})
-    table = Table(
-        title="Individuals found",
-        caption="; ".join(
-            [
-                *([f"{read['annotations']:,} images, {read['failed']:,} failed"] if read else []),
-                *(
-                    f"{stage} {summary[stage]['seconds']:.1f} s"
-                    for stage in ("embed", "cluster", "report")
-                    if stage in summary
-                ),
-            ]
-        ),
-    )
-    columns = (
-        "species", "images", "seen twice or more", "seen once", "largest", "method", "threshold", "from",
-        f"ARI against {reference}", "verdict",
-    )  # fmt: skip
-    for name in columns:
-        table.add_column(name, justify="left" if name in WORDS else "right")
-    for species, found in summary["cluster"]["species"].items():
-        score = truth.get(species, found["scores"]).get("ari")
-        table.add_row(
-            species,
-            f"{found['images']:,}",
-            f"{found['individuals'] - found['singletons']:,}",
-            f"{found['singletons']:,}",
-            f"{found['largest']:,}",
-            found["method"],
-            "–" if found["eps"] is None else f"{found['eps']:.3f}",
-            found["eps_source"],
-            "–" if score is None else f"{score:.3f}",
-            found["verdict"]["level"],
-        )
-    return table

@@ -7,7 +7,7 @@ from PIL import Image
 
 from reid import schema, store
 from reid.errors import InputError, MissingPackageError, StorageError
-from reid.images import decode_crop, window_box
+from reid.images import decode_crop
 from reid.keypoints import (
     KeypointRecipe,
     descriptors_of,
@@ -18,6 +18,7 @@ from reid.keypoints import (
 )
 from reid.keypoints.aliked import load_aliked
 from reid.keypoints.extract import window_pixels
+from reid.layout import window_box
 
 TEXTURE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 

@@ -39,7 +39,7 @@ from reid.config import Config, Route
 from reid.embedder import Embedder, Recipe
 from reid.embedder.device_decode import check_device
 from reid.errors import InputError, ReidError, StorageError
-from reid.images import Window
+from reid.layout import Window
 from reid.models import LoadedModel, load_model
 from reid.precision import choose_precision
 

@@ -17,8 +17,8 @@ from jobs.pairs.stored_pairs import plan
 from reid import store
 from reid.config import Config
 from reid.errors import InputError
-from reid.images import Window, window_box
 from reid.keypoints import descriptors_of, extract_annotations, load_extractor
+from reid.layout import Window, window_box
 from reid.pairs import area_under_curve, comparable, votes
 from reid.splits import held_out_individuals
 

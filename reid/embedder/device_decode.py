@@ -17,7 +17,8 @@ from PIL import Image
 from reid.errors import InputError
 from reid.exif import time_taken
 from reid.image_files import check_size, is_jpeg, open_image
-from reid.images import Box, Window, lay_out, resize_planes
+from reid.images import resize_planes
+from reid.layout import Box, Window, lay_out
 from reid.picture_hash import picture_digest
 
 if TYPE_CHECKING:

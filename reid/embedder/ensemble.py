@@ -12,7 +12,8 @@ import numpy as np
 from reid.embedder.runtime import RuntimeName, make_runner
 from reid.embedder.views import check_views, make_views
 from reid.errors import InputError
-from reid.images import Window, resize
+from reid.images import resize
+from reid.layout import Window
 from reid.precision import Precision
 from reid.transfers import begin_to_host, stack_to_device
 

@@ -13,7 +13,8 @@ from reid.embedder.device_decode import PlainJpeg, plain_jpeg
 from reid.embedder.ensemble import Embedder
 from reid.errors import ReidError, StorageDownError
 from reid.image_files import ImageError
-from reid.images import Decode, Frame, Window, open_frame
+from reid.images import Decode, Frame, open_frame
+from reid.layout import Window
 from reid.picture_hash import hash_with_box
 
 if TYPE_CHECKING:

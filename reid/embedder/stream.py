@@ -14,7 +14,7 @@ from reid import schema, store
 from reid.embedder.device_decode import decode_on_device
 from reid.embedder.ensemble import Embedder
 from reid.embedder.file_decoder import Decoded, FailedRow, FileDecoder, Loaded, Row, Waiting
-from reid.images import Window
+from reid.layout import Window
 from reid.picture_hash import hash_with_box
 
 # Batches decoded ahead of the one in the model: enough to hide a slow file, little enough to bound

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from reid.images import Window
+from reid.layout import Window
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reid.images import Window
 from reid.keypoints import StoredKeypoints
+from reid.layout import Window
 from reid.pairs import Matches
 
 MOST_DRAWN = 100  # matches of a pair; more hide the pictures

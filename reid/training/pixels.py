@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from reid import schema, store
 from reid.errors import ReidError, StorageDownError, StorageError
-from reid.images import Decode, ImageError, Window, decode_crop, resize
+from reid.images import Decode, ImageError, decode_crop, resize
+from reid.layout import Window
 
 COLUMNS = ["annotation_id", "root", "image_path", "bbox", "bbox_unit", "source_key"]
 ROWS_AT_ONCE = 256  # decoded between two reports of progress
