@@ -19,9 +19,8 @@ from jobs.common.beforehand import check_models
 from jobs.common.closing_table import closing_table
 from jobs.common.console import console, print_result, say
 from jobs.common.embedded import EmbedSummary, check_failures, say_failures
-from jobs.common.inputs import check_species_settings, read_sources
+from jobs.common.inputs import check_species_settings, read_sources, with_camera_times
 from jobs.common.session import ray_session
-from jobs.common.times_of_files import with_camera_times
 from jobs.embed.embed_driver import embed
 from jobs.neighbours.placement import wants_tasks
 from reid import store

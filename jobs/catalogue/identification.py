@@ -20,10 +20,9 @@ from jobs.common.beforehand import check_models
 from jobs.common.console import console, print_result, say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures
-from jobs.common.inputs import check_species_settings, read_sources
+from jobs.common.inputs import check_species_settings, read_sources, with_camera_times
 from jobs.common.looked import LookStage
 from jobs.common.session import ray_session
-from jobs.common.times_of_files import with_camera_times
 from jobs.neighbours.placement import wants_tasks
 from reid import schema, store
 from reid.catalogue import (

@@ -1,15 +1,21 @@
-"""The configured sources, read and reported: the first step of every job that takes images."""
+"""The configured sources, read and reported: the first step of every job that takes images.
+
+After embedding they get the times from the files' EXIF, which embedding has read.
+"""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.common.console import say
-from reid import sources, store
+from reid import embeddings, sources, store
 from reid.config import Config
 from reid.config.spelling import did_you_mean, list_a_few, refuse_unknown_species
 from reid.sources import How, Reading
+from reid.sources.camera_times import fill_encounters, fill_times
 
 
 def read_sources(config: Config) -> Reading:
@@ -95,3 +101,36 @@ def check_species_settings(
                 say(f"note: {setting}: no image so far is of {list_a_few(strange)}")
             species = tuple(one for one in species if one not in strange)
         refuse_unknown_species(setting, species, known)
+
+
+def with_camera_times(
+    config: Config, reading: Reading, folders: Iterable[str]
+) -> tuple[pa.Table, list[str]]:
+    """The annotations of a reading with the times that their files carry, and what follows from them.
+
+    Args:
+        config: the resolved configuration.
+        reading: of the sources.
+        folders: where the embeddings lie.
+
+    Returns:
+        The annotations, and the notes that were said.
+    """
+    annotations = reading.annotations
+    if not annotations["timestamp"].null_count:
+        return annotations, []
+    filled = 0
+    for folder in sorted(set(folders)):
+        annotations, more = fill_times(annotations, embeddings.read_times(folder))
+        filled += more
+    if not filled:
+        return annotations, []
+    notes = [f"{filled:,} images have their time from the file (EXIF)"]
+    without = ~np.asarray(reading.given["encounter_id"], bool)
+    annotations, more_notes = fill_encounters(
+        annotations, without, gap_seconds=config.sources.encounter_gap_seconds
+    )
+    notes += more_notes
+    for note in notes:
+        say(f"note: {note}")
+    return annotations, notes

@@ -10,7 +10,6 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
     hits.py           which scores reach a threshold
     measure.py        float32 distances of what passed the screen, and what is kept
     edge_arrays.py    edges as arrays, Graph
-    row_blocks.py     which blocks of rows are compared with which
     graph.py          radius_graph, whole, in parts, or between two blocks
     strips.py         the radius graph on a GPU: rows that stay there, a block against all behind it
     knn.py            knn, nearest
@@ -19,10 +18,9 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
 """
 
 from reid.neighbors.edge_arrays import Graph, Refine
-from reid.neighbors.graph import edges_of_block, radius_graph, stream_edges
+from reid.neighbors.graph import block_strips, edges_of_block, radius_graph, stream_edges
 from reid.neighbors.knn import knn, nearest
 from reid.neighbors.prefix import choose_basis
-from reid.neighbors.row_blocks import block_strips
 from reid.neighbors.screen import choose_backend
 from reid.neighbors.search import Search, local_search, nearest_backend
 from reid.neighbors.unit_rows import check_unit_rows

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 
 from reid.population import LABELS, Population
 from reid.report.curves import line_chart
-from reid.report.html import encoded
+from reid.report.html import encoded, render
 from reid.report.spans import Span, intervals, known_curve, stacked_bars
-from reid.report.templates import render
 
 
 @dataclass(frozen=True, slots=True)

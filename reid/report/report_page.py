@@ -12,8 +12,7 @@ from markupsafe import Markup
 from reid.errors import InputError
 from reid.report.contents import by_importance, groups, page_data, tsne_left_out, widest_layout
 from reid.report.data import FAILURE_COLUMNS, ReportData, check
-from reid.report.html import encoded, json_for_script, write_page
-from reid.report.templates import render
+from reid.report.html import encoded, json_for_script, render, write_page
 from reid.report.thumbnails import MIME, Thumbnails, encode_thumbnails
 
 BUDGET_BYTES = 30_000_000

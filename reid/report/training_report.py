@@ -7,9 +7,8 @@ import pandas as pd
 from markupsafe import Markup
 
 from reid.report.data import FAILURE_COLUMNS, Thumbnail
-from reid.report.html import encoded
+from reid.report.html import encoded, render
 from reid.report.report_page import MAX_FAILURES
-from reid.report.templates import render
 from reid.report.thumbnails import MIME, encode_thumbnails
 
 PICTURE_BYTES = 8_000_000

@@ -13,9 +13,8 @@ from reid.catalogue import called
 from reid.catalogue.reviewer_decisions import COLUMNS
 from reid.errors import InputError
 from reid.report.data import Thumbnail
-from reid.report.html import encoded, json_for_script, write_page
+from reid.report.html import encoded, json_for_script, render, write_page
 from reid.report.pair_evidence import PairEvidence
-from reid.report.templates import render
 from reid.report.thumbnails import MIME, Thumbnails, encode_thumbnails
 from reid.review.questions import Question
 

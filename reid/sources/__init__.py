@@ -11,9 +11,9 @@ Images are not opened here: a file that cannot be read is a row in `failures` wh
 | `json_files.py`, `megadetector.py`, `speciesnet.py`, `coco.py`, `wildlife_insights.py` | other programs' formats |
 | `camtrap_dp.py`, `camtrap_rows.py`, `camtrap_cells.py`, `detected_boxes.py` | Camtrap DP, with a detector's boxes or without |
 | `built_rows.py`, `finding.py`, `stated_sizes.py` | rows built one by one; images found below another root; boxes of copies and turned pictures |
-| `columns.py`, `box_columns.py`, `words.py`, `flanks_seen.py` | what columns, boxes, labels and sides mean |
+| `columns.py`, `box_columns.py`, `words.py` | what columns, boxes and labels mean |
 | `dates.py`, `date_parts.py`, `date_orders.py` | what dates mean |
-| `places.py`, `ids.py`, `digests.py` | paths in one spelling; names of annotations |
+| `places.py`, `ids.py` | paths in one spelling; names of annotations |
 | `named_files.py`, `remote_files.py`, `file_headers.py` | what storage says of files, and their headers where a source cannot be understood without |
 | `joining.py`, `stacked.py`, `repeats.py`, `stations.py`, `camera_times.py` | all sources to one table, each animal once; places and bursts |
 | `source_rows.py`, `reading.py` | what one source gives, and what all give |

@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,14 @@ from numpy.typing import NDArray
 
 from reid import store
 from reid.sources import places
-from reid.sources.digests import fixed_texts, hex_digests, number_texts
 
 RELATIVE, PIXELS = "relative", "px"
 PIXEL_FORM = "%s\n%.3f,%.3f,%.3f,%.3f"
 RELATIVE_FORM = "%s\nrelative %.5f,%.5f,%.5f,%.5f"
+
+_LARGEST = 1e12  # scaled; up to here a product's error is far below what `_NEAR_TIE` allows
+_NEAR_TIE = 1e-3
+_PLAIN = (1e-4, 1e16)  # Python writes numbers outside with an exponent
 
 
 def annotation_id(image_path: str, bbox: Sequence[float] | None, unit: str | None = PIXELS) -> str:
@@ -133,7 +137,7 @@ def annotation_ids(
     """`annotation_id` of n rows; boxes are NaN where there is none."""
     return _by_parts(
         len(paths),
-        lambda part: hex_digests(_id_texts(paths[part], boxes[part], relative[part]), 12),
+        lambda part: _hex_digests(_id_texts(paths[part], boxes[part], relative[part]), 12),
     )
 
 
@@ -146,7 +150,7 @@ def _id_texts(paths: pa.Array, boxes: NDArray[np.float64], relative: NDArray[np.
         groups = (none, ~none & relative, ~none & ~relative)
         return _each(groups, lambda rows: _id_texts(paths.take(rows), boxes[rows], relative[rows]))
     shares = bool(relative[0])
-    numbers = [fixed_texts(column, 5 if shares else 3) for column in boxes.T]
+    numbers = [_fixed_texts(column, 5 if shares else 3) for column in boxes.T]
     box = pc.binary_join_element_wise(*numbers, ",")
     return pc.binary_join_element_wise(paths, box, "\nrelative " if shares else "\n")
 
@@ -164,7 +168,7 @@ def source_keys(
         written = pc.coalesce(there, written)
     return _by_parts(
         len(written),
-        lambda part: hex_digests(_key_texts(written[part], boxes[part], relative[part]), 8),
+        lambda part: _hex_digests(_key_texts(written[part], boxes[part], relative[part]), 8),
     )
 
 
@@ -186,7 +190,7 @@ def _key_texts(
         return _each(
             (none, ~none), lambda rows: _key_texts(written.take(rows), boxes[rows], relative[rows])
         )
-    numbers = pc.binary_join_element_wise(*map(number_texts, boxes.T), ", ")
+    numbers = pc.binary_join_element_wise(*map(_number_texts, boxes.T), ", ")
     before = pa.array(["[", "relative ["]).take(pa.array(relative.astype(np.int8)))
     return pc.binary_join_element_wise(before, numbers, "]\n", written, "")
 
@@ -204,3 +208,61 @@ def _each(
     rows = [np.flatnonzero(group) for group in groups if group.any()]
     texts = pa.concat_arrays([make(one) for one in rows])
     return texts.take(pa.array(np.argsort(np.concatenate(rows))))
+
+
+# Of many at once, a column at a time. The texts are what Python's own formatting gives, to the digit: ids that
+# were made of them stay.
+
+
+def _hex_digests(texts: pa.Array, size: int) -> pa.Array:
+    """(n,) strings of 2 × size hex digits: blake2b of (n,) strings without nulls."""
+    digest = hashlib.blake2b
+    made = b"".join(
+        [digest(text, digest_size=size).digest() for text in texts.cast(pa.binary()).to_pylist()]
+    )
+    starts = np.arange(len(texts) + 1, dtype=np.int32) * (2 * size)
+    return pa.StringArray.from_buffers(
+        len(texts), pa.py_buffer(starts), pa.py_buffer(made.hex().encode())
+    )
+
+
+def _fixed_texts(values: NDArray[np.float64], decimals: int) -> pa.Array:
+    """(n,) numbers as `%.3f` writes them, with that many decimals."""
+    scaled = values * 10.0**decimals
+    nearest = np.rint(scaled)
+    # A tie of the product may be none of the number itself, and -0.0001 is written -0.000.
+    tie = np.abs(np.abs(scaled - nearest) - 0.5) < _NEAR_TIE
+    odd = tie | np.signbit(values) | ~(scaled < _LARGEST)
+    whole, part = np.divmod(np.where(odd, 0, nearest).astype(np.int64), 10**decimals)
+    if part.any():
+        parts = _parts(decimals).take(pa.array(part.astype(np.int32)))
+    else:
+        parts = pa.scalar("." + "0" * decimals)
+    texts = pc.binary_join_element_wise(pa.array(whole).cast(pa.string()), parts, "")
+    return _with(texts, odd, [f"{value:.{decimals}f}" for value in values[odd].tolist()])
+
+
+@cache
+def _parts(decimals: int) -> pa.Array:
+    return pa.array([f".{part:0{decimals}d}" for part in range(10**decimals)], pa.string())
+
+
+def _number_texts(values: NDArray[np.float64]) -> pa.Array:
+    """(n,) numbers as Python's `repr` writes them."""
+    size = np.abs(values)
+    whole = (values == np.rint(values)) & (size < _PLAIN[1])
+    odd = ~whole & ~((size >= _PLAIN[0]) & (size < _PLAIN[1]))
+    odd |= (values == 0) & np.signbit(values)
+    if whole.all():
+        texts = pa.array(values.astype(np.int64)).cast(pa.string())
+    else:
+        texts = pa.array(values).cast(pa.string())
+    ends = pa.array(["", ".0"]).take(pa.array(whole.astype(np.int8)))
+    texts = pc.binary_join_element_wise(texts, ends, "")
+    return _with(texts, odd, [repr(value) for value in values[odd].tolist()])
+
+
+def _with(texts: pa.Array, rows: NDArray[np.bool_], other: list[str]) -> pa.Array:
+    if not other:
+        return texts
+    return pc.replace_with_mask(texts, pa.array(rows), pa.array(other, pa.string()))
