@@ -109,37 +109,37 @@ def judge(signs: Signs, learned: Learned | None = None, *, general: str | None =
 def _from_labels(learned: Learned, signs: Signs) -> Verdict:
     mean, spread = learned.expected
     figures = {"expected_ari": mean, "expected_spread": spread, "individuals": learned.individuals}
-    told = (
+    reported = (
         f"by individuals held out, an ARI of {mean:.2f} ± {spread:.2f} is to be expected among all images "
         "(1: all right, 0: chance)"
     )
     if learned.top_1 is not None:
         figures["top_1"] = learned.top_1
-        told += f"; the nearest image shows the same individual for {learned.top_1:.0%}"
+        reported += f"; the nearest image shows the same individual for {learned.top_1:.0%}"
     few = learned.individuals < FEW_INDIVIDUALS
     if few:
-        told += f"; that is from only {learned.individuals} individuals, and may be far off"
+        reported += f"; that is from only {learned.individuals} individuals, and may be far off"
     low = mean - spread
     wrong = _called_one(signs)
     if wrong:
-        return Verdict("not usable", f"Not usable: {wrong}; {told}.", "labels", figures)
+        return Verdict("not usable", f"Not usable: {wrong}; {reported}.", "labels", figures)
     if low >= USABLE_ARI and not few:
         return Verdict(
             "usable",
-            f"Usable: {told}. Look at what is unsure and at large clusters.",
+            f"Usable: {reported}. Look at what is unsure and at large clusters.",
             "labels",
             figures,
         )
     if low < POOR_ARI:
         return Verdict(
             "not usable",
-            f"Not usable: {told}. This model does not tell these animals apart.",
+            f"Not usable: {reported}. This model does not tell these animals apart.",
             "labels",
             figures,
         )
     return Verdict(
         "review everything",
-        f"Review everything: {told}. Clusters are a start for people, not an answer.",
+        f"Review everything: {reported}. Clusters are a start for people, not an answer.",
         "labels",
         figures,
     )

@@ -164,8 +164,8 @@ def finetune_matcher(config: Config) -> None:
 
 def _recipes(config: Config) -> str:
     """Folder of the keypoints that the pairs were matched by."""
-    told = outputs.read_summary(config.out).get("match", {}).get("species", {})
-    folders = {one["recipe"] for one in told.values()}
+    reported = outputs.read_summary(config.out).get("match", {}).get("species", {})
+    folders = {one["recipe"] for one in reported.values()}
     if len(folders) != 1:
         raise InputError(
             f"finetune --matcher: {config.out} has pairs by {len(folders)} recipes of keypoints, and one is "

@@ -56,7 +56,7 @@ class Seen:
         evidence: the numbers of schema.PAIR_EVIDENCE of the listed.
         looked: the same as numbers.
         failed: schema.FAILURES of annotations without keypoints.
-        told: what was done, for summary.json.
+        reported: what was done, for summary.json.
     """
 
     rows: FigureRows
@@ -66,7 +66,7 @@ class Seen:
     evidence: pa.Table
     looked: LookedAt
     failed: pa.Table
-    told: dict[str, Any]
+    reported: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def look_at(config: Config, workers: Workers, task: PairTask, group: Embedded) -
     pairs = wide.pairs[listed]
     matched, evidence = make_pairs(workers, task, "evidence", rows.ids, keys, pairs)
     _say(group.species, "pairs matched", matched)
-    told: dict[str, Any] = {
+    reported: dict[str, Any] = {
         "images": n,
         "without_pixels": len(failed),
         "keypoints": asdict(made),
@@ -164,7 +164,7 @@ def look_at(config: Config, workers: Workers, task: PairTask, group: Embedded) -
         cut=cut_pairs(settings, group.species, where, pairs),
         without_pixels=len(failed),
     )
-    return Seen(rows, wide, votes, listed, evidence, looked, failed, told)
+    return Seen(rows, wide, votes, listed, evidence, looked, failed, reported)
 
 
 def as_rows(config: Config, table: pa.Table, vectors: np.ndarray) -> FigureRows:

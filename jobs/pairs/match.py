@@ -45,11 +45,11 @@ def match(config: Config, groups: Sequence[Embedded]) -> MatchSummary:
     tasks = [plan(config, group.species) for group in groups]
     with pair_workers(config) as workers:
         for group, task in zip(groups, tasks, strict=True):
-            table, failed, told = _species(config, workers, task, group)
+            table, failed, reported = _species(config, workers, task, group)
             tables.append(table)
             failures.append(failed)
             summary.pairs += len(table)
-            summary.species[group.species] = told
+            summary.species[group.species] = reported
     whole = pa.concat_tables(tables)
     store.write_table(store.join(config.out, outputs.PAIRS), whole)
     lost = pa.concat_tables(failures)
@@ -63,12 +63,12 @@ def _species(
 ) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
     seen = look_at(config, workers, task, group)
     if not len(seen.evidence):
-        return schema.PAIRS.empty_table(), seen.failed, seen.told
+        return schema.PAIRS.empty_table(), seen.failed, seen.reported
     looked = seen.looked
     model, learned = fit_pairs(looked.features, looked.people, seed=config.seed)
     log_odds = looked.with_cuts(learned)
-    told = seen.told | {"model": model.as_dict(), "cut": len(looked.cut)}
-    told |= figures(
+    reported = seen.reported | {"model": model.as_dict(), "cut": len(looked.cut)}
+    reported |= figures(
         seen.rows,
         wide=(seen.wide.pairs, seen.votes),
         matched=(
@@ -80,11 +80,11 @@ def _species(
         ),
         device=search_device(config.cluster.device),
     )
-    _say_learned(group.species, model, told)
+    _say_learned(group.species, model, reported)
     if looked.cut:
         first = looked.cut[min(looked.cut)]
         say(f"match: {group.species}: {len(looked.cut):,} pairs are cut; the first: {first}")
-    return _table(group.species, seen, log_odds), seen.failed, told
+    return _table(group.species, seen, log_odds), seen.failed, reported
 
 
 def _table(species: str, seen: Seen, log_odds: np.ndarray) -> pa.Table:
@@ -109,21 +109,21 @@ def _table(species: str, seen: Seen, log_odds: np.ndarray) -> pa.Table:
     return table.sort_by([("a_id", "ascending"), ("b_id", "ascending")])
 
 
-def _say_learned(species: str, model: PairModel, told: dict[str, Any]) -> None:
+def _say_learned(species: str, model: PairModel, reported: dict[str, Any]) -> None:
     say(f"match: {species}: {model.note}")
     if model.kind != "stated":
         say(
             f"match: {species}: pairs of animals that were not trained on: AUC {model.auc:.3f}, calibration "
             f"error {model.ece:.3f} ({model.kind}, {model.calibration})"
         )
-    if "shortlist_recall" not in told:
+    if "shortlist_recall" not in reported:
         return
-    asked = f"{told['asked']:,} {'queries' if told['split'] else 'images'} that have a mate"
-    for name, curve in told["shortlist_recall"].items():
+    asked = f"{reported['asked']:,} {'queries' if reported['split'] else 'images'} that have a mate"
+    for name, curve in reported["shortlist_recall"].items():
         steps = ", ".join(f"{share:.2f} at {length}" for length, share in curve.items())
         say(f"match: {species}: shortlist by {name} holds a mate of {asked}: {steps}")
     say(
-        f"match: {species}: the best is the animal: {told['top_1_cosine']:.3f} by cosine, "
-        f"{told['top_1_votes']:.3f} by votes, {told['top_1_matches_50']:.3f} by matches, "
-        f"{told['top_1_probability']:.3f} by probability"
+        f"match: {species}: the best is the animal: {reported['top_1_cosine']:.3f} by cosine, "
+        f"{reported['top_1_votes']:.3f} by votes, {reported['top_1_matches_50']:.3f} by matches, "
+        f"{reported['top_1_probability']:.3f} by probability"
     )

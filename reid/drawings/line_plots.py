@@ -29,8 +29,8 @@ def neighbour_correctness(shares: NDArray[np.floating], images: NDArray[np.int64
         label = f"one of the {len(most):,} individuals with most images" if i == 0 else None
         axes.plot(n, shares[row], color=GREY, linewidth=0.5, alpha=0.6, label=label)
     mean = np.average(shares, axis=0, weights=images)
-    told = f"mean of {int(images.sum()):,} images of {len(images):,} individuals"
-    axes.plot(n, mean, color=COLOURS[0], linewidth=1.8, label=told)
+    in_all = f"mean of {int(images.sum()):,} images of {len(images):,} individuals"
+    axes.plot(n, mean, color=COLOURS[0], linewidth=1.8, label=in_all)
     axes.set(
         xlabel="n nearest images",
         ylabel="share that are right",
@@ -90,8 +90,8 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> "Drawing":
     scores = [name for name in ("mAP", "top_1", "top_5") if name in history[-1]["validation"]]
     figure, panels = drawing(height=3.4, rows=2)
     loss, validation = panels
-    told = f"training loss (n = {len(epochs):,} epochs)"
-    loss.plot(epochs, [record["loss"] for record in history], color=GREY, marker=".", label=told)
+    label = f"training loss (n = {len(epochs):,} epochs)"
+    loss.plot(epochs, [record["loss"] for record in history], color=GREY, marker=".", label=label)
     loss.set(ylabel="loss")
     for name, colour in zip(scores, COLOURS, strict=False):
         figures = [record["validation"].get(name) for record in history]

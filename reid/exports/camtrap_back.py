@@ -241,8 +241,8 @@ def _clear_tracks(rows: list[Row]) -> list[str]:
 def _sheet(package: CamtrapPackage, rows: list[Row]) -> str:
     """observations.csv, as the package's version has it."""
     header = [*(OLD_COLUMNS if package.old else OBSERVATIONS), *package.extra]
-    told = [old_row(row) | row if package.old else row for row in rows]
-    return program_sheet(header, [[row[name] for name in header] for row in told])
+    written = [old_row(row) | row if package.old else row for row in rows]
+    return program_sheet(header, [[row[name] for name in header] for row in written])
 
 
 def _order_rows(rows: list[Row], before: list[Row]) -> None:

@@ -108,12 +108,12 @@ def with_tags(existing: str, tags: Mapping[str, str | None]) -> str:
     """observationTags with ours in it: `a | key:value | …`; what we said before is replaced."""
     kept = [one.strip() for one in existing.split("|") if one.strip()]
     kept = [one for one in kept if one.partition(":")[0] not in OUR_TAGS]
-    told = [
+    ours = [
         f"{name}:{re.sub(r'[|;:]+', '-', value)}"
         for name, value in tags.items()
         if value is not None
     ]
-    return " | ".join([*kept, *told])
+    return " | ".join([*kept, *ours])
 
 
 def relative_box(

@@ -10,7 +10,7 @@ def mark_files(histories: Histories) -> dict[str, str]:
     Returns:
         name → text.
     """
-    files, told = {}, []
+    files, sessions = {}, []
     for session in histories.sessions:
         sexes = sexes_of(histories, session)
         groups = sorted(set(sexes)) if sexes else ["all"]
@@ -22,7 +22,7 @@ def mark_files(histories: Histories) -> dict[str, str]:
             + ";\n"
             for row, who in enumerate(session.individuals)
         )
-        told.append(f"{name}: {session.calendar.count} occasions, groups: {', '.join(groups)}")
+        sessions.append(f"{name}: {session.calendar.count} occasions, groups: {', '.join(groups)}")
     how = """\
 In MARK: File, New, closed captures; the files above as encounter histories. Or in R:
 
@@ -30,4 +30,4 @@ In MARK: File, New, closed captures; the files above as encounter histories. Or 
     ch <- convert.inp("histories.inp", use.comments = TRUE)   # groups: group.df = data.frame(sex = c(...))
     mark(ch, model = "Closed")
 """
-    return {**files, **common_files(histories, "\n".join(told) + "\n\n" + how)}
+    return {**files, **common_files(histories, "\n".join(sessions) + "\n\n" + how)}

@@ -119,8 +119,8 @@ def _numbered(labels: NDArray[np.object_], dataset: NDArray[np.object_]) -> list
             f"data sets {', '.join(sorted(map(str, words)))} cannot be told apart in a label; rename one"
         )
     numbers: dict[str, dict[str, int]] = {}
-    told = []
+    made = []
     for label, name in zip(labels, dataset, strict=True):
         own = numbers.setdefault(name, {})
-        told.append(f"cluster_{words[name]}_{own.setdefault(label, len(own))}")
-    return told
+        made.append(f"cluster_{words[name]}_{own.setdefault(label, len(own))}")
+    return made

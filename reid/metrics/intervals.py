@@ -64,9 +64,9 @@ def retrieval_intervals(
     balanced = sums["mean_average_precision"] / np.maximum(queries, 1)
 
     def score(times: NDArray[np.int64]) -> dict[str, float]:
-        asked = times @ queries
+        count = times @ queries
         return {
-            **{name: float(times @ of_individual / asked) for name, of_individual in sums.items()},
+            **{name: float(times @ of_individual / count) for name, of_individual in sums.items()},
             "balanced_average_precision": float(times @ balanced / n),
         }
 

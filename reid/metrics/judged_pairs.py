@@ -67,8 +67,8 @@ def judge_pairs(
     fine = comparable(pairs, sides, apart) & (identities[pairs] >= 0).all(axis=1)
     kept, odds = pairs[fine], log_odds[fine]
     same = identities[kept[:, 0]] == identities[kept[:, 1]]
-    asked = has_mate(identities, sides, apart)
-    if not asked.any() or same.all() or not same.any():
+    queries = has_mate(identities, sides, apart)
+    if not queries.any() or same.all() or not same.any():
         raise InputError("pairs: too few labelled ones of one animal, and of two, to judge them by")
     n = len(identities)
     best = ranked_lists(n, kept, odds, 1, names=names)[:, 0]
@@ -76,14 +76,14 @@ def judge_pairs(
     found = np.zeros(n, np.bool_)
     found[kept[same].ravel()] = True
     values = {
-        "recall": float(found[asked].mean()),
-        "top_1": float(right[asked].mean()),
+        "recall": float(found[queries].mean()),
+        "top_1": float(right[queries].mean()),
         "auc": area_under_curve(odds, same),
         "ece": calibration_error(probability(odds), same),
     }
     return Part(
         "Pairs that were looked at closely",
-        f"{int(asked.sum()):,} labelled images that have a mate in another encounter ask, {len(kept):,} pairs with "
+        f"{int(queries.sum()):,} labelled images that have a mate in another encounter ask, {len(kept):,} pairs with "
         "both ends labelled are judged, by models that had not seen their animals",
         {name: Figure(*FIGURES[name], value, None, None) for name, value in values.items()},
     )

@@ -46,9 +46,9 @@ def neighbour_correctness(
     nearest, _ = knn(np.ascontiguousarray(vectors[rows]), k)
     right = np.cumsum(who[nearest] == who[:, None], axis=1)
     possible = np.minimum(np.arange(1, k + 1)[None, :], others[:, None])
-    asked = others > 0
-    share = right[asked] / possible[asked]
-    names, inverse, images = np.unique(who[asked], return_inverse=True, return_counts=True)
+    queries = others > 0
+    share = right[queries] / possible[queries]
+    names, inverse, images = np.unique(who[queries], return_inverse=True, return_counts=True)
     total = np.zeros((len(names), k))
     np.add.at(total, inverse, share)
     first = {int(code): identities[row] for row, code in zip(rows[::-1], who[::-1], strict=True)}

@@ -172,14 +172,14 @@ def query_scores(
                 precision[query] = np.mean(np.arange(1, len(right) + 1) / ranks)
                 penalty[query] = len(right) / ranks[-1]
                 first_hit[query] = ranks[0]
-    asked = np.flatnonzero(first_hit)
+    answered = np.flatnonzero(first_hit)
     return QueryScores(
-        rows=asked,
-        individuals=identity[asked],
-        average_precision=precision[asked],
-        first_hit=first_hit[asked],
-        inverse_negative_penalty=penalty[asked],
-        skipped=len(rows) - len(asked),
+        rows=answered,
+        individuals=identity[answered],
+        average_precision=precision[answered],
+        first_hit=first_hit[answered],
+        inverse_negative_penalty=penalty[answered],
+        skipped=len(rows) - len(answered),
     )
 
 

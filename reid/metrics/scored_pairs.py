@@ -63,8 +63,10 @@ def calibrated(
     own = vectors[rows]
     known = (own @ own.T)[low, high].astype(np.float64)
     curve = LogisticRegression(C=1e6).fit(known[:, None], same)
-    told: NDArray[np.float64] = curve.predict_proba(np.asarray(cosine, np.float64)[:, None])[:, 1]
-    return told
+    probability: NDArray[np.float64] = curve.predict_proba(np.asarray(cosine, np.float64)[:, None])[
+        :, 1
+    ]
+    return probability
 
 
 def identity_balanced_map(

@@ -63,9 +63,8 @@ def knn(
     own = None
     if queries is None:
         own = np.arange(len(embeddings)) if rows is None else np.asarray(rows, np.int64)
-        asked = embeddings if rows is None else embeddings[own]
+        queries = embeddings if rows is None else embeddings[own]
     else:
-        asked = queries
         if not checked:
             check_unit_rows(queries, "queries")
         if queries.shape[1] != embeddings.shape[1]:
@@ -74,17 +73,17 @@ def knn(
                 "both must come from the same model"
             )
     n, d = embeddings.shape
-    indices = np.full((len(asked), k), -1, np.int32)
-    lengths = np.full((len(asked), k), np.nan, np.float32)
-    found = min(k, n - (queries is None))
-    if found < 1 or len(asked) == 0:
+    indices = np.full((len(queries), k), -1, np.int32)
+    lengths = np.full((len(queries), k), np.nan, np.float32)
+    found = min(k, n - (own is not None))  # not itself
+    if found < 1 or len(queries) == 0:
         return indices, lengths
-    backend = choose_backend(max(n, len(asked)), d, device, backend)
+    backend = choose_backend(max(n, len(queries)), d, device, backend)
     if backend in ("triton", "int8", "prefix"):
         raise InputError(f"backend: {backend} builds radius graphs only; for k nearest use torch")
     search = _faiss_search if backend.startswith("faiss") else _screened_search
     search(
-        embeddings, asked, own, backend, device, budget_bytes(device, memory_bytes),
+        embeddings, queries, own, backend, device, budget_bytes(device, memory_bytes),
         indices[:, :found], lengths[:, :found],
     )  # fmt: skip
     return indices, lengths
@@ -117,12 +116,12 @@ def nearest_of_rows(
         rows: (q,) int, the rows that ask.
         block_rows: of the gallery.
     """
-    asked = embeddings[rows]
+    queries = embeddings[rows]
     found = (np.full((len(rows), k), -1, np.int32), np.full((len(rows), k), np.nan, np.float32))
     for start in range(0, len(embeddings), block_rows):
         block = embeddings[start : start + block_rows]
         # A row may be its own nearest, so one more is asked for.
-        indices, lengths = search(block, k + 1, queries=asked, checked=True)
+        indices, lengths = search(block, k + 1, queries=queries, checked=True)
         indices[indices >= 0] += start
         itself = indices == np.asarray(rows)[:, None]
         indices[itself], lengths[itself] = -1, np.nan
@@ -146,7 +145,7 @@ def merge_nearest(
 
 def _screened_search(
     gallery: np.ndarray,
-    asked: np.ndarray,
+    queries: np.ndarray,
     own: np.ndarray | None,
     backend: str,
     device: str,
@@ -159,7 +158,7 @@ def _screened_search(
         found = _nearest_in_part(
             gallery[start:stop],
             start,
-            asked,
+            queries,
             own,
             backend,
             device,
@@ -184,7 +183,7 @@ def _gallery_cuts(n: int, d: int, k: int, budget: int) -> list[int]:
 def _nearest_in_part(
     part: np.ndarray,
     first: int,
-    asked: np.ndarray,
+    queries: np.ndarray,
     own: np.ndarray | None,
     backend: str,
     device: str,
@@ -195,15 +194,15 @@ def _nearest_in_part(
     import torch
 
     n = len(part)
-    indices = np.empty((len(asked), k), np.int32)
-    lengths = np.empty((len(asked), k), np.float32)
+    indices = np.empty((len(queries), k), np.int32)
+    lengths = np.empty((len(queries), k), np.float32)
     rows_here = prepare(part, backend, device)
     columns = rows_here.low.T.contiguous()
-    block = min(len(asked), max(16, min(1024, budget // (16 * n))))
+    block = min(len(queries), max(16, min(1024, budget // (16 * n))))
     buffer = torch.empty(block * n, dtype=rows_here.low.dtype, device=rows_here.low.device)
-    for start in range(0, len(asked), block):
-        some = slice(start, min(start + block, len(asked)))
-        rows = prepare(asked[some], backend, device)
+    for start in range(0, len(queries), block):
+        some = slice(start, min(start + block, len(queries)))
+        rows = prepare(queries[some], backend, device)
         screened = scores(rows, columns, buffer[: len(rows.low) * n].view(-1, n))
         error = score_error(rows, rows_here)
         # A row finds itself too, and asks for one more in its place.
@@ -287,7 +286,7 @@ def lower_limit(kth: Scores, error: float, rounded: bool) -> Scores:
 
 def _faiss_search(
     gallery: np.ndarray,
-    asked: np.ndarray,
+    queries: np.ndarray,
     own: np.ndarray | None,
     backend: str,
     device: str,
@@ -311,9 +310,9 @@ def _faiss_search(
         index = faiss.index_cpu_to_gpu(resources, torch.device(device).index or 0, index)
     index.add(gallery)
     block = max(16, min(4096, budget // (32 * k)))
-    for start in range(0, len(asked), block):
-        part = slice(start, min(start + block, len(asked)))
-        found = index.search(asked[part], k)[1]
+    for start in range(0, len(queries), block):
+        part = slice(start, min(start + block, len(queries)))
+        found = index.search(queries[part], k)[1]
         if own is not None:
             # Among many identical rows a row may miss itself; then the last found is one too many.
             self = own[part, None]
@@ -322,7 +321,7 @@ def _faiss_search(
             found = found[found != self].reshape(-1, k - 1)
         found = np.sort(found, axis=1)
         row = np.repeat(np.arange(len(found)), found.shape[1])
-        distance = distances_cpu(asked[part], row, gallery, found.ravel())
+        distance = distances_cpu(queries[part], row, gallery, found.ravel())
         length = distance.reshape(found.shape)
         order = np.argsort(length, axis=1, kind="stable")
         indices[part] = np.take_along_axis(found, order, axis=1)

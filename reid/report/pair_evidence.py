@@ -122,7 +122,7 @@ def _shares(
 def _measured(
     numbers: Mapping[str, Any], others: Mapping[str, NDArray[np.floating]]
 ) -> tuple[list[str], list[str], list[str]]:
-    told: tuple[list[str], list[str], list[str]] = [], [], []
+    sentences: tuple[list[str], list[str], list[str]] = [], [], []
     for name, (words, digits) in MEASURES.items():
         value = numbers.get(name)
         if value is None or np.isnan(value) or name not in others:
@@ -130,12 +130,12 @@ def _measured(
         below = float(np.searchsorted(others[name], value) / len(others[name]))
         said = f"{value:,.{digits}f} {words}"
         if below >= FOR:
-            told[0].append(f"{said}: only {_percent(1 - below)} of the pairs reach that")
+            sentences[0].append(f"{said}: only {_percent(1 - below)} of the pairs reach that")
         elif below <= AGAINST:
-            told[1].append(f"{said}: {_percent(1 - below)} of the pairs reach that")
+            sentences[1].append(f"{said}: {_percent(1 - below)} of the pairs reach that")
         else:
-            told[2].append(f"{said}: {_percent(1 - below)} of the pairs reach that")
-    return told
+            sentences[2].append(f"{said}: {_percent(1 - below)} of the pairs reach that")
+    return sentences
 
 
 def _percent(share: float) -> str:
@@ -155,15 +155,15 @@ def _say_sides(
 
 
 def _when_and_where(about: tuple[Mapping[str, Any], Mapping[str, Any]]) -> list[str]:
-    told = []
+    sentences = []
     times = [pd.Timestamp(one["timestamp"]) for one in about if not pd.isna(one.get("timestamp"))]
     if len(times) == 2:
-        told.append(f"taken {_span(abs(times[0] - times[1]))} apart")
+        sentences.append(f"taken {_span(abs(times[0] - times[1]))} apart")
     places = [one.get("location_id") for one in about]
     if not any(pd.isna(place) for place in places):
         same = places[0] == places[1]
-        told.append(f"both at {places[0]}" if same else f"at {places[0]} and at {places[1]}")
-    return told
+        sentences.append(f"both at {places[0]}" if same else f"at {places[0]} and at {places[1]}")
+    return sentences
 
 
 def _span(time: pd.Timedelta) -> str:

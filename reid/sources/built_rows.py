@@ -101,7 +101,7 @@ class Records:
         given = [path for path, kept in zip(self._paths, keep.tolist(), strict=True) if kept]
         words_found = words.Words()
         columns = self._read_columns(how, keep, words_found)
-        told = frozenset(name for name in LABELS if name in columns)
+        labels = frozenset(name for name in LABELS if name in columns)
         if "location_id" not in columns and how.places_by_folder:
             named = folders_removed(given, found.places)
             if any(named):
@@ -115,8 +115,8 @@ class Records:
             np.asarray(self._relative, bool)[keep],
             lines=np.zeros(len(given), np.int64),
             weights=np.asarray(self._weights, np.float64)[keep],
-            folders="location_id" not in told,
-            given=told,
+            folders="location_id" not in labels,
+            given=labels,
             failed=list(self.failed),
             notes=[
                 self._closing(described),
@@ -168,17 +168,19 @@ class Records:
             elif name == "timestamp":
                 times = dates.read_dates(column, order=how.date_order)  # type: ignore[arg-type]
                 columns["timestamp"], columns["utc_offset_minutes"] = times.timestamp, times.offset
-                told = dates.date_notes(times, "time")
-                self.notes += [f"{self.source}: {note}" for note in told]
+                new_notes = dates.date_notes(times, "time")
+                self.notes += [f"{self.source}: {note}" for note in new_notes]
         return columns
 
     def _closing(self, described: str) -> str:
         """The closing line: what was read, left out and why."""
-        told = [f"{count:,} {why}" for why, count in self.left_out.items()]
+        parts = [f"{count:,} {why}" for why, count in self.left_out.items()]
         stages = Counter(one.stage for one in self.failed if one.stage != WEB)
         if stages:
-            told.append(f"{stages.total():,} failures ({in_stages(stages)})")
-        return f"{self.source}: {'; '.join([described, ', '.join(told)] if told else [described])}"
+            parts.append(f"{stages.total():,} failures ({in_stages(stages)})")
+        return (
+            f"{self.source}: {'; '.join([described, ', '.join(parts)] if parts else [described])}"
+        )
 
 
 def in_stages(stages: Counter[str]) -> str:

@@ -9,19 +9,19 @@ from reid import schema
 from reid.sources.stations import burst_names, bursts
 
 
-def fill_times(annotations: pa.Table, told: pa.Table) -> tuple[pa.Table, int]:
+def fill_times(annotations: pa.Table, reported: pa.Table) -> tuple[pa.Table, int]:
     """Give annotations without a time the one that their files carry.
 
     Args:
         annotations: schema.ANNOTATIONS.
-        told: annotation_id, timestamp and utc_offset_minutes, as the files' EXIF says them.
+        reported: annotation_id, timestamp and utc_offset_minutes, as the files' EXIF says them.
 
     Returns:
         The annotations, and how many have a time now that had none.
     """
-    told = told.filter(pc.is_valid(told["timestamp"]))
+    reported = reported.filter(pc.is_valid(reported["timestamp"]))
     where = pc.index_in(
-        annotations["annotation_id"], value_set=told["annotation_id"].combine_chunks()
+        annotations["annotation_id"], value_set=reported["annotation_id"].combine_chunks()
     )
     where = where.combine_chunks() if isinstance(where, pa.ChunkedArray) else where
     empty = pc.and_(pc.is_null(annotations["timestamp"]), pc.is_valid(where))
@@ -31,7 +31,7 @@ def fill_times(annotations: pa.Table, told: pa.Table) -> tuple[pa.Table, int]:
     for name in ("timestamp", "utc_offset_minutes"):
         place = annotations.schema.get_field_index(name)
         field = schema.ANNOTATIONS.field(name)
-        found = told[name].combine_chunks().cast(field.type).take(where)
+        found = reported[name].combine_chunks().cast(field.type).take(where)
         column = pc.if_else(empty, found, annotations[name])
         annotations = annotations.set_column(place, field, column)
     return annotations, filled

@@ -67,8 +67,8 @@ def read_dates(
     if not len(odd):
         return _plausible(moments, offsets, column, Times(), today)
     rest = column if len(odd) == len(column) else column.take(pa.array(odd))
-    moments[odd], offsets[odd], told = _read_odd(rest, order, what)
-    return _plausible(moments, offsets, column, told, today)
+    moments[odd], offsets[odd], reported = _read_odd(rest, order, what)
+    return _plausible(moments, offsets, column, reported, today)
 
 
 @dataclass
@@ -148,8 +148,8 @@ def _read_odd(
         moments[seconds] = values.astype("datetime64[s]")
         waiting.offsets[seconds] = 0
     waiting.leave(waiting.rows, "not understood")
-    told = Times(order=found, lost=waiting.lost, seconds=len(seconds))
-    return moments, waiting.offsets, told
+    reported = Times(order=found, lost=waiting.lost, seconds=len(seconds))
+    return moments, waiting.offsets, reported
 
 
 def read_moments(column: pa.Array, *, today: date | None = None) -> Times:
@@ -190,7 +190,7 @@ def _plausible(
     moments: np.ndarray,
     offsets: np.ndarray,
     text: pa.Array,
-    told: Times,
+    reported: Times,
     today: date | None,
 ) -> Times:
     """Without the years that no camera trap has seen."""
@@ -198,7 +198,7 @@ def _plausible(
     days = moments.astype("datetime64[D]")
     reset = np.isin(days, RESET_DAYS)
     early = (days < np.datetime64(f"{FIRST_YEAR}-01-01")) & ~reset
-    lost = dict(told.lost)
+    lost = dict(reported.lost)
     for wrong, reason in (
         (reset, _NEVER_SET),
         (early, f"before {FIRST_YEAR}"),
@@ -209,7 +209,7 @@ def _plausible(
         moments[rows] = np.datetime64("NaT")
     offsets[np.isnat(moments)] = NO_OFFSET
     timestamp = pa.array(moments, pa.timestamp("us"), from_pandas=True)
-    return Times(timestamp, _with_nulls(offsets), told.order, lost, told.seconds)
+    return Times(timestamp, _with_nulls(offsets), reported.order, lost, reported.seconds)
 
 
 def _count(lost: dict[str, tuple[int, str]], reason: str, text: pa.Array, rows: np.ndarray) -> None:

@@ -48,7 +48,7 @@ def join(sources: Sequence[Rows], how: How) -> Reading:
     usable = np.flatnonzero(~files.special)
     if len(usable) < len(stacked):
         stacked, files = stacked.take(usable), files.take(usable)
-    told = {name: flags[stacked.source] for name, flags in given.items()}
+    reported = {name: flags[stacked.source] for name, flags in given.items()}
     names = given_ids(stacked, notes)
     missing = np.flatnonzero(names.is_null().to_numpy(zero_copy_only=False))
     made = ids.annotation_ids(
@@ -57,18 +57,18 @@ def join(sources: Sequence[Rows], how: How) -> Reading:
         stacked.relative[missing],
     )
     names = made if len(made) == len(names) else pc.replace_with_mask(names, names.is_null(), made)
-    names, kept = each_once(stacked, names, files.number, told, notes)
+    names, kept = each_once(stacked, names, files.number, reported, notes)
     if len(kept) < len(stacked):
         stacked, files = stacked.take(kept), files.take(kept)
-        names, told = (
+        names, reported = (
             names.take(pa.array(kept)),
-            {name: flags[kept] for name, flags in told.items()},
+            {name: flags[kept] for name, flags in reported.items()},
         )
     if not len(stacked):
         raise InputError(_nothing_left(sources, failed))
     annotations, more = fill_encounters(
         _finished(stacked, names, files),
-        ~told["encounter_id"],
+        ~reported["encounter_id"],
         gap_seconds=how.encounter_gap_seconds,
     )
     notes += more
@@ -76,7 +76,7 @@ def join(sources: Sequence[Rows], how: How) -> Reading:
         annotations,
         _failures(failed),
         notes,
-        told,
+        reported,
         [{"source": rows.source, **rows.counts} for rows in sources],
         _flank_warnings(annotations, how.flank_sensitive),
     )

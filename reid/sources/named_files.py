@@ -95,10 +95,10 @@ def fill_times_for_the_vote(stacked: Stacked) -> None:
     rows = rows[np.isin(place[rows], mixed)]
     files = [stacked.place(int(row)) for row in rows]
     headers = read_headers(list(dict.fromkeys(files)))
-    told = [headers.get(file) for file in files]
+    reported = [headers.get(file) for file in files]
     for name in TIMES:
         values: list[object] = [None] * len(stacked)
-        for row, header in zip(rows.tolist(), told, strict=True):
+        for row, header in zip(rows.tolist(), reported, strict=True):
             if header is not None:
                 values[row] = header.taken if name == "timestamp" else header.offset
         column = stacked.column(name)

@@ -88,7 +88,7 @@ def each_once(
     stacked: Stacked,
     names: pa.Array,
     numbers: NDArray[np.int64],
-    told: dict[str, NDArray[np.bool_]],
+    reported: dict[str, NDArray[np.bool_]],
     notes: list[str],
 ) -> tuple[pa.Array, NDArray[np.int64]]:
     """Rows for one box of one file become one row, which knows what any of them says.
@@ -97,7 +97,7 @@ def each_once(
         stacked: all rows; those that stay learn from the others.
         names: (n,) annotation ids.
         numbers: (n,) of the files on their disk.
-        told: label → (n,) bool, which is completed likewise.
+        reported: label → (n,) bool, which is completed likewise.
         notes: are added to.
 
     Returns:
@@ -123,7 +123,7 @@ def each_once(
     keep = np.ones(n, bool)
     if len(repeats):
         keep[repeats] = False
-        names = _merge(stacked, names, told, stays, repeats)
+        names = _merge(stacked, names, reported, stays, repeats)
         notes.append(
             f"{len(repeats):,} rows repeat an image and box already listed; kept once each"
         )
@@ -184,7 +184,7 @@ def _files(stacked: Stacked, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
 def _merge(
     stacked: Stacked,
     names: pa.Array,
-    told: dict[str, NDArray[np.bool_]],
+    reported: dict[str, NDArray[np.bool_]],
     stays: NDArray[np.int64],
     repeats: NDArray[np.int64],
 ) -> pa.Array:
@@ -202,8 +202,8 @@ def _merge(
         for row, target, now, was in zip(repeats, targets, said, before, strict=True):
             was = learned.get(int(target), was)
             if name == "species":  # a species that nobody named gives way
-                now = now if told["species"][row] else None
-                was = was if told["species"][target] or int(target) in learned else None
+                now = now if reported["species"][row] else None
+                was = was if reported["species"][target] or int(target) in learned else None
             if now is None or now == was:
                 continue
             if was is None:
@@ -222,7 +222,7 @@ def _merge(
             stacked.set(name, column)
             if name == "annotation_id":
                 names = pc.replace_with_mask(names, pa.array(mask), values)
-    for flags in told.values():
+    for flags in reported.values():
         np.logical_or.at(flags, targets, flags[repeats])
     return names
 

@@ -113,15 +113,15 @@ def _is_there(root: str, path: str) -> bool:
 
 def agreeing(table: Table, places_of: Sequence[int]) -> int | None:
     """Of columns for one thing the only one that says something, or the first of equal ones."""
-    told = []
+    there = []
     for at in places_of:
         cells = words.plain_column(table.texts(at))
         cells = pc.if_else(words.empty_cells(cells), None, cells)
         if cells.null_count < len(cells):
-            told.append((at, cells))
-    if not told:
+            there.append((at, cells))
+    if not there:
         return places_of[0]
-    return told[0][0] if all(cells.equals(told[0][1]) for _, cells in told) else None
+    return there[0][0] if all(cells.equals(there[0][1]) for _, cells in there) else None
 
 
 def joined_paths(table: Table, at: tuple[int, ...]) -> pa.Array:
@@ -190,10 +190,10 @@ def _read_time(
         before = rows.columns.get(name)
         rows.columns[name] = read if before is None else pc.coalesce(before, read)
         return
-    times, told = read_times(table, at, how.date_order)
+    times, new_notes = read_times(table, at, how.date_order)
     rows.columns["timestamp"] = times.timestamp
     rows.columns["utc_offset_minutes"] = times.offset
-    notes += [f"{rows.source}: {note}" for note in told]
+    notes += [f"{rows.source}: {note}" for note in new_notes]
 
 
 def read_times(
