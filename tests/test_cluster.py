@@ -19,15 +19,7 @@ from reid.cluster import (
 )
 from reid.errors import InputError
 from reid.neighbors import Graph
-
-
-def clumps(seed: int, n: int = 60, d: int = 8, individuals: int = 10, spread: float = 0.25):
-    """Unit rows around random centres, float32, and the centre of each."""
-    rng = np.random.default_rng(seed)
-    identity = rng.integers(individuals, size=n)
-    rows = rng.normal(size=(individuals, d))[identity] + spread * rng.normal(size=(n, d))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows.astype(np.float32), identity
+from tests.clumps import clumps
 
 
 def distance_matrix(embeddings):

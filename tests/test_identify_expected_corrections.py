@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reid import schema
-from reid.identify import CANDIDATES, edges_table, identify_species, review_candidates
+from reid.identify import CANDIDATES, review_candidates
 from reid.identify.constrained_partition import components
 from reid.identify.joining_edges import joining_edges
+from tests.identified import identified, row_ids
 
 KNOWN, NEW = 0.2, 0.4
 
@@ -55,27 +55,8 @@ def catalogue(
     said: Sequence[tuple[int, int, str]] = (),
     **columns: list[str],
 ) -> tuple[pa.Table, pa.Table, pa.Table]:
-    ids = [f"a{k:02d}" for k in range(n)]
-    made = {name: [None] * n for name in schema.ANNOTATIONS.names}
-    made |= {"annotation_id": ids, "image_path": ids, "root": ["/"] * n, "species": ["s"] * n}
-    rows = pa.table({**made, **columns}, schema=schema.ANNOTATIONS)
-    pairs = np.asarray(sorted(links), np.int32).reshape(-1, 2)
-    lengths = np.asarray([links[a, b] for a, b in pairs.tolist()], np.float32)
-    decisions = pa.Table.from_pylist(
-        [
-            {"a_id": ids[a], "b_id": ids[b], "decision": what, "reviewer": "Ann",
-             "timestamp": 0, "note": None, "run_id": "r"}
-            for a, b, what in said
-        ],
-        schema=schema.DECISIONS,
-    )  # fmt: skip
-    edges = edges_table("s", ids, (pairs, lengths))
-    found = identify_species(
-        "s", rows, edges, decisions, known_distance=KNOWN, new_distance=NEW, next_number=1
-    )
-    for name in found.rows.column_names[1:]:
-        rows = rows.append_column(name, found.rows[name])
-    return rows, edges, decisions
+    columns = {"image_path": row_ids(n), **columns}
+    return identified("s", columns, links, said, known=KNOWN, new=NEW)
 
 
 def asked(tables: tuple[pa.Table, pa.Table, pa.Table], **options: int) -> list[dict]:

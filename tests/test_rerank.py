@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -6,15 +8,9 @@ from hypothesis import strategies as st
 from reid.cluster import dbscan
 from reid.errors import InputError
 from reid.rerank import rerank
+from tests.clumps import clumps as drawn_clumps
 
-
-def clumps(seed, n=80, d=16, individuals=12, spread=0.5):
-    """Unit rows around random centres, float32, and the centre of each."""
-    rng = np.random.default_rng(seed)
-    identity = rng.integers(individuals, size=n)
-    rows = rng.normal(size=(individuals, d))[identity] + spread * rng.normal(size=(n, d))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows.astype(np.float32), identity
+clumps = partial(drawn_clumps, n=80, d=16, individuals=12, spread=0.5)
 
 
 def dense_reranking(embeddings, k1, k2, jaccard_weight):

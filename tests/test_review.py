@@ -13,14 +13,13 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from reid import schema
 from reid.catalogue import SpeciesGraph, SpeciesRules, read_decisions
 from reid.errors import InputError
-from reid.identify import edges_table, identify_species
 from reid.report.pair_evidence import PairEvidence
 from reid.review import Question, Written, best_questions, questions, shown_ids, write_review
 from reid.review.review_page import KINDS, LARGE_PX
 from tests.browser import CHROMIUM, Browser
+from tests.identified import identified, row_ids
 
 KNOWN, NEW = 0.2, 0.4
 NASTY = "<script>alert('x')</script></script><img src=x onerror=alert(1)>\"&amp;'<!--"
@@ -40,28 +39,9 @@ def graph(
     paths: Sequence[str] | None = None,
 ) -> tuple[SpeciesGraph, pa.Table]:
     """A catalogue's species with rows a00, a01, …, and the decisions."""
-    ids = [f"a{k:02d}" for k in range(n)]
-    made = {name: [None] * n for name in schema.ANNOTATIONS.names}
-    made |= {"annotation_id": ids, "root": ["/"] * n, "species": ["lynx"] * n}
-    made["image_path"] = list(paths) if paths else [f"camera 1/{one}.jpg" for one in ids]
-    made["viewpoint"] = ["left"] * n
-    rows = pa.table(made, schema=schema.ANNOTATIONS)
-    pairs = np.asarray(sorted(links), np.int32).reshape(-1, 2)
-    lengths = np.asarray([links[a, b] for a, b in pairs.tolist()], np.float32)
-    decisions = pa.Table.from_pylist(
-        [
-            {"a_id": ids[a], "b_id": ids[b], "decision": what, "reviewer": "Ann",
-             "timestamp": 0, "note": None, "run_id": "r"}
-            for a, b, what in said
-        ],
-        schema=schema.DECISIONS,
-    )  # fmt: skip
-    edges = edges_table("lynx", ids, (pairs, lengths))
-    found = identify_species(
-        "lynx", rows, edges, decisions, known_distance=KNOWN, new_distance=NEW, next_number=1
-    )
-    for name in found.rows.column_names[1:]:
-        rows = rows.append_column(name, found.rows[name])
+    images = list(paths) if paths else [f"camera 1/{one}.jpg" for one in row_ids(n)]
+    columns = {"image_path": images, "viewpoint": ["left"] * n}
+    rows, edges, decisions = identified("lynx", columns, links, said, known=KNOWN, new=NEW)
     rules = SpeciesRules("recipe", KNOWN, NEW, NEW, "off", "compare-all", "by hand")
     return SpeciesGraph("lynx", rows, edges, rules), decisions
 

@@ -8,21 +8,13 @@ from reid.cluster import dbscan, labels_at, linkage_forest, noise_to_singletons,
 from reid.errors import InputError
 from reid.neighbors import Graph
 from reid.tune import Sweep, best, sweep, sweep_forest
+from tests.clumps import clumps
 
 
 def graph_of(distances, radius=2.0):
     low, high = np.nonzero(np.triu(distances <= np.float32(radius), 1))
     edges = np.stack([low, high], axis=1).astype(np.int32)
     return Graph(len(distances), edges, distances[low, high].astype(np.float32))
-
-
-def clumps(seed, n=60, d=8, individuals=10, spread=0.25):
-    """Unit rows around random centres, float32, and the centre of each."""
-    rng = np.random.default_rng(seed)
-    identity = rng.integers(individuals, size=n)
-    rows = rng.normal(size=(individuals, d))[identity] + spread * rng.normal(size=(n, d))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows.astype(np.float32), identity
 
 
 def distance_matrix(embeddings):

@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -23,17 +24,9 @@ from reid.tune import (
 )
 from reid.tune import tune as tune_on
 from reid.tune.samples import subgraph
+from tests.clumps import equal_clumps
 
-
-def clumps(seed, individuals=20, images=6, d=16, spread=0.35):
-    """Unit rows around random centres, float32, and the centre of each."""
-    rng = np.random.default_rng(seed)
-    identity = rng.permutation(np.repeat(np.arange(individuals), images))
-    rows = rng.normal(size=(individuals, d))[identity] + spread * rng.normal(
-        size=(len(identity), d)
-    )
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows.astype(np.float32), identity
+clumps = partial(equal_clumps, individuals=20, images=6, d=16, spread=0.35)
 
 
 def tune(rows, labels, ceiling=None, **options):

@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -6,17 +8,9 @@ from reid.errors import InputError
 from reid.metrics import agreement
 from reid.neighbors import Graph, radius_graph
 from reid.tune import best, estimate_threshold, search_ceiling, sweep, warnings
+from tests.clumps import equal_clumps
 
-
-def clumps(seed, individuals=60, images=6, d=32, spread=0.4):
-    """Unit rows around random centres, float32, and the centre of each."""
-    rng = np.random.default_rng(seed)
-    identity = rng.permutation(np.repeat(np.arange(individuals), images))
-    rows = rng.normal(size=(individuals, d))[identity] + spread * rng.normal(
-        size=(len(identity), d)
-    )
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows.astype(np.float32), identity
+clumps = partial(equal_clumps, individuals=60, images=6, d=32, spread=0.4)
 
 
 def graph_from_pairs(n, pairs):

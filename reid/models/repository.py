@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reid import optional
+from reid.config.spelling import list_a_few
 from reid.errors import InputError, ReidError
 from reid.models.hub import code_files, weight_files
 from reid.models.limits import check_memory, input_side, read_object, triple
@@ -237,7 +238,9 @@ def _load_custom(transformers: Any, folder: Path) -> "torch.nn.Module":
     weights = _read_weights(folder)
     result = network.load_state_dict(weights, strict=False)
     if result.missing_keys:
-        raise InputError(f"{folder} lacks weights of its own network: {_some(result.missing_keys)}")
+        raise InputError(
+            f"{folder} lacks weights of its own network: {list_a_few(result.missing_keys)}"
+        )
     return network.float()
 
 
@@ -263,13 +266,13 @@ def _load_builtin(transformers: Any, folder: Path) -> "torch.nn.Module":
             str(key[0] if isinstance(key, tuple) else key) for key in result["mismatched_keys"]
         ]
         raise InputError(
-            f"{folder} has weights of other shapes than its settings say: {_some(wrong)}"
+            f"{folder} has weights of other shapes than its settings say: {list_a_few(wrong)}"
         )
     # A checkpoint trained with another head has no weights for the pooler, which would then be
     # random: without it the class token is taken.
     missing = [key for key in result["missing_keys"] if not key.startswith("pooler.")]
     if missing:
-        raise InputError(f"{folder} lacks weights of its network: {_some(missing)}")
+        raise InputError(f"{folder} lacks weights of its network: {list_a_few(missing)}")
     if result["missing_keys"]:
         network.pooler = None
     return network  # type: ignore[no-any-return]
@@ -324,7 +327,3 @@ def _image_processor(folder: Path) -> tuple[int | None, Triple | None, Triple | 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
