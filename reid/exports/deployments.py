@@ -232,8 +232,10 @@ def _places(sheet: pd.DataFrame, coordinates: dict[str, np.ndarray]) -> list[str
     """
     deployment, location = (find_column(sheet, [name]) for name in ("deploymentID", "locationID"))
     if deployment is None:
-        detectors: list[str] = sheet[find_column(sheet, DETECTOR)].tolist()
-        return detectors
+        detector = find_column(sheet, DETECTOR)
+        assert detector is not None
+        places: list[str] = sheet[detector].tolist()
+        return places
     places = []
     for row, own in enumerate(sheet[deployment]):
         place = sheet[location][row] if location is not None else ""

@@ -10,7 +10,7 @@ from reid.sources import places
 from reid.sources.built_rows import Records, mapping, mappings, text_of
 from reid.sources.camtrap_cells import Row
 from reid.sources.camtrap_rows import Package
-from reid.sources.opened_tables import open_table, table_of
+from reid.sources.opened_tables import Table, open_table, table_of
 from reid.sources.source_rows import How, Rows
 from reid.sources.words import is_empty
 from reid.sources.zips import zipped_names
@@ -69,22 +69,7 @@ def _table(
             for one in mappings(resource["data"])
         ]
     else:
-        path = resource.get("path")
-        path = text_of(path[0] if isinstance(path, list) and path else path) or ""
-        plain = posixpath.normpath(path)
-        if not path or "://" in path or plain.startswith(("/", "..")):
-            raise InputError(
-                f"--input {source}: the table {resource.get('name')} lies at {path!r}; a package's tables lie "
-                "below its folder"
-            )
-        if files is None:
-            table = open_table(store.join(folder, plain))
-        elif plain in files:
-            table = table_of(files[plain], f"{source}/{plain}")
-        else:
-            raise InputError(
-                f"--input {source}: there is no {plain} in it, which {DESCRIPTOR} names"
-            )
+        table = _opened(source, folder, resource, files)
         columns = [table.texts(at).to_pylist() for at in range(len(table.header))]
         given = [
             dict(zip(table.header, cells, strict=True)) for cells in zip(*columns, strict=True)
@@ -97,6 +82,25 @@ def _table(
         }
         for row in given
     ]
+
+
+def _opened(
+    source: str, folder: str, resource: Mapping[str, Any], files: Mapping[str, bytes] | None
+) -> Table:
+    """The table of a resource that lies in a file of its own."""
+    path = resource.get("path")
+    path = text_of(path[0] if isinstance(path, list) and path else path) or ""
+    plain = posixpath.normpath(path)
+    if not path or "://" in path or plain.startswith(("/", "..")):
+        raise InputError(
+            f"--input {source}: the table {resource.get('name')} lies at {path!r}; a package's tables lie "
+            "below its folder"
+        )
+    if files is None:
+        return open_table(store.join(folder, plain))
+    if plain in files:
+        return table_of(files[plain], f"{source}/{plain}")
+    raise InputError(f"--input {source}: there is no {plain} in it, which {DESCRIPTOR} names")
 
 
 def is_package(folder: str) -> bool:

@@ -141,7 +141,7 @@ def _as_mapped(
     mapping: Mapping[str, str], header: Sequence[str], keys: Sequence[str]
 ) -> dict[str, tuple[int, ...]]:
     """The columns that the user names: as spelled, or else by their key."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for name, column in mapping.items():
         if column in header:
             found[name] = (header.index(column),)
