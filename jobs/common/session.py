@@ -32,6 +32,22 @@ def is_open() -> bool:
     return ray is not None and bool(ray.is_initialized())
 
 
+def finds_gpu(device: str) -> bool:
+    """True if work goes to GPUs: where `device` names them, or, on `auto`, where there is one.
+
+    With a Ray session that is a GPU of the cluster, without one a GPU of this machine.
+    """
+    if device != "auto":
+        return device.startswith("cuda")
+    if is_open():
+        import ray
+
+        return bool(ray.cluster_resources().get("GPU", 0))
+    import torch
+
+    return torch.cuda.is_available()
+
+
 @contextmanager
 def ray_session(address: str | None) -> Iterator[None]:
     """Ray for the time of a job: an outer session is used as it is, otherwise one is opened.

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from jobs.common.session import is_open, joins_cluster
+from jobs.common.session import finds_gpu, is_open, joins_cluster
 from jobs.embed.embed_worker import EmbedTask, EmbedWorker
 from reid import store
 from reid.config import Config
@@ -54,15 +54,7 @@ def is_work_folder(path: str) -> bool:
 
 def uses_gpu(config: Config) -> bool:
     """True if GPUs embed: where they are wanted, or, on `auto`, where there is one."""
-    if config.embed.device != "auto":
-        return config.embed.device.startswith("cuda")
-    if is_open():
-        import ray
-
-        return bool(ray.cluster_resources().get("GPU", 0))
-    import torch
-
-    return torch.cuda.is_available()
+    return finds_gpu(config.embed.device)
 
 
 def cpus_per_worker(config: Config) -> int:

@@ -30,7 +30,7 @@ from reid.config import Config
 from reid.errors import InputError, ReidError
 from reid.keypoints import KeypointStore, descriptors_of
 from reid.pairs import MATCHERS, extractor_of
-from reid.pairs.lightglue import FEWEST, trainable_lightglue
+from reid.pairs.lightglue import FEWEST, lightglue_weights, trainable_lightglue
 from reid.pairs.matchers import TUNED, WEIGHTS
 from reid.splits import held_out_individuals
 from reid.training.matcher_triplets import (
@@ -306,7 +306,5 @@ def _average_gradients(parameters: Sequence["torch.nn.Parameter"], *, world: int
 def _write_epoch(result: str, module: Any, history: Sequence[dict[str, Any]]) -> None:
     from safetensors.torch import save
 
-    state = module.network.state_dict()
-    weights = {name: one.detach().cpu().contiguous() for name, one in state.items()}
-    store.write_bytes(result, save(weights))
+    store.write_bytes(result, save(lightglue_weights(module)))
     store.write_json(f"{result}.json", history)

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from jobs.common import outputs
 from jobs.common.console import progress
+from jobs.common.session import finds_gpu
 from jobs.pairs.pair_worker import PENDING, PairTask, PairWorker
 from jobs.pairs.shards import Workers, open_workers
 from reid import embeddings, schema, store
@@ -21,7 +22,8 @@ from reid.config import Config
 from reid.errors import StorageError
 from reid.keypoints import KeypointRecipe, extractor_digest
 from reid.pairs import MATCHERS, extractor_of
-from reid.pairs.matchers import tuned_matcher
+from reid.pairs.matchers import LEARNED, tuned_matcher
+from reid.precision import Precision, choose_precision
 
 SHARD_IMAGES = 32
 SHARD_PAIRS = {"votes": 4096, "evidence": 64}
@@ -70,10 +72,18 @@ def plan(config: Config, species: str) -> PairTask:
         work="",
         images=config.images,
         matcher=_whole_path(settings.matcher),
-        precision=settings.precision,
+        precision=pair_precision(config)[0],
         runtime=settings.runtime,
         device=settings.device,
     )
+
+
+def pair_precision(config: Config) -> tuple[Precision, str]:
+    """What the matcher is computed in, and what to say of it; see `reid.precision.choose_precision`."""
+    settings = config.pairs
+    if settings.matcher in MATCHERS and settings.matcher not in LEARNED:
+        return "fp32", ""  # nothing is computed by a network
+    return choose_precision(settings.precision, "cuda" if finds_gpu(settings.device) else "cpu")
 
 
 def _whole_path(matcher: str) -> str:
@@ -83,8 +93,7 @@ def _whole_path(matcher: str) -> str:
 
 def _pair_folder(task: PairTask, kind: str) -> str:
     """Where votes or evidence lie: another recipe, matcher or precision is another folder."""
-    version = "version 2" if kind == "votes" else "version 1"
-    what = [task.recipe.fingerprint, kind, version]
+    what = [task.recipe.fingerprint, kind, "version 2"]
     matcher = task.matcher
     if matcher not in MATCHERS:
         matcher = f"tuned-{tuned_matcher(matcher)['digest']}"

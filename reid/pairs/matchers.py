@@ -23,6 +23,7 @@ MATCHERS = {
     "rootsift": "rootsift",
     "patches": "patches",
 }
+LEARNED = ("aliked-lightglue",)  # those that are networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def load_matcher(
     """
     extractor = extractor_of(name)
     tuned = name not in MATCHERS
-    if tuned or name == "aliked-lightglue":
+    if tuned or name in LEARNED:
         assign, used = load_lightglue(
             device=device,
             precision=precision,

@@ -38,18 +38,26 @@ def mutual_clear(
         return none, none, np.zeros(0, np.float32)
     with torch.inference_mode():
         alike = torch.from_numpy(a) @ torch.from_numpy(b).T
-        best, partner = alike.max(dim=1)
-        back = alike.argmax(dim=0)
-        rows = torch.nonzero(back[partner] == torch.arange(len(a))).squeeze(1)
+        # NumPy is much the faster in finding where a row's maximum is, torch in finding maxima; where
+        # those of the columns are need not be known.
+        values = alike.numpy()
+        partner = values.argmax(axis=1)
+        best = values[np.arange(len(a)), partner]
+        rows = np.flatnonzero(best == alike.amax(dim=0).numpy()[partner])
+        # Equal maxima of a column: it has one partner, the first.
+        rows = rows[np.sort(np.unique(partner[rows], return_index=True)[1])]
         columns = partner[rows]
         # The second nearest is the nearest once every mutual pair is taken away: a row and a column
         # hold one such pair at most, so one pass over each side finds it.
-        best = best[rows]
-        alike[rows, columns] = -2.0
-        second = torch.maximum(alike[rows].amax(dim=1), alike[:, columns].amax(dim=0))
-        ratio = ((2 - 2 * best).clamp(min=0) / (2 - 2 * second).clamp(min=1e-6)).sqrt()
+        values[rows, columns] = -2.0
+        second = torch.maximum(
+            alike.amax(dim=1)[torch.from_numpy(rows)], alike.amax(dim=0)[torch.from_numpy(columns)]
+        )
+        found = torch.from_numpy(best[rows])
+        # Where the nearest and the second nearest are equal to it, nothing is clear.
+        ratio = ((2 - 2 * found).clamp(min=1e-6) / (2 - 2 * second).clamp(min=1e-6)).sqrt()
         clear = (1 - ratio).clamp(min=0)
-    return rows.numpy(), columns.numpy(), clear.numpy()
+    return rows, columns, clear.numpy()
 
 
 def votes(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
