@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -178,10 +178,15 @@ def all_votes(
 
 
 def evidence(
-    data: Nyala, work: Work, points: Any, recipe: KeypointRecipe, pairs: np.ndarray
+    data: Nyala,
+    work: Work,
+    points: Any,
+    recipe: KeypointRecipe,
+    pairs: np.ndarray,
+    precision: Literal["fp32", "bf16"],
 ) -> tuple[np.ndarray, pa.Table]:
     """The pairs that are done, lower row first, and their evidence."""
-    folder = work.folder / f"evidence-{recipe.fingerprint}"
+    folder = work.folder / f"evidence-{precision}-{recipe.fingerprint}"
     folder.mkdir(parents=True, exist_ok=True)
     number = {name: i for i, name in enumerate(data.ids)}
 
@@ -197,7 +202,7 @@ def evidence(
     wanted = [tuple(sorted((int(a), int(b)))) for a, b in pairs]
     todo = [pair for pair in wanted if pair not in have]
     if todo and not work.over():
-        match, _ = load_matcher("aliked-lightglue")
+        match, _ = load_matcher("aliked-lightglue", precision=precision)
         for start in range(0, len(todo), 20):
             if work.over():
                 break
@@ -206,7 +211,7 @@ def evidence(
             table = match_pairs(match, names, points)
             digest = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
             store.write_table(str(folder / f"part-{digest}.parquet"), table)
-            work.add("lightglue", time.process_time() - began, len(names))
+            work.add(f"lightglue, {precision}", time.process_time() - began, len(names))
         have = stored()
     done = sorted({pair for pair in wanted if pair in have})
     return np.array(done, np.int64).reshape(-1, 2), pa.Table.from_pylist(
