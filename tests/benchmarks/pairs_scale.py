@@ -110,7 +110,8 @@ def measure(n: int, wide: int, k: int) -> dict[str, Any]:
 
 def child(n: int, wide: int, k: int) -> dict[str, Any]:
     command = [sys.executable, __file__, "--one", str(n), str(wide), str(k)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    # What the child says of its progress and its errors is seen; its last line is the result.
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     print(result, flush=True)
     return result
