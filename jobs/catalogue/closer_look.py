@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from jobs.common.console import say
 from jobs.common.looked import LookedAt, LookStage
+from jobs.common.pair_precision import pair_precision
 from reid import schema
 from reid.catalogue import SpeciesRules, open_catalogue, read_rules
 from reid.config import Config, Pairs
@@ -55,6 +56,8 @@ def check_same_look(config: Config, species: str, rules: SpeciesRules) -> None:
         )
     for name in config.pairs.model_fields_set - {*FREE}:
         asked = config.pairs.model_dump(mode="json")[name]
+        if (name, asked) == ("precision", "auto"):
+            continue  # it was decided when the catalogue was made, on whatever machine that was
         if rules.pairs is not None and asked != rules.pairs["settings"].get(name, asked):
             raise InputError(
                 f"pairs.{name}={asked} for {species}, but this catalogue was made with "
@@ -82,7 +85,9 @@ def look_settings(
     fixed = {"encounters": "together" if encounters == "best" else "off"}
     if viewpoints == "same-side":
         fixed["viewpoints"] = viewpoints
-    return {**asked, **kept, **own, **fixed}
+    settings = {**asked, **kept, **own, **fixed}
+    # Nights may be on another machine than this one, and must compute in what is learned from here.
+    return settings | {"precision": pair_precision(Pairs.model_validate(settings))[0]}
 
 
 def learn_pairs(

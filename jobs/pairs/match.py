@@ -11,12 +11,13 @@ import pyarrow.compute as pc
 
 from jobs.common import outputs
 from jobs.common.console import say
+from jobs.common.pair_precision import pair_precision
 from jobs.neighbours.placement import search_device
 from jobs.pairs.figures import figures
 from jobs.pairs.look import Embedded, Seen, look_at
 from jobs.pairs.pair_worker import PairTask
 from jobs.pairs.shards import Workers
-from jobs.pairs.stored_pairs import pair_precision, pair_workers, plan
+from jobs.pairs.stored_pairs import pair_workers, plan
 from reid import schema, store
 from reid.config import Config
 from reid.pairs import PairModel, fit_pairs, probability
@@ -43,7 +44,7 @@ def match(config: Config, groups: Sequence[Embedded]) -> MatchSummary:
     tables = [schema.PAIRS.empty_table()]
     failures = [schema.FAILURES.empty_table()]
     tasks = [plan(config, group.species) for group in groups]
-    if why := pair_precision(config)[1]:
+    if why := pair_precision(config.pairs)[1]:
         say(f"match: {why}")
     with pair_workers(config) as workers:
         for group, task in zip(groups, tasks, strict=True):

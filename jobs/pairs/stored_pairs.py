@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from jobs.common import outputs
 from jobs.common.console import progress
-from jobs.common.session import finds_gpu
+from jobs.common.pair_precision import pair_precision
 from jobs.pairs.pair_worker import PENDING, PairTask, PairWorker
 from jobs.pairs.shards import Workers, open_workers
 from reid import embeddings, schema, store
@@ -22,8 +22,7 @@ from reid.config import Config
 from reid.errors import StorageError
 from reid.keypoints import KeypointRecipe, extractor_digest
 from reid.pairs import MATCHERS, extractor_of
-from reid.pairs.matchers import LEARNED, tuned_matcher
-from reid.precision import Precision, choose_precision
+from reid.pairs.matchers import tuned_matcher
 
 SHARD_IMAGES = 32
 SHARD_PAIRS = {"votes": 4096, "evidence": 64}
@@ -72,18 +71,10 @@ def plan(config: Config, species: str) -> PairTask:
         work="",
         images=config.images,
         matcher=_whole_path(settings.matcher),
-        precision=pair_precision(config)[0],
+        precision=pair_precision(settings)[0],
         runtime=settings.runtime,
         device=settings.device,
     )
-
-
-def pair_precision(config: Config) -> tuple[Precision, str]:
-    """What the matcher is computed in, and what to say of it; see `reid.precision.choose_precision`."""
-    settings = config.pairs
-    if settings.matcher in MATCHERS and settings.matcher not in LEARNED:
-        return "fp32", ""  # nothing is computed by a network
-    return choose_precision(settings.precision, "cuda" if finds_gpu(settings.device) else "cpu")
 
 
 def _whole_path(matcher: str) -> str:

@@ -65,7 +65,9 @@ from reid.tune.by_pairs import WAYS, Way
 WINDOW = (0.15, 0.12, 0.85, 0.68)  # set by others from six pictures, not on these figures
 QUERY_LIST, GALLERY_LIST = 50, 10  # best voted that LightGlue looks at
 LISTS = (5, 10, 20, 30, 50)  # of which top-1 is told
-BY_VOTES = 40  # of 50, where the rest of a list is by cosine
+# Beside the logarithm of votes. On 187 pictures of the gallery that have a mate, against all of their side, recall at
+# 50 was .941 by votes, .947, .952, .952, .936 with 1, 2, 5, 10, and .920 for 40 by votes and 10 by cosine.
+COSINE_WEIGHT = 2
 VOTED_LIST = 10  # of each row, where nothing but votes is known
 LONE = 3.9  # log-odds of P = 0.98
 
@@ -204,12 +206,9 @@ def _unlike(n: int) -> np.ndarray:
     return np.eye(n, max(n, 2), dtype=np.float32)
 
 
-def _joined(data: Nyala, votes: np.ndarray, cosine: np.ndarray) -> np.ndarray:
-    """(n, n) scores of which the best 50 are the BY_VOTES best voted, and the next by cosine."""
-    answering = data.fine & data.gallery[None]
-    by_votes, by_cosine = _places(votes, answering), _places(cosine, answering)
-    joined = np.where(by_votes <= BY_VOTES, -1.0 * by_votes, -1e4 - by_cosine)
-    return np.where(np.isfinite(votes), joined, np.nan)
+def _joined(votes: np.ndarray, cosine: np.ndarray) -> np.ndarray:
+    """(n, n) votes and cosine in one score; COSINE_WEIGHT was chosen on the gallery."""
+    return np.log(votes + 1e-4) + COSINE_WEIGHT * cosine
 
 
 def wanted_pairs(data: Nyala, votes: np.ndarray) -> np.ndarray:
@@ -381,7 +380,7 @@ def show(result: dict[str, Any]) -> None:
     goals = [("shortlist recall at 50, votes", 0.90, by_votes.get(50))]
     if found:
         best = found["probability"]
-        joined = next(v for k, v in result["shortlist_recall"].items() if k.startswith("votes, of"))
+        joined = result["shortlist_recall"]["votes and cosine"]
         goals += [
             ("shortlist recall at 50, votes and cosine", 0.90, joined.get(50)),
             ("top-1 of all queries", 0.50, best["top_1_of_all_queries"]),
@@ -455,9 +454,7 @@ def main() -> int:
             "cosine, whole": data.recall(by_whole),
             "cosine, joined": data.recall(by_window + by_whole),
             "votes": data.recall(given, asked) if asked.any() else {},
-            f"votes, of 50 the last {50 - BY_VOTES} by cosine": data.recall(
-                _joined(data, given, by_window + by_whole), asked
-            )
+            "votes and cosine": data.recall(_joined(given, (by_window + by_whole) / 2), asked)
             if asked.any()
             else {},
         }

@@ -153,3 +153,13 @@ def test_a_catalogue_is_compared_in_one_way() -> None:
     kept = look_settings(load_config(None, ["pairs.wide=9"]), "best", "compare-all", RULES)
     assert (kept["k"], kept["wide"]) == (3, 9)
     assert (kept["encounters"], kept["viewpoints"]) == ("together", "same-side")
+
+
+def test_a_catalogue_computes_in_what_it_was_learned_from() -> None:
+    auto = load_config(None, ["pairs=on", "pairs.precision=auto", "pairs.matcher=patches"])
+    settings = look_settings(auto, "best", "same-side", None)
+    assert settings["precision"] == "fp32"  # this machine's answer, and no question any more
+    exact = replace(RULES, pairs={**KEPT, "settings": settings})
+    check_same_look(load_config(None, ["pairs.precision=auto"]), "lynx", exact)
+    with pytest.raises(InputError, match=r"pairs\.precision=bf16 for lynx, but"):
+        check_same_look(load_config(None, ["pairs.precision=bf16"]), "lynx", exact)

@@ -17,11 +17,11 @@ from PIL import Image
 from jobs.cluster import groups
 from jobs.cluster.clustering import cluster
 from jobs.common import outputs
+from jobs.common.pair_precision import pair_precision
 from jobs.pairs.fit_window import fit_window
 from jobs.pairs.match import match
 from jobs.pairs.shards import open_workers
 from jobs.pairs.shown import shown_evidence
-from jobs.pairs.stored_pairs import pair_precision
 from reid import schema, store
 from reid.config import load_config
 from reid.errors import InputError, StorageError
@@ -197,7 +197,7 @@ def test_points_of_shown_pairs_are_those_that_their_evidence_counts(
 )
 def test_the_precision_is_that_of_a_network(matcher: str, asked: str, taken: str) -> None:
     config = load_config(None, [f"pairs.matcher={matcher}", f"pairs.precision={asked}"])
-    assert pair_precision(config)[0] == taken
+    assert pair_precision(config.pairs)[0] == taken
 
 
 def test_an_unknown_matcher_is_refused_before_anything_is_done(
