@@ -104,7 +104,7 @@ def trainable_lightglue(weights: str | None = None) -> "torch.nn.Module":
 
 def lightglue_weights(module: "torch.nn.Module") -> dict[str, "torch.Tensor"]:
     """The weights of `trainable_lightglue`, as the package and `weights` of `load_lightglue` take them."""
-    network = copy.deepcopy(module.network)
+    network: Any = copy.deepcopy(module.network)
     _sort_rows(network, back=True)
     return {name: one.detach().cpu().contiguous() for name, one in network.state_dict().items()}
 
