@@ -11,7 +11,13 @@ from jobs.common.console import print_result, say
 from reid import store
 from reid.errors import InputError
 from reid.exports.sheets import find_column, program_sheet, read_sheet
-from reid.metrics.scored_pairs import SCALES, affine, calibrated, clipped, identity_balanced_map
+from reid.metrics.scored_pairs import (
+    SCALES,
+    affine,
+    calibrated,
+    identity_balanced_map,
+    pair_similarity,
+)
 from reid.rerank import rerank
 from reid.sources.named_images import find_named
 
@@ -153,16 +159,18 @@ def _similarity(
         first += len(group.rows)
         if not own.any():
             continue
+        ends = np.stack([low, high], axis=1)
+        if scale in ("clip", "affine") and not reranked:
+            found[own] = pair_similarity(group.vectors, ends, scale)
+            continue
         cosine = np.einsum("pd,pd->p", group.vectors[low], group.vectors[high], dtype=np.float32)
         if reranked:
             found[own] = _reranked(group.vectors, low, high, cosine)
-        elif scale == "calibrated":
+        else:
             identities, encounters = (
                 group.rows[name].to_pylist() for name in ("identity", "encounter_id")
             )
             found[own] = calibrated(cosine, group.vectors, identities, encounters, seed=seed)
-        else:
-            found[own] = (clipped if scale == "clip" else affine)(cosine)
     return found
 
 

@@ -22,6 +22,26 @@ def affine(cosine: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.clip((np.asarray(cosine, np.float64) + 1) / 2, 0, 1)
 
 
+def pair_similarity(
+    vectors: NDArray[np.float32], pairs: NDArray[np.integer], scale: str = "affine"
+) -> NDArray[np.float64]:
+    """(p,) similarity in [0, 1] of each pair of rows.
+
+    Args:
+        vectors: (n, d) float32, unit rows.
+        pairs: (p, 2) row numbers.
+        scale: `clip`, max(cos, 0), or `affine`, (cos + 1) / 2.
+
+    Raises:
+        InputError: another scale; `calibrated` needs labels, and has a function of its own.
+    """
+    if scale not in ("clip", "affine"):
+        raise InputError(f"scale {scale}: known: clip, affine")
+    low, high = np.asarray(pairs).reshape(-1, 2).T
+    cosine = np.einsum("pd,pd->p", vectors[low], vectors[high], dtype=np.float32)
+    return clipped(cosine) if scale == "clip" else affine(cosine)
+
+
 def calibrated(
     cosine: NDArray[np.floating],
     vectors: NDArray[np.float32],

@@ -23,7 +23,7 @@ def public_names() -> dict[str, list[str]]:
     """Package of the library → the names that it offers."""
     import reid
 
-    found = {}
+    found = {"reid": sorted(reid.__all__)}
     for module in pkgutil.iter_modules(reid.__path__, "reid."):
         if module.ispkg and module.name != "reid.templates":
             found[module.name] = sorted(
