@@ -129,6 +129,7 @@ def test_training_goes_on_from_a_checkpoint(model, tmp_path):
 def test_a_resumed_run_ends_with_the_same_weights(model, tmp_path):
     pixels, kinds, names = toy()
     options = {"ema_decay": 0.9, "head_only_epochs": 1, "loss": "subcentre_arcface"}
+    options["hard_share"] = 0.5
     whole, codes = start(model, kinds, names, **options)
     _train(whole, codes, pixels, range(4))
     first, _ = start(model, kinds, names, **options)

@@ -56,6 +56,11 @@ class Training(Section):
     )
     identities: Count = Field(16, description="P of one worker's batch")
     images: Count = Field(2, description="K; the batch is P × K")
+    hard_share: Share = Field(
+        0.0,
+        description="From the second epoch on, so many further steps, as a share of an epoch's, of the pairs "
+        "that are hardest as the epoch begins; 0: none. Costs a look at all training images each epoch",
+    )
     micro_batch: Count | None = Field(
         None,
         description="Most images of one forward pass; the gradients of a batch's passes are added up. "

@@ -16,6 +16,7 @@ from reid.training.augment import apply_changes, draw_changes
 from reid.training.classes import ClassTable
 from reid.training.embed_rows import embed_rows
 from reid.training.gradients import Gradients, Objective
+from reid.training.hard_batches import find_hard_pairs, hard_batches
 from reid.training.loader import read_ahead
 from reid.training.losses import IdentityLoss
 from reid.training.network import start_from
@@ -160,7 +161,7 @@ class Trainer:
             InputError: there are fewer identities than workers, no row, or a row without a class.
         """
         started = time.perf_counter()
-        plan = self._plan(epoch, codes)
+        plan = self._with_hard_batches(epoch, self._plan(epoch, codes), pixels, rows, codes)
         settings = self.settings
         self.gradients.enter_phase(head_only=epoch < settings.head_only_epochs)
         torch.manual_seed(
@@ -291,6 +292,33 @@ class Trainer:
         return identity_batches(
             codes, identities=settings.identities, images=settings.images, **own
         )
+
+    def _with_hard_batches(
+        self,
+        epoch: int,
+        plan: NDArray[np.int64],
+        pixels: Pixels,
+        rows: NDArray[np.int64],
+        codes: NDArray[np.int64],
+    ) -> NDArray[np.int64]:
+        """The plan, with further steps of hard pairs among its own, where these are wanted."""
+        settings = self.settings
+        steps = math.ceil(len(plan) * settings.hard_share)
+        if not epoch or not steps:
+            return plan
+        hard = hard_batches(
+            find_hard_pairs(self.embed(pixels, rows), codes),
+            codes,
+            steps=steps,
+            identities=settings.identities,
+            images=settings.images,
+            seed=settings.seed,
+            epoch=epoch,
+            rank=self.rank,
+            world=self.world,
+        )
+        order = np.random.default_rng([settings.seed, epoch, 2]).permutation(len(plan) + len(hard))
+        return np.concatenate([plan, hard])[order]
 
     def _origin(self) -> dict[str, Any]:
         return origin_of(self.settings, self.classes, self.network, input_size=self.input_size)
