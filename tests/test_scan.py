@@ -45,6 +45,24 @@ def test_it_finds_individuals_that_lie_apart() -> None:
     assert adjusted_rand_score(who, found) == 1
 
 
+def test_by_its_own_labels_it_keeps_what_it_has_found() -> None:
+    vectors, who = animals(6, 30, 0.7)
+    near, _ = knn(vectors, NEIGHBOURS)
+    options = {"neighbours": near, "epochs": 40}
+    plain = scan(vectors, 6, 0, **options)
+    own = scan(vectors, 6, 0, **options, self_label=True)
+    assert adjusted_rand_score(who, own) >= adjusted_rand_score(who, plain) > 0.8
+    np.testing.assert_array_equal(own, scan(vectors, 6, 0, **options, self_label=True))
+
+
+def test_where_it_is_sure_of_nothing_its_own_labels_change_nothing() -> None:
+    vectors, _ = animals(4, 10, 3.0)
+    near, _ = knn(vectors, 5)
+    options = {"neighbours": near, "epochs": 1, "learning_rate": 1e-6}
+    plain = scan(vectors * np.float32(1), 4, 0, **options)
+    np.testing.assert_array_equal(plain, scan(vectors, 4, 0, **options, self_label=True))
+
+
 def test_the_same_seed_is_the_same_answer() -> None:
     vectors, _ = animals(4, 10, 0.8)
     near, _ = knn(vectors, 5)

@@ -95,6 +95,14 @@ OPTIONS: dict[str, Any] = {
             help="A word that is a name here, though it looks empty (`NA`, `Nan`). May be given several times.",
         ),
     ],
+    "time_format": Annotated[
+        str | None,
+        typer.Option(
+            "--time-format",
+            metavar="FORMAT",
+            help="Of the time in file names, where nothing else tells it: %Y%m%d_%H%M%S. It goes before EXIF.",
+        ),
+    ],
     "detections": Annotated[
         str | None,
         typer.Option(
@@ -155,7 +163,7 @@ OPTIONS: dict[str, Any] = {
 }
 # How sources are read.
 READING = (
-    "root", "species", "identity_from_parent", "column", "date_order", "keep_word", "detections",
+    "root", "species", "identity_from_parent", "column", "date_order", "time_format", "keep_word", "detections",
     "trust_individual_ids", "as_folder",
 )  # fmt: skip
 
@@ -218,6 +226,7 @@ def config_of(
     tables = {
         "columns": _pairs(flags.pop("column", None)),
         "date_order": flags.pop("date_order", None),
+        "time_format": flags.pop("time_format", None),
         "keep_words": flags.pop("keep_word", None),
         "detections": flags.pop("detections", None),
         "trust_individual_ids": flags.pop("trust_individual_ids", None),

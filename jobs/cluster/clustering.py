@@ -96,6 +96,8 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
             "eps": one.threshold.eps,
             "eps_source": one.threshold.source,
             "method": one.threshold.method,
+            "criterion": one.threshold.criterion,
+            "held_out": one.threshold.held_out,
             "scores": scores,
             "verdict": asdict(verdicts[group.species]),
         }

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pyarrow.compute as pc
 
+from jobs.cluster.gated import by_threshold
 from jobs.cluster.groups import Group
 from jobs.cluster.labels import encounters
 from jobs.common import outputs
@@ -34,6 +35,8 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
         group.species, None if settings.eps == "auto" else settings.eps
     )
     search = search_of(config)
+    if settings.method == "threshold":  # encounters would join what the gate keeps apart
+        return by_threshold(settings, group, eps, search)
     met = _met(config, group)
     collapsed = None
     if settings.collapse_duplicates or settings.near_duplicate_distance is not None:
@@ -55,6 +58,7 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
         max_eps=None if settings.max_eps == "auto" else settings.max_eps,
         min_samples=settings.min_samples,
         n_clusters=settings.n_clusters,
+        self_label=settings.self_label,
         criterion=settings.criterion,
         rerank=config.rerank.mode,
         k1=config.rerank.k1,

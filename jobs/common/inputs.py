@@ -39,6 +39,7 @@ def read_sources(config: Config) -> Reading:
         as_folder=config.sources.as_folder,
         location_level=config.sources.location_level,
         location_pattern=config.sources.location_pattern,
+        time_format=config.sources.time_format,
         encounter_gap_seconds=config.sources.encounter_gap_seconds,
         flank_sensitive=tuple(config.sources.flank_sensitive),
         max_file_megabytes=config.sources.max_file_megabytes,

@@ -80,6 +80,31 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _threshold_is_plain(self) -> Self:
+        cluster = self.cluster
+        if cluster.method != "threshold":
+            gates = [
+                f"cluster.{name}"
+                for name in ("gate_seconds", "gate_pixels")
+                if getattr(cluster, name)
+            ]
+            if gates:
+                raise ValueError(f"{', '.join(gates)}: only with cluster.method=threshold")
+            return self
+        others = {
+            "rerank.mode": self.rerank.mode != "off",
+            "pairs.mode": self.pairs.mode != "off",
+            "cluster.collapse_duplicates": cluster.collapse_duplicates,
+            "cluster.near_duplicate_distance": cluster.near_duplicate_distance is not None,
+        }
+        asked = [name for name, wanted in others.items() if wanted]
+        if asked:
+            raise ValueError(
+                f"cluster.method=threshold joins pairs by their cosine distance alone; leave out {', '.join(asked)}"
+            )
+        return self
+
     @property
     def store_path(self) -> str:
         """Where the embeddings of this run live."""

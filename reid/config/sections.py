@@ -49,6 +49,10 @@ class Sources(Section):
     location_pattern: str | None = Field(
         None, description="Regular expression on paths; its one group is the place"
     )
+    time_format: str | None = Field(
+        None,
+        description="Of the time in file names, where a source gives none: %Y%m%d_%H%M%S; goes before EXIF",
+    )
     encounter_gap_seconds: float = Field(
         60, ge=0, description="Longest pause within an encounter, where the source has none"
     )
@@ -171,10 +175,13 @@ class Embed(Route):
 class Cluster(Section):
     """From unit vectors to individuals."""
 
-    method: Literal["dbscan", "average", "complete", "hdbscan", "kmeans", "scan", "auto"] = Field(
+    method: Literal[
+        "dbscan", "average", "complete", "hdbscan", "kmeans", "scan", "threshold", "auto"
+    ] = Field(
         "auto",
         description="auto: DBSCAN or average linkage, the better on held-out identities; DBSCAN where there "
-        "are no labels, or cluster.eps is given",
+        "are no labels, or cluster.eps is given. threshold: what hangs together by pairs within cluster.eps "
+        "(0.1 where auto), gated by time and place",
     )
     eps: float | Auto = Field(
         "auto", description="Cosine distance; auto: tuned on labels, estimated without any"
@@ -188,6 +195,21 @@ class Cluster(Section):
     min_samples: Count = Field(2, description="Images, itself included, that make a core point")
     n_clusters: Annotated[int, Field(ge=1, le=10**8)] | None = Field(
         None, description="Number of individuals, for kmeans and scan"
+    )
+    gate_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="threshold: two images are one animal only within so many seconds; null: at any time",
+    )
+    gate_pixels: float | None = Field(
+        None,
+        gt=0,
+        description="threshold: or with boxes whose centres are nearer than so many pixels, within "
+        "gate_pixels_seconds",
+    )
+    gate_pixels_seconds: float = Field(300.0, gt=0, description="See gate_pixels")
+    self_label: bool = Field(
+        False, description="scan learns on from the images that it is sure of, as in its paper"
     )
     criterion: Literal["ari", "ami", "pairwise_f1"] = Field(
         "ari", description="What tuning maximises, against the labels"

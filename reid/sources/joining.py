@@ -17,6 +17,7 @@ from reid.sources.named_files import (
     never_opened,
     remote_places,
 )
+from reid.sources.named_times import fill_times_from_names
 from reid.sources.reading import LABELS, Reading
 from reid.sources.repeats import each_once, given_ids
 from reid.sources.source_rows import TEXTS, TIMES, Failed, How, Rows
@@ -157,6 +158,8 @@ def _places_and_species(stacked: Stacked, how: How, notes: list[str]) -> None:
         stacked.set(
             "location_id", pc.if_else(pa.array(by_folder), pc.coalesce(before, found), before)
         )
+    if how.time_format is not None:
+        fill_times_from_names(stacked, how.time_format, notes)
     fill_times_for_the_vote(stacked)
     places, moments = stacked.column("location_id"), stacked.column("timestamp")
     if places.null_count == len(places) or moments.null_count == len(moments):

@@ -85,6 +85,7 @@ class How:
         location_level: depth below the root of the folder that is the place; None: all folders
             together, without those that cameras make.
         location_pattern: a regular expression whose one group is the place; None: by folders.
+        time_format: of times in file names, as strptime writes it; None: names tell none.
         encounter_gap_seconds: images of one place and species are one encounter up to this pause,
             where the source has no encounters.
         flank_sensitive: species whose sides differ; `all` for every one.
@@ -106,6 +107,7 @@ class How:
     as_folder: bool = False
     location_level: int | None = None
     location_pattern: str | None = None
+    time_format: str | None = None
     encounter_gap_seconds: float = 60.0
     flank_sensitive: tuple[str, ...] = ()
     max_file_megabytes: float = 1000.0

@@ -72,7 +72,13 @@ class ClusteredRows:
             if method == "kmeans" or wanted < 2:
                 return cluster.kmeans(self.rows, wanted, self.asked.seed)
             near, _ = self.search.nearest(self.rows, min(NEIGHBOURS, len(self.rows) - 1))
-            return cluster.scan(self.rows, wanted, self.asked.seed, neighbours=near)
+            return cluster.scan(
+                self.rows,
+                wanted,
+                self.asked.seed,
+                neighbours=near,
+                self_label=self.asked.self_label,
+            )
         if eps is None:  # one image
             return np.full(len(self.rows), -1, dtype=np.int64)
         if threshold.k1 is not None:

@@ -32,7 +32,8 @@ class Clustering:
         eps: a given threshold; None: tuned on labels, lent by another species, or estimated.
         max_eps: end of the search for one; None: from the data.
         min_samples: images, itself included, that make a core point (DBSCAN).
-        n_clusters: number of individuals (k-means).
+        n_clusters: number of individuals (k-means, SCAN).
+        self_label: SCAN learns on from what it is sure of.
         criterion: what tuning maximises.
         rerank: `auto` keeps re-ranking where held-out individuals gain by more than the spread.
         k1: of re-ranking, where `eps` is given on its scale.
@@ -48,6 +49,7 @@ class Clustering:
     max_eps: float | None = None
     min_samples: int = 2
     n_clusters: int | None = None
+    self_label: bool = False
     criterion: Criterion = "ari"
     rerank: Rerank = "off"
     k1: int | None = None
@@ -81,7 +83,7 @@ class Threshold:
 
     eps: float | None
     source: Literal["given", "tuned", "fallback", "estimated", "none"]
-    method: Method | Literal["mutex", "mean-linkage", "components"]
+    method: Method | Literal["mutex", "mean-linkage", "components", "threshold"]
     note: str
     k1: int | None = None
     criterion: str | None = None

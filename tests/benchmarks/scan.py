@@ -71,6 +71,9 @@ def of_a_herd(seed: int, folder: Path, model: torch.nn.Module) -> dict[str, dict
     seconds = time.perf_counter() - started
     return {
         "scan": {**scores(learned, truth), "seconds": seconds},
+        "scan, self-labelled": scores(
+            scan(vectors, INDIVIDUALS, seed, neighbours=near, self_label=True), truth
+        ),
         "kmeans": scores(kmeans(vectors, INDIVIDUALS, seed), truth),
         "dbscan, best ε against the truth": scores(dbscan, truth),
     }
