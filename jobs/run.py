@@ -95,6 +95,7 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
 def _cluster(config: Config, embeddings: str | None = None) -> None:
     from jobs.cluster.clustering import cluster
     from jobs.cluster.groups import read_embedding_file, read_groups
+    from jobs.cluster.trials import record_trial
 
     groups = (
         read_groups(config.out)
@@ -111,13 +112,15 @@ def _cluster(config: Config, embeddings: str | None = None) -> None:
         raise InputError(
             "pairs.mode: a closer look at pairs needs images, and --embeddings has none; leave it out"
         )
+    replaced = store.exists(store.join(config.out, outputs.CLUSTERS))
     with ray_session(config.address) if wants_tasks(config) or by_pairs else nullcontext():
         if by_pairs:
             _match(config, groups)
         summary = cluster(config, groups)
     before = outputs.stage_files(config.out, "cluster").get(outputs.CLUSTERS)
     outputs.write_summary(config, "cluster", {**asdict(summary), "embeddings": embeddings})
-    now = outputs.stage_files(config.out, "cluster").get(outputs.CLUSTERS)
+    now = outputs.stage_files(config.out, "cluster")[outputs.CLUSTERS]
+    record_trial(config, groups, summary, now, before or "" if replaced else None)
     for page in (outputs.REPORT, outputs.EVALUATION):
         if before != now and outputs.set_aside(config.out, page):
             say(f"note: {page} shows the clusters of before, and is now {outputs.OUTDATED}{page}")

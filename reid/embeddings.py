@@ -46,6 +46,15 @@ def write_part(path: str, table: pa.Table) -> None:
     store.write_table(path, table, about=_about(path))
 
 
+def read_part(path: str) -> pa.Table | None:
+    """A part as it was written; None where another run has just taken it out.
+
+    Raises:
+        DamagedError: it was damaged, or lies in another recipe's folder.
+    """
+    return _read(path)
+
+
 def _about(path: str) -> dict[str, str]:
     return {"recipe": path.rpartition("/")[0].rpartition("/")[2]}
 

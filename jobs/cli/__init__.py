@@ -3,7 +3,7 @@
 | file | holds |
 | --- | --- |
 | `app.py`, `options.py` | the application; options that commands share |
-| `results.py` | run, embed, match, cluster, report, evaluate, demo |
+| `results.py` | run, embed, match, cluster, report, evaluate, figures, compare, demo |
 | `individuals.py` | identify, calibrate, review, history, undo, tidy |
 | `sharing.py` | export, population |
 | `competitions.py` | submission, score |

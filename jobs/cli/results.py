@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli.app import app
-from jobs.cli.options import READING, config_of, later_config_of, takes
+from jobs.cli.options import READING, Debug, config_of, later_config_of, takes
 
 PANEL = "Images to individuals"
 
@@ -15,12 +15,29 @@ PANEL = "Images to individuals"
     "overrides", "input", "out", "config", *READING, "model", "store", "max_failures", "address",
     "metrics", "seed",
 )  # fmt: skip
-def run(given: dict[str, Any]) -> None:
+def run(
+    given: dict[str, Any],
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--grid",
+            metavar="KEY=VALUE,VALUE",
+            help="Try all combinations, each in a folder of OUT over one store of embeddings, and compare them: "
+            "--grid embed.model=a,b,a+b --grid cluster.method=dbscan,average. May be given several times.",
+        ),
+    ] = None,
+) -> None:
     """Everything: embed images, find individuals, write the report.
 
     Run it again to go on after an interruption, or to add new images: what is embedded already is
     not embedded again.
     """
+    if grid:
+        from jobs.grid import run_grid
+
+        own = given.pop("overrides") or []
+        run_grid(grid, lambda more: config_of(overrides=[*own, *more], **given))
+        return
     settings = config_of(**given)
     from jobs.run import run as everything
 
@@ -156,6 +173,30 @@ def figures(
 
     kinds = [kind.strip() for kind in format.split(",") if kind.strip()]
     draw_figures(settings, to or store.join(settings.out, "figures"), kinds)
+
+
+@app.command(rich_help_panel=PANEL)
+def compare(
+    folders: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FOLDER...",
+            help="Output folders, or folders of output folders, as --grid makes.",
+        ),
+    ],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="FILE.png", help="Draw it too: .png, .pdf or .svg."),
+    ] = None,
+    debug: Debug = False,  # noqa: ARG001
+) -> None:
+    """Trials side by side: settings, threshold, what held-out individuals say, ARI, individuals, seconds.
+
+    Each clustering of an output folder is a row of its trials.csv; what replaces an earlier result says so.
+    """
+    from jobs.cluster.comparing import compare as run_compare
+
+    run_compare(folders, to)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -38,6 +38,7 @@ from reid import embeddings, schema, store
 from reid.config import Config, Route
 from reid.embedder import Embedder, Recipe
 from reid.embedder.device_decode import check_device
+from reid.ensemble_parts import join_stored
 from reid.errors import InputError, ReidError, StorageError
 from reid.layout import Window
 from reid.models import LoadedModel, load_model
@@ -92,6 +93,7 @@ def _embed(
         chunks = [chunk for ids in known.values() for chunk in ids.chunks]
         stored = pa.chunked_array(chunks, pa.string())
         pending = rows.filter(pc.invert(pc.is_in(rows["annotation_id"], stored)))
+        pending = _join_stored(task, pending)
         _forget_dead_runs(task.folder)
         store.write_json(store.join(task.folder, "recipe.json"), _describe(task))
         reused = len(rows) - len(pending)
@@ -129,6 +131,24 @@ def _routes(config: Config, annotations: pa.Table) -> list[tuple[Route, Window |
         key = (route.model_dump_json(), window)
         grouped.setdefault(key, (route, window, []))[2].append(species)
     return list(grouped.values())
+
+
+def _join_stored(task: EmbedTask, pending: pa.Table) -> pa.Table:
+    """What is left to embed of an ensemble, once what its models have in the store is joined."""
+    recipe = task.recipe
+    if len(recipe.models) == 1:
+        return pending
+    alone = [replace(recipe, models=(one,), model_weights=(1.0,)) for one in recipe.models]
+    place = task.folder.removesuffix(recipe.folder)
+    members = [store.join(place, one.folder) for one in alone]
+    joined = join_stored(task.folder, members, recipe.model_weights, pending)
+    if not len(joined):
+        return pending
+    say(
+        f"embed: {len(joined):,} of {len(pending):,} joined from what is stored of "
+        f"{', '.join(name for name, _ in recipe.models)}"
+    )
+    return pending.filter(pc.invert(pc.is_in(pending["annotation_id"], joined)))
 
 
 def _plan(

@@ -30,6 +30,7 @@ OUTPUTS = {
     outputs.CLUSTERS,
     outputs.IDENTITIES,
     outputs.TUNING,
+    outputs.TRIALS,
     outputs.SUMMARY,
     outputs.CONFIG,
     outputs.REPORT,
