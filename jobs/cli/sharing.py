@@ -91,7 +91,7 @@ def export(
             "-f",
             metavar="FORMAT",
             help="csv, parquet; camtrap-dp; secr, oscr, mark, rmark, camtrapr, spacecap, multimark, matrix; "
-            "wildbook, wildlife-insights; folders. [default: by the ending of --out, or csv and parquet]",
+            "wildbook, wildlife-insights; folders; deduplicated (one picture a cluster). [default: by the ending of --out, or csv and parquet]",
         ),
     ] = None,
     out: Annotated[
@@ -149,9 +149,17 @@ def export(
         typer.Option(
             "--images",
             metavar="HOW",
-            help="folders, wildbook, camtrap-dp: link or copy the pictures.",
+            help="folders, deduplicated, wildbook, camtrap-dp: link or copy the pictures.",
         ),
     ] = None,
+    keep: Annotated[
+        str,
+        typer.Option(
+            "--keep",
+            metavar="WHICH",
+            help="deduplicated: the picture that stands for a cluster: sharpest, medoid or first.",
+        ),
+    ] = "sharpest",
     raw: Annotated[
         bool,
         typer.Option(
@@ -180,6 +188,7 @@ def export(
     wish = Wish(
         format=format, out=out, raw=raw, excel=excel, detector=detector, scientific_name=scientific_name or (),
         images=images, package=package, timezone=timezone, title=title, contributor=contributor,
+        keep=keep,
     )  # fmt: skip
     run_export(catalogue, results, wish, _survey(given))
 

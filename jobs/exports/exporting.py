@@ -10,6 +10,7 @@ import pyarrow.csv
 
 from jobs.common.console import print_result, progress, say
 from jobs.exports.camtrap import write_camtrap_dp
+from jobs.exports.deduplicating import deduplicated
 from jobs.exports.history_exports import HISTORY_FORMATS, history_files
 from jobs.exports.holdings import Holdings, read_holdings
 from jobs.exports.left_outs import with_left_out
@@ -26,6 +27,7 @@ from reid.spreadsheet import guard_note, guard_table
 TABLES = ("csv", "parquet")
 FORMATS = (
     *TABLES, "camtrap-dp", *HISTORY_FORMATS, "wildbook", "wildlife-insights", "folders",
+    "deduplicated",
 )  # fmt: skip
 
 
@@ -63,6 +65,9 @@ def export(catalogue: str | None, results: str | None, wish: Wish, survey: Surve
         frame = _of_species(holdings.frame, survey)
         write_camtrap_dp(replace(holdings, frame=frame), out, wish, survey)
         files = {}
+    elif kind == "deduplicated":
+        frame = _of_species(holdings.frame, survey)
+        files = deduplicated(holdings, frame, out, keep=wish.keep, how=wish.images or "link")
     else:
         files = _folders(holdings, out, wish, survey)
     write_files(out, files)

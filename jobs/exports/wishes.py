@@ -49,6 +49,7 @@ class Wish:
         package: Camtrap DP that came in.
         timezone: of a new Camtrap DP.
         title, contributor: of a new Camtrap DP.
+        keep: which picture stands for a cluster, of `reid.exports.representatives.KEEP`.
     """
 
     format: str | None = None
@@ -62,6 +63,7 @@ class Wish:
     timezone: str | None = None
     title: str | None = None
     contributor: str | None = None
+    keep: str = "sharpest"
 
 
 def parse_day(text: str | None, option: str) -> date | None:
