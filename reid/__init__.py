@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reid.exports.submission import fill_submission
     from reid.manifest import read_annotations
-    from reid.metrics import agreement, evaluate, retrieval
+    from reid.metrics.agreement import agreement
+    from reid.metrics.evaluation import evaluate
+    from reid.metrics.retrieval import retrieval
     from reid.metrics.scored_pairs import pair_similarity
-    from reid.neighbors import knn, radius_graph
+    from reid.neighbors.graph import radius_graph
+    from reid.neighbors.knn import knn
     from reid.notebook import cluster_rows, embed, join_vectors, tune_threshold
     from reid.rerank import rerank as rerank_graph
     from reid.synthetic import make_herd

@@ -170,12 +170,15 @@ def cluster_rows(
     Raises:
         InputError: settings that do not fit together.
     """
-    tuned = threshold if isinstance(threshold, Threshold) else None
+    tuned, eps = None, None
+    if isinstance(threshold, Threshold):
+        tuned = threshold
+    elif threshold is not None:
+        eps = float(threshold)
     if tuned is not None and method not in (None, tuned.method):
         raise InputError(
             f"cluster_rows: the threshold was tuned for {tuned.method}, and method is {method}; leave method out"
         )
-    eps = None if threshold is None or tuned is not None else float(threshold)
     asked = Clustering(
         method=method or "dbscan",
         eps=eps,

@@ -38,8 +38,8 @@ def compare(folders: Sequence[str], to: str | None = None) -> None:
         console.print(printable(f"{number:>3}  {name}: {own or 'all defaults'}"))
     numbers = {name: number for number, name in enumerate(settings, 1)}
     for species in dict.fromkeys(row["species"] for _, row in trials):
-        own = [(numbers[name], row) for name, row in trials if row["species"] == species]
-        console.print(_table(species, own))
+        here = [(numbers[name], row) for name, row in trials if row["species"] == species]
+        console.print(_table(species, here))
     _say_best(trials)
     if to is not None:
         store.write_bytes(to, drawings.encode(_drawn(trials), kind))
@@ -129,7 +129,7 @@ def _drawn(trials: Sequence[tuple[str, Row]]) -> "Drawing":
     def number(text: str) -> float:
         return float(text) if text else float("nan")
 
-    panels = {}
+    panels: dict[str, list[drawings.TrialScore]] = {}
     for name, row in trials:
         score = drawings.TrialScore(
             name, number(row["held_out"]), number(row["held_out_spread"]), number(row["ari"])

@@ -1,7 +1,6 @@
 """`reid export --format deduplicated`: one picture a cluster, who is in which, and the vectors."""
 
 import io
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -153,7 +152,7 @@ def _vectors(holdings: Holdings, frame: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _write_vectors(
-    out: str, frame: pd.DataFrame, names: Sequence[str], vectors: dict[str, np.ndarray]
+    out: str, frame: pd.DataFrame, names: np.ndarray, vectors: dict[str, np.ndarray]
 ) -> None:
     """A .npz a species (`embeddings.npz` where there is one): filenames, clusters, embeddings."""
     words = species_words(vectors)
@@ -163,7 +162,7 @@ def _write_vectors(
         np.savez(
             stream,
             filenames=frame["image_path"].to_numpy(object)[own].astype(str),
-            clusters=np.asarray(names, object)[own].astype(str),
+            clusters=names[own].astype(str),
             embeddings=rows,
         )
         name = "embeddings.npz" if len(vectors) == 1 else f"embeddings_{words[species]}.npz"

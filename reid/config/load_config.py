@@ -95,6 +95,7 @@ class Config(Section):
         others = {
             "rerank.mode": self.rerank.mode != "off",
             "pairs.mode": self.pairs.mode != "off",
+            "cluster.encounters": cluster.encounters == "together",
             "cluster.collapse_duplicates": cluster.collapse_duplicates,
             "cluster.near_duplicate_distance": cluster.near_duplicate_distance is not None,
         }

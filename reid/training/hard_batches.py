@@ -31,7 +31,7 @@ def find_hard_pairs(vectors: NDArray[np.float32], codes: NDArray[np.int64]) -> H
         codes: (n,) int64, identities.
     """
     n = len(codes)
-    usable = np.isfinite(vectors).all(axis=1)
+    usable = np.asarray(np.isfinite(vectors).all(axis=1))
     rows = np.where(usable[:, None], vectors, np.float32(0))
     positive, negative = np.full(n, -1), np.full(n, -1)
     violation = np.full(n, -np.inf, np.float32)

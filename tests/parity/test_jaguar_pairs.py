@@ -51,4 +51,5 @@ def test_from_folds_to_similarities(
         assert made["row_id"].tolist() == asked["row_id"].tolist()
         assert made["similarity"].between(0, 1).all()
         same = np.asarray([a[0] == b[0] for a, b in pairs])
-        assert made["similarity"][same].min() > made["similarity"][~same].max()
+        if options != ("--rerank",):  # which compares within a query alone
+            assert made["similarity"][same].min() > made["similarity"][~same].max()
