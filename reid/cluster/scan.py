@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import torch
 
 NEIGHBOURS = 10
+EPOCHS, LEAST_STEPS = (
+    100,
+    1500,
+)  # a hundred passes over fifty rows would teach a head hardly anything
 LEAST_PROBABILITY = 1e-8  # under a logarithm
 SURE = 0.99  # probability of a row that is learned from, in self-labelling
 HIDDEN_SHARE = 0.5  # of the coordinates of a row, each time it is learned from
@@ -24,7 +28,7 @@ def scan(
     *,
     neighbours: NDArray[np.signedinteger],
     entropy_weight: float = 1.0,
-    epochs: int = 100,
+    epochs: int | None = None,
     batch: int = 64,
     learning_rate: float = 1e-3,
     heads: int = 5,
@@ -47,7 +51,7 @@ def scan(
         neighbours: (n, k) int, the nearest rows of each row, −1 where there are none; as of
             `reid.neighbors.knn(embeddings, NEIGHBOURS)`.
         entropy_weight: higher for clusters that are nearer to equal in size.
-        epochs: passes over all rows.
+        epochs: passes over all rows; None: EPOCHS, or as many as LEAST_STEPS batches are.
         batch: rows of a step.
         learning_rate: of Adam.
         heads: starts that are tried.
@@ -74,6 +78,8 @@ def scan(
         raise InputError(
             f"n_clusters = {n_clusters}: at least 2 and at most the number of rows, {n}, is needed"
         )
+    if epochs is None:
+        epochs = max(EPOCHS, -(-LEAST_STEPS // -(-n // max(batch, 1))))
     if min(epochs, batch, heads) < 1 or not entropy_weight >= 0:
         raise InputError(
             f"scan: epochs = {epochs}, batch = {batch}, heads = {heads}: at least 1 each is needed, and "
@@ -104,7 +110,7 @@ def scan(
         best = int(scan_loss(p, mean_p, entropy_weight).argmin())
     if self_label:
         head = (weight[best].detach().clone(), bias[best, 0].detach().clone())
-        return _labelled_by_itself(rows, head, draw, epochs, batch, learning_rate)
+        return _labelled_by_itself(rows, head, draw, min(epochs, EPOCHS), batch, learning_rate)
     return p[best].argmax(-1).numpy().astype(np.int64)
 
 
@@ -134,23 +140,30 @@ def _labelled_by_itself(
 ) -> NDArray[np.int64]:
     """The head trained on by cross-entropy on its own answers, of rows that it is sure of.
 
-    Each epoch asks anew which rows these are (probability over SURE); clusters weigh the same, however
+    Each epoch asks which further rows these are (probability over SURE); clusters weigh the same, however
     many sure rows they have.
 
-    Differs: where the paper augments images strongly, half of a row's coordinates are hidden.
+    Differs: where the paper augments images strongly, half of a row's coordinates are hidden. The surest
+    quarter of each cluster is learned from in any case, and a row that was learned from keeps its answer: a
+    cluster of which no row is sure would die otherwise.
     """
     import torch
     from torch.nn.functional import cross_entropy, dropout
 
     weight, bias = (one.requires_grad_() for one in head)
     optimiser = torch.optim.Adam([weight, bias], lr=learning_rate)
+    answer = torch.full((len(rows),), -1)
+    with torch.no_grad():
+        p, now = (rows @ weight + bias).softmax(-1).max(-1)
+    for cluster in now.unique().tolist():
+        own = torch.nonzero(now == cluster)[:, 0]
+        answer[own[p[own].topk(-(-len(own) // 4)).indices]] = cluster
     for _ in range(epochs):
-        with torch.inference_mode():
-            p, answer = (rows @ weight + bias).softmax(-1).max(-1)
-            sure = torch.nonzero(p > SURE)[:, 0].clone()
-        if not len(sure):
-            break
-        answer = answer.clone()  # not of inference mode: it is learned from
+        with torch.no_grad():
+            p, now = (rows @ weight + bias).softmax(-1).max(-1)
+        new = (p > SURE) & (answer < 0)
+        answer[new] = now[new]
+        sure = torch.nonzero(answer >= 0)[:, 0]
         number = torch.bincount(answer[sure], minlength=len(bias)).clamp_min(1)
         shares = len(sure) / (len(bias) * number)
         order = sure[torch.randperm(len(sure), generator=draw)]

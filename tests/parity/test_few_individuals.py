@@ -29,7 +29,7 @@ def test_three_clusterings_of_cats(
 ) -> None:
     rng = np.random.default_rng(0)
     for cat in range(CATS):
-        drawn = np.eye(8)[cat] + 0.12 * rng.normal(size=(IMAGES, 8))
+        drawn = np.eye(64)[cat] + 0.06 * rng.normal(size=(IMAGES, 64))
         rows = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
         made_up.photograph(
             tmp_path / "cats" / f"cat {cat}", {f"{cat}-{i:02}": row for i, row in enumerate(rows)}
