@@ -45,7 +45,7 @@ def test_three_clusterings_of_cats(
     assert all(float(row["ari"]) == 1 for row in trials)
     said()
     assert reid("compare", out, "--to", tmp_path / "compare.png") == 0
-    assert "cluster.self_label=True" in said()
+    assert "cluster.self_label=true" in said()
     assert reid("evaluate", "-o", out) == 0
     scored = outputs.read_summary(str(out))["evaluate"]["species"]["cat"]["parts"]
     assert {"ari", "nmi", "pairwise_f1"} <= {*scored["clusters"]["figures"]}
