@@ -22,6 +22,8 @@ COLUMNS = (
     "trial", "when", "species", "settings", "embeddings", "method", "threshold", "from", "held_out",
     "held_out_spread", "criterion", "ari", "images", "individuals", "singletons", "seconds", "clusters",
 )  # fmt: skip
+COUNTS = ("trial", "images", "individuals", "singletons")
+SCORES = ("threshold", "held_out", "held_out_spread", "ari", "seconds")  # empty where not known
 # Settings that decide a result, and what in them does not: where it is computed, and how fast.
 SECTIONS = ("species", "seed", "images", "embed", "cluster", "rerank", "pairs")
 WHERE = {
@@ -74,17 +76,27 @@ def read_trials(out: str) -> list[Row]:
     path = store.join(out, outputs.TRIALS)
     try:
         text = store.read_bytes(path).decode("utf-8-sig")
-        rows = [
-            {name: unguard(cell or "") for name, cell in row.items()}
-            for row in csv.DictReader(io.StringIO(text, newline=""))
-        ]
+        lines = list(csv.reader(io.StringIO(text, newline="")))
     except FileNotFoundError:
         return []
-    except (UnicodeDecodeError, AttributeError, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DamagedError(f"{path}: no table of trials ({error}); move it away") from error
-    if any({*row} != {*COLUMNS} or not row["trial"].isdigit() for row in rows):
+    rows = [dict(zip(COLUMNS, map(unguard, line), strict=False)) for line in lines[1:]]
+    even = all(len(line) == len(COLUMNS) for line in lines)
+    if lines[:1] != [[*COLUMNS]] or not even or not all(map(_is_row, rows)):
         raise DamagedError(f"{path}: no table of trials as `reid cluster` writes it; move it away")
     return rows
+
+
+def _is_row(row: Row) -> bool:
+    """Has it numbers where these belong?"""
+    try:
+        for name in (*COUNTS, *SCORES):
+            if row[name] or name in COUNTS:
+                float(row[name]) if name in SCORES else int(row[name])
+    except ValueError:
+        return False
+    return bool(row["held_out"]) == bool(row["held_out_spread"])
 
 
 def record_trial(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import jobs.run
-from jobs.cluster.trials import changed_settings, read_trials
+from jobs.cluster.trials import COLUMNS, COUNTS, changed_settings, read_trials
 from jobs.common import outputs
 from reid.config import load_config
 from reid.errors import DamagedError
@@ -82,7 +82,24 @@ def test_every_clustering_is_a_row_and_says_what_it_replaces(
 
 def test_a_damaged_table_is_an_error_and_stays(tmp_path: Path) -> None:
     assert read_trials(str(tmp_path)) == []
-    (tmp_path / outputs.TRIALS).write_text("trial,when\n1,today\n")
+    whole = dict.fromkeys(COLUMNS, "") | dict.fromkeys(COUNTS, "1")
+    place = tmp_path / outputs.TRIALS
+
+    def write(row: dict[str, str]) -> None:
+        place.write_text("\n".join([",".join(row), ",".join(row.values())]))
+
+    write(whole)
+    assert read_trials(str(tmp_path)) == [whole]
+    for wrong in (
+        {"trial": "1"},
+        whole | {"ari": "x"},
+        whole | {"images": ""},
+        whole | {"held_out": "1"},
+    ):
+        write(wrong)
+        with pytest.raises(DamagedError, match="no table of trials"):
+            read_trials(str(tmp_path))
+    place.write_bytes(b"\xff\xfe")
     with pytest.raises(DamagedError, match="no table of trials"):
         read_trials(str(tmp_path))
 
