@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from reid.embedder import Embedder, embed_annotations
 from reid.errors import InputError
-from reid.images import Window
+from reid.layout import Window
 from reid.models import load_model
 from reid.neighbors import check_unit_rows
 from reid.tune import Clustering, Threshold, can_tune, encode_labels, find_individuals

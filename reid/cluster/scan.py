@@ -155,7 +155,7 @@ def _labelled_by_itself(
     answer = torch.full((len(rows),), -1)
     with torch.no_grad():
         p, now = (rows @ weight + bias).softmax(-1).max(-1)
-    for cluster in now.unique().tolist():
+    for cluster in sorted({*now.tolist()}):
         own = torch.nonzero(now == cluster)[:, 0]
         answer[own[p[own].topk(-(-len(own) // 4)).indices]] = cluster
     for _ in range(epochs):
