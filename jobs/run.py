@@ -26,6 +26,7 @@ from jobs.neighbours.placement import wants_tasks
 from reid import store
 from reid.config import Config
 from reid.errors import InputError, MissingPackageError
+from reid.sources.places import absolute
 
 if TYPE_CHECKING:
     from jobs.cluster.groups import Group
@@ -94,6 +95,7 @@ def run_cluster(config: Config, embeddings: str | None = None) -> None:
 
 def _cluster(config: Config, embeddings: str | None = None) -> None:
     from jobs.cluster.clustering import cluster
+    from jobs.cluster.decided import keep, take_in
     from jobs.cluster.groups import read_embedding_file, read_groups
     from jobs.cluster.trials import record_trial
 
@@ -116,7 +118,9 @@ def _cluster(config: Config, embeddings: str | None = None) -> None:
     with ray_session(config.address) if wants_tasks(config) or by_pairs else nullcontext():
         if by_pairs:
             _match(config, groups)
-        summary = cluster(config, groups)
+        decisions = take_in(config, groups)
+        summary = cluster(config, groups, decisions)
+    keep(config, decisions)
     before = outputs.stage_files(config.out, "cluster").get(outputs.CLUSTERS)
     outputs.write_summary(config, "cluster", {**asdict(summary), "embeddings": embeddings})
     now = outputs.stage_files(config.out, "cluster")[outputs.CLUSTERS]
@@ -228,16 +232,27 @@ def run_calibrate(config: Config) -> None:
     calibrate(config, embed, look)
 
 
-def run_review(config: Config, out: str, *, species: str | None, limit: int) -> None:
-    """Catalogue → a page of pairs to judge.
+def run_review(
+    config: Config, out: str, *, results: str | None, species: str | None, limit: int
+) -> None:
+    """Catalogue, or the output folder of a run → a page of pairs to judge.
 
     A closer look is taken at the pairs of species that the catalogue compares so, or of all with `pairs=on`.
     """
+    from jobs.catalogue.reviewing import review, reviewable_catalogue
+
+    if results is not None:
+        from jobs.cluster.decided import reviewable_run
+
+        if config.identify.catalogue is not None:
+            raise InputError("give either --catalogue or --results, of which folder is asked about")
+        review(config, out, reviewable_run(absolute(results)), species=species, limit=limit)
+        return
     from jobs.catalogue.admin import catalogue_place
     from jobs.catalogue.closer_look import settings_for_pages
-    from jobs.catalogue.reviewing import review
 
     place = catalogue_place(config.identify.catalogue)
+    about = reviewable_catalogue(place)
     inside = config.model_copy(update={"store": store.join(place, "embeddings")})
     settings = settings_for_pages(inside, place)
 
@@ -254,7 +269,7 @@ def run_review(config: Config, out: str, *, species: str | None, limit: int) -> 
                     found |= shown_evidence(own, here, [pair for pair in pairs if pair[0] in ids])
         return found
 
-    review(config, out, species=species, limit=limit, look=look if settings else None)
+    review(config, out, about, species=species, limit=limit, look=look if settings else None)
 
 
 def run_finetune(config: Config) -> None:

@@ -117,6 +117,7 @@ CLUSTERS = pa.schema(
         pa.field("cluster_label", pa.string(), nullable=False),  # noise: a label of its own
         pa.field("nearest_id", pa.string()),  # null when the species has one annotation
         pa.field("nearest_distance", pa.float32()),
+        pa.field("found_cluster", pa.int64()),  # as the method found it, before people decided
     ]
 )
 
@@ -159,11 +160,14 @@ EVENTS = pa.schema(
     ]
 )
 
+# Of a pair of pictures; or of one, whose id is then there twice, and the note is what was said of it.
 DECISIONS = pa.schema(
     [
-        pa.field("a_id", pa.string(), nullable=False),  # a_id < b_id
+        pa.field("a_id", pa.string(), nullable=False),  # a_id < b_id, or the same
         pa.field("b_id", pa.string(), nullable=False),
-        pa.field("decision", pa.string(), nullable=False),  # match | nomatch | unknown
+        pa.field(
+            "decision", pa.string(), nullable=False
+        ),  # match | nomatch | unknown; of one picture (a_id = b_id): name, sex, viewpoint, …, and what was said as note
         pa.field("reviewer", pa.string(), nullable=False),  # who said it
         pa.field("timestamp", pa.timestamp("us", "UTC"), nullable=False),
         pa.field("note", pa.string()),

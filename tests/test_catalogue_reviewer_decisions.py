@@ -11,6 +11,7 @@ from reid import schema
 from reid.catalogue.reviewer_decisions import IMPORT_SCHEMA
 from reid.errors import InputError
 from reid.identify.constraints import latest_decisions
+from reid.identify.remarks import names_by_people, remarks
 
 HEADER = "a_id,b_id,decision,reviewer,timestamp,note\n"
 
@@ -75,6 +76,39 @@ def test_every_line_that_cannot_be_used_is_told(tmp_path: Path) -> None:
         cat.read_decisions(str(tmp_path / "latin.csv"))
     with pytest.raises(InputError, match="there is no such file"):
         cat.read_decisions(str(tmp_path / "none.csv"))
+
+
+def test_of_one_picture_several_things_may_be_said_at_once(
+    tmp_path: Path, empty: cat.Catalogue
+) -> None:
+    moment = "Ana,2026-01-01T00:00:00Z"
+    rows = read(
+        tmp_path, f"a,,name,{moment},Luna", f"a,a,sex,{moment},female", f"a,b,match,{moment},"
+    )
+    assert [(row["a_id"], row["b_id"]) for row in rows.to_pylist()] == [
+        ("a", "a"),
+        ("a", "a"),
+        ("a", "b"),
+    ]
+    bring_in(empty, "r1", rows)
+    stored = cat.open_catalogue(empty.path).decisions()
+    assert latest_decisions(stored)["decision"].to_pylist() == ["match"], "of pairs alone"
+    assert {kind: one.value for kind, one in remarks(stored)["a"].items()} == {
+        "name": "Luna",
+        "sex": "female",
+    }
+    with pytest.raises(InputError, match="Ana says Luna, Bo says Bella"):
+        bring_in(empty, "r2", read(tmp_path, "a,,name,Bo,2026-01-01T00:00:00Z,Bella"))
+    bring_in(
+        empty,
+        "r3",
+        read(tmp_path, "a,,name,Bo,2026-01-02T00:00:00Z,", "b,,name,Bo,2026-01-02T00:00:00Z,Bella"),
+    )
+    stored = cat.open_catalogue(empty.path).decisions()
+    assert "name" not in remarks(stored)["a"], "taken back"
+    assert names_by_people({"a": "x", "b": "x"}, stored) == {"x": "Bella"}
+    with pytest.raises(InputError, match="name is said of one picture: leave b_id empty"):
+        read(tmp_path, f"a,b,name,{moment},Luna")
 
 
 def test_unknown_ids_are_listed(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from reid.catalogue import SpeciesGraph, SpeciesRules, read_decisions
 from reid.errors import InputError
 from reid.report.pair_evidence import PairEvidence
 from reid.review import Question, Written, best_questions, questions, shown_ids, write_review
-from reid.review.review_page import KINDS, LARGE_PX
+from reid.review.review_page import KINDS, LARGE_PX, likeness
 from tests.browser import CHROMIUM, Browser
 from tests.identified import identified, row_ids
 
@@ -172,6 +172,21 @@ def test_the_page_holds_pairs_pictures_and_the_next_command() -> None:
         assert [content["rows"]["id"][row] for row in shown["b"]["others"]] == [*one.b.others]
         assert shown["title"] == KINDS[one.kind]
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", html)
+
+
+def test_a_probability_is_said_only_where_it_was_learned() -> None:
+    guess = asked()["a05", "a06"]
+    assert guess.probability == pytest.approx(0.5)
+    assert likeness(guess) == "could be either"
+    assert likeness(replace(guess, probability=0.9)) == "very much alike"
+    assert likeness(replace(guess, probability=0.1)) == "not much alike"
+    learned = replace(guess, calibrated=True, probability=0.934)
+    assert likeness(learned) == "93 %"
+    assert likeness(replace(learned, probability=0.9951)) == "99.5 %"
+    species, decisions = graph()
+    content = script(page(questions(species, decisions), species)[0], "content")
+    assert isinstance(content, dict)
+    assert all("%" not in one["likeness"] for one in content["questions"])
 
 
 def test_names_and_ids_cannot_become_html() -> None:

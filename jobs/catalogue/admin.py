@@ -42,12 +42,12 @@ def show_history(
         runs = [one for one in runs if one.run_id == run]
         if not runs:
             raise InputError(f"{catalogue.path}: there is no run {run}; see `reid history`")
-    labelled = catalogue.rows(["identity_id", "identity"])
-    names = names_of_individuals(labelled)
+    labelled = catalogue.rows(["annotation_id", "identity_id", "identity"])
+    names = names_of_individuals(labelled, catalogue.decisions())
     if identity is not None:
-        about = _about(events, {identity, *_labelled(labelled, identity)})
+        about = _about(events, {identity, *_labelled(labelled, names, identity)})
         if not len(about):
-            raise InputError(f"{catalogue.path}: {_nobody(identity, events, labelled)}")
+            raise InputError(f"{catalogue.path}: {_nobody(identity, events, labelled, names)}")
         events = about
     by_run: dict[str, list[dict[str, Any]]] = {}
     for event in events.to_pylist():
@@ -133,21 +133,24 @@ def _about(events: pa.Table, identities: Collection[str]) -> pa.Table:
     return events.filter(pc.or_(pc.fill_null(own, False), pa.array(others, pa.bool_())))
 
 
-def _labelled(rows: pa.Table, name: str) -> list[str]:
+def _labelled(rows: pa.Table, names: Mapping[str, str], name: str) -> list[str]:
     """identity_ids of the individuals that people call so; capitals and blanks around do not matter."""
     wanted = name.strip().casefold()
+    labels = zip(rows["identity_id"].to_pylist(), rows["identity"].to_pylist(), strict=True)
+    given = ((one, part) for one, several in names.items() for part in several.split(" / "))
     found = {
         one
-        for one, label in zip(*rows.to_pydict().values(), strict=True)
+        for one, label in (*labels, *given)
         if label is not None and label.strip().casefold() == wanted
     }
     return sorted(found)
 
 
-def _nobody(name: str, events: pa.Table, rows: pa.Table) -> str:
+def _nobody(name: str, events: pa.Table, rows: pa.Table, names: Mapping[str, str]) -> str:
     known = {
         *pc.unique(events["identity_id"]).to_pylist(),
         *pc.unique(rows["identity"]).to_pylist(),
+        *names.values(),
     }
     near = difflib.get_close_matches(name, sorted(known - {None}), n=3)
     return f"no individual is or was called {name}" + (

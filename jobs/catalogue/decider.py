@@ -38,6 +38,7 @@ from reid.catalogue import (
 from reid.config import Config
 from reid.errors import StorageError
 from reid.identify import Identified, identify_species, without_contradicting_words
+from reid.identify.remarks import OF_INDIVIDUALS, with_said_viewpoints
 
 # As in a catalogue, but what is new has no identity yet.
 STATE = pa.schema([one.with_nullable(True) for one in ROW_SCHEMA])
@@ -138,7 +139,7 @@ class Decider:
         named = pc.is_in(index["annotation_id"], self.annotations["annotation_id"].combine_chunks())
         there = set(pc.unique(index.filter(named)["species"]).to_pylist())
         rows = catalogue.rows(species=sorted(upload | there | judged | {*self.reset}))
-        incoming = compare(rows, self.annotations, self.emptied)
+        incoming = compare(rows, with_said_viewpoints(self.annotations, said), self.emptied)
         self.outcome = Outcome(
             known_already=incoming.known,
             decisions=len(fresh),
@@ -211,6 +212,11 @@ class Decider:
         ends = pa.chunked_array(fresh["a_id"].chunks + fresh["b_id"].chunks, pa.string())
         judged = everyone.filter(pc.is_in(everyone["annotation_id"], ends.combine_chunks()))
         check_matches(fresh, judged)
+        # A name moves nobody.
+        only_said = pc.is_in(fresh["decision"], pa.array([*OF_INDIVIDUALS, "profile"]))
+        moving = fresh.filter(pc.invert(only_said))
+        ends = pa.chunked_array(moving["a_id"].chunks + moving["b_id"].chunks, pa.string())
+        judged = judged.filter(pc.is_in(judged["annotation_id"], ends.combine_chunks()))
         species = set(pc.unique(judged["species"]).to_pylist())
         return pa.concat_tables([stored, fresh]), fresh, species
 
@@ -226,7 +232,7 @@ class Decider:
     ) -> tuple[SpeciesRules, pa.Table, Identified]:
         """Rules, changed rows and events of one species."""
         began = time.perf_counter()
-        rows = _with_upload(before, new, updated)
+        rows = with_said_viewpoints(_with_upload(before, new, updated), said)
         rules = self.reset.get(name, was)
         embedded = self.recipes.get(name)
         if rules is not None and len(new) and embedded not in (None, rules.recipe):

@@ -245,7 +245,9 @@ def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -
         return
     console.print(closing_table(outcome, failed))
     pictures = picture_names(catalogue, outcome.events)
-    names = names_of_individuals(catalogue.rows(["identity_id", "identity"]))
+    names = names_of_individuals(
+        catalogue.rows(["annotation_id", "identity_id", "identity"]), catalogue.decisions()
+    )
     sentences = [
         in_words(event, pictures, names) for event in remarkable(outcome.events.to_pylist())
     ]

@@ -14,8 +14,9 @@ from PIL import Image
 from jobs.catalogue.admin import catalogue_place
 from jobs.common.console import print_result, progress, say
 from jobs.common.pictures import crops
+from jobs.common.reviewable import Reviewable
 from reid import schema, store
-from reid.catalogue import Catalogue, names_of_individuals, open_catalogue, read_graph, read_rules
+from reid.catalogue import names_of_individuals, open_catalogue, read_graph, read_rules
 from reid.config import Config
 from reid.errors import InputError
 from reid.report.pair_evidence import PairEvidence
@@ -35,6 +36,7 @@ Look = Callable[[pa.Table, Sequence[tuple[str, str]]], Mapping[tuple[str, str], 
 def review(
     config: Config,
     out: str,
+    about: Reviewable,
     *,
     species: str | None = None,
     limit: int = 200,
@@ -43,29 +45,28 @@ def review(
     """Write the page, or say that there is nothing to ask.
 
     Args:
-        config: the resolved configuration, with the catalogue.
+        config: the resolved configuration.
         out: the page, .html.
+        about: what is asked about.
         look: a closer look at the pairs that are asked about; None: there is none.
         species: to ask about; by default all.
         limit: pairs at most.
 
     Raises:
-        InputError: there is no such catalogue or species, or a page in so few bytes is not possible.
+        InputError: there is no such species, or a page in so few bytes is not possible.
         StorageError: storage failed.
     """
     started = time.perf_counter()
-    path = catalogue_place(config.identify.catalogue)
-    catalogue = open_catalogue(path)
-    asked = _ask(catalogue, species, limit)
+    asked = _ask(about, species, limit)
     if not asked:
-        about = f" about {species}" if species else ""
+        whom = f" about {species}" if species else ""
         say(
-            f"nothing to review{about}: no pair in version {catalogue.version} of {path} is in doubt "
-            "that nobody has judged. No page was written"
+            f"nothing to review{whom}: no pair in {about.described} is in doubt that nobody has judged. No "
+            "page was written"
         )
         return
     stream = io.BytesIO()
-    written = _write(config, catalogue, asked, stream, _command(path), look)
+    written = _write(config, about, asked, stream, look)
     store.write_bytes(out, stream.getvalue())
     kinds = Counter(one.kind for one in asked[: written.questions])
     said = ", ".join(
@@ -77,7 +78,7 @@ def review(
     )
     for sentence in written.left_out:
         say(f"note: left out: {sentence}")
-    say("Open the page in a browser, decide, press Download; then: " + _command(path))
+    say(f"Open the page in a browser, decide, press Download; then: {about.command}")
     print_result(out)
 
 
@@ -89,35 +90,53 @@ _KINDS = {
 }
 
 
-def _ask(catalogue: Catalogue, species: str | None, limit: int) -> list[Question]:
-    known = sorted(read_rules(catalogue))
+def reviewable_catalogue(path: str | None) -> Reviewable:
+    """A catalogue, to be asked about.
+
+    Raises:
+        InputError: there is none.
+    """
+    catalogue = open_catalogue(catalogue_place(path))
+    place, decisions = catalogue.path, catalogue.decisions()
+    return Reviewable(
+        place=place,
+        described=f"version {catalogue.version} of {place}",
+        version=catalogue.version,
+        key=f"{place}@{catalogue.version}-{catalogue.record.token}",
+        command=f"reid identify --catalogue {shlex.quote(place)} --constraints constraints.csv",
+        species=sorted(read_rules(catalogue)),
+        graph=lambda name: read_graph(catalogue, name),
+        decisions=decisions,
+        table=lambda names: catalogue.rows([*schema.ANNOTATIONS.names, "identity_id"], names),
+        names=lambda rows: names_of_individuals(rows, decisions),
+    )
+
+
+def _ask(about: Reviewable, species: str | None, limit: int) -> list[Question]:
+    known = about.species
     if species is not None and species not in known:
         raise InputError(
-            f"--species {species}: {catalogue.path} has no such species; known: "
+            f"--species {species}: {about.place} has no such species; known: "
             f"{', '.join(known) or 'none yet'}"
         )
     names = known if species is None else [species]
-    decisions = catalogue.decisions()
     asked: list[Question] = []
     with progress("pairs worth a look", len(names), "species") as advance:
         for name in names:
-            asked += questions(read_graph(catalogue, name), decisions, limit=limit)
+            asked += questions(about.graph(name), about.decisions, limit=limit)
             advance(1, name)
     return best_questions(asked, limit)
 
 
 def _write(
     config: Config,
-    catalogue: Catalogue,
+    about: Reviewable,
     asked: Sequence[Question],
     stream: io.BytesIO,
-    command: str,
     look: Look | None,
 ) -> Written:
     ids = shown_ids(asked)
-    table = catalogue.rows(
-        [*schema.ANNOTATIONS.names, "identity_id"], sorted({one.species for one in asked})
-    )
+    table = about.table(sorted({one.species for one in asked}))
     pairs = [(one.a.annotation_id, one.b.annotation_id) for one in asked]
     evidence: Mapping[tuple[str, str], PairEvidence] = {}
     if look is not None:
@@ -143,16 +162,12 @@ def _write(
             asked,
             rows,
             picture,
-            catalogue=catalogue.path,
-            version=catalogue.version,
-            key=f"{catalogue.path}@{catalogue.version}-{catalogue.record.token}",
-            command=command,
-            names=names_of_individuals(table),
+            catalogue=about.place,
+            version=about.version,
+            key=about.key,
+            command=about.command,
+            names=about.names(table),
             evidence=evidence,
             guard=config.guard_formulas,
             budget_bytes=int(config.report.max_megabytes * 1e6),
         )
-
-
-def _command(path: str) -> str:
-    return f"reid identify --catalogue {shlex.quote(path)} --constraints constraints.csv"

@@ -4,8 +4,8 @@
 | --- | --- |
 | `app.py`, `options.py` | the application; options that commands share |
 | `results.py` | run, embed, match, cluster, report, evaluate, figures, compare, demo |
-| `individuals.py` | identify, calibrate, review, history, undo, tidy |
-| `sharing.py` | export, population |
+| `individuals.py` | identify, calibrate, review, serve, history, undo, tidy |
+| `sharing.py` | export, book, population |
 | `competitions.py` | submission, score |
 | `model_commands.py` | models, finetune |
 | `settings_list.py` | settings |

@@ -5,25 +5,31 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli.app import app
-from jobs.cli.options import READING, Catalogue, Debug, RunOut, config_of, takes
+from jobs.cli.options import OPTIONS, READING, Catalogue, Debug, RunOut, config_of, takes
 
 PANEL = "A catalogue that grows"
-Constraints = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--constraints",
-        metavar="FILE",
-        help="Reviewers' decisions, .csv: `a_id, b_id, decision (match, nomatch, unknown), reviewer, "
-        "timestamp, note`. Kept in the catalogue. May be given several times.",
-    ),
-]
+
+
+PLACES: dict[str, Any] = {
+    "results": Annotated[
+        str | None,
+        typer.Option(
+            "--results", "-r", metavar="FOLDER", help="Output folder of `reid run`, instead."
+        ),
+    ],
+    "deployments": Annotated[
+        str | None,
+        typer.Option("--deployments", "-d", metavar="FILE", help="Where cameras stood, for maps."),
+    ],
+    "date_order": OPTIONS["date_order"],
+}
 
 
 @app.command(rich_help_panel=PANEL)
 @takes(
     "overrides", "input", "catalogue", "constraints", "out", "config", *READING, "model",
     "max_failures", "address", "metrics", "seed",
-    constraints=Constraints, out=RunOut,
+    out=RunOut,
 )  # fmt: skip
 def identify(given: dict[str, Any]) -> None:
     """New images into a catalogue: known individual, new individual, or unsure.
@@ -58,7 +64,7 @@ def calibrate(given: dict[str, Any]) -> None:
 
 
 @app.command(rich_help_panel=PANEL)
-@takes("overrides", "catalogue", "config")
+@takes("overrides", "catalogue", "results", "config", results=PLACES["results"])
 def review(
     given: dict[str, Any],
     out: Annotated[
@@ -72,14 +78,40 @@ def review(
 ) -> None:
     """The pairs most worth a look, on a page for any browser: match, no match, unknown, by keys.
 
-    It needs no server, and gives a constraints.csv back: `reid identify --constraints` keeps to it.
+    It needs no server, and gives a constraints.csv back: `reid identify --constraints` keeps to it, or for the folder
+    of a run (`--results`) `reid cluster --constraints`.
     `report.max_megabytes=…` bounds its size; `pairs=on` looks at each pair closely, and draws the points
     that both pictures share.
     """
+    results = given.pop("results")
     settings = config_of(**given)
     from jobs.run import run_review
 
-    run_review(settings, out, species=species, limit=limit)
+    run_review(settings, out, results=results, species=species, limit=limit)
+
+
+@app.command(rich_help_panel=PANEL)
+@takes("overrides", "catalogue", "results", "deployments", "date_order", "config", **PLACES)
+def serve(
+    given: dict[str, Any],
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", metavar="ADDRESS", help="To listen on; by default this machine alone."
+        ),
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8765,
+) -> None:
+    """Individuals in a browser, and decisions in place: judge, merge, split, name, take back.
+
+    The address that is printed holds a token: who has it may look and decide. Each act is a run of its own, which
+    `reid history` shows and `reid undo` takes back; several people may work at once.
+    """
+    places = {name: given.pop(name) for name in ("results", "deployments", "date_order")}
+    settings = config_of(**given)
+    from jobs.pages.serving import serve as run_serve
+
+    run_serve(settings, settings.identify.catalogue, host=host, port=port, **places)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -27,6 +27,15 @@ RunOut = Annotated[
         help="Where the run is written down. [default: CATALOGUE/runs/RUN]",
     ),
 ]
+Constraints = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--constraints",
+        metavar="FILE",
+        help="Reviewers' decisions, .csv: `a_id, b_id, decision (match, nomatch, unknown), reviewer, "
+        "timestamp, note`. Kept in the catalogue or folder. May be given several times.",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
 
 # By the name of the argument of `config_of`. None, for each of them: not given.
@@ -151,6 +160,7 @@ OPTIONS: dict[str, Any] = {
         ),
     ],
     "catalogue": Catalogue,
+    "constraints": Constraints,
     "metrics": Annotated[
         bool | None,
         typer.Option(

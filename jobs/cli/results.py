@@ -13,7 +13,7 @@ PANEL = "Images to individuals"
 @app.command(rich_help_panel=PANEL)
 @takes(
     "overrides", "input", "out", "config", *READING, "model", "store", "max_failures", "address",
-    "metrics", "seed",
+    "metrics", "seed", "constraints",
 )  # fmt: skip
 def run(
     given: dict[str, Any],
@@ -82,7 +82,7 @@ def match(
 
 
 @app.command(rich_help_panel=PANEL)
-@takes("overrides", "out", "config", "species", "address", "metrics", "seed")
+@takes("overrides", "out", "config", "species", "constraints", "address", "metrics", "seed")
 def cluster(
     given: dict[str, Any],
     embeddings: Annotated[

@@ -170,6 +170,10 @@ def export(
         bool,
         typer.Option("--excel", help="csv: with a mark by which Excel sees that it is UTF-8."),
     ] = False,
+    confirmed: Annotated[
+        bool,
+        typer.Option("--confirmed", help="Only images that a person has joined with another one."),
+    ] = False,
 ) -> None:
     """Who is who, for other programs: tables, Camtrap DP, capture histories, Wildbook, folders.
 
@@ -189,8 +193,40 @@ def export(
         format=format, out=out, raw=raw, excel=excel, detector=detector, scientific_name=scientific_name or (),
         images=images, package=package, timezone=timezone, title=title, contributor=contributor,
         keep=keep,
+        confirmed=confirmed,
     )  # fmt: skip
     run_export(catalogue, results, wish, _survey(given))
+
+
+@app.command(rich_help_panel=PANEL)
+@takes("species", "deployments", "date_order", **SURVEY)
+def book(
+    *,
+    catalogue: Catalogue = None,
+    results: Results = None,
+    to: Annotated[
+        str, typer.Option("--to", metavar="FOLDER", help="Where the pages go; index.html is first.")
+    ],
+    given: dict[str, Any],
+    large_px: Annotated[
+        int,
+        typer.Option(
+            "--large-px",
+            min=0,
+            max=4000,
+            help="Longer side of pictures that are enlarged; 0: the small ones are, which saves most of the room.",
+        ),
+    ] = 1000,
+) -> None:
+    """A page an individual: who, where and when, every side, who else is near, and why each picture is here.
+
+    Files that open from disk, with no network: for a report, or the office of a park. `--deployments` draws maps.
+
+    Run it again to bring the book up to date: pictures that lie there are not made again.
+    """
+    from jobs.pages.bookmaking import book as run_book
+
+    run_book(catalogue, results, to, large_px=large_px, **given)
 
 
 @app.command(rich_help_panel=PANEL)

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from jobs.cluster.decided import with_decisions
 from jobs.cluster.groups import Group
 from jobs.cluster.judging import judge_group, verdict_of_run
 from jobs.cluster.species_individuals import cluster_group
@@ -49,8 +50,20 @@ class ClusterSummary:
     verdict: dict[str, Any] = field(default_factory=dict)  # level, and sentences
 
 
-def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
-    """Cluster every species and write clusters.parquet, identities.csv and tuning.json."""
+def cluster(
+    config: Config, groups: Sequence[Group], decisions: pa.Table | None = None
+) -> ClusterSummary:
+    """Cluster every species and write clusters.parquet, identities.csv and tuning.json.
+
+    Args:
+        config: the resolved configuration.
+        groups: the species.
+        decisions: schema.DECISIONS; matches and nomatches hold, whatever the distances say. Scores and
+            verdicts are on the clusters without them, as they are about the model.
+
+    Raises:
+        InputError: settings that do not fit, or decisions that contradict each other.
+    """
     started = time.perf_counter()
     found: dict[str, Individuals] = {}
 
@@ -69,8 +82,11 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
     labels: list[pa.Array] = []
     verdicts: dict[str, Verdict] = {}
     words = clustering.species_words(group.species for group in groups)
+    raw = {name: one.labels for name, one in found.items()}
     for group in groups:
         one = found[group.species]
+        if decisions is not None and len(decisions):
+            one = found[group.species] = with_decisions(group, one, decisions)
         labels.append(cluster_labels(words[group.species], one.labels))
         sizes = np.bincount(clustering.noise_to_singletons(one.labels))
         single = int((sizes == 1).sum())
@@ -85,8 +101,9 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
         summary.individuals += len(sizes)
         summary.singletons += single
         summary.warnings += warnings
-        scores = _scores(group, one.labels)
-        verdicts[group.species] = judge_group(group, one, scores.get("top_1"), seed=config.seed)
+        scores = _scores(group, raw[group.species])
+        judged = replace(one, labels=raw[group.species])
+        verdicts[group.species] = judge_group(group, judged, scores.get("top_1"), seed=config.seed)
         summary.species[group.species] = {
             "images": len(group.rows),
             "individuals": len(sizes),
@@ -102,7 +119,11 @@ def cluster(config: Config, groups: Sequence[Group]) -> ClusterSummary:
             "verdict": asdict(verdicts[group.species]),
         }
     summary.verdict = verdict_of_run(verdicts)
-    _write_clusters(config, groups, found, labels)
+    tables = [
+        _clusters_of(group, found[group.species], names, raw[group.species])
+        for group, names in zip(groups, labels, strict=True)
+    ]
+    write_clusters(config, groups, tables)
     _write_tuning(config, groups, found)
     summary.seconds = round(time.perf_counter() - started, 2)
     count(config, "images", summary.images, stage="cluster", outcome="clustered")
@@ -157,33 +178,46 @@ def _scores(group: Group, labels: np.ndarray) -> dict[str, float]:
     return {name: value for name, value in scores.items() if np.isfinite(value)}
 
 
-def _write_clusters(
-    config: Config, groups: Sequence[Group], found: dict[str, Individuals], labels: list[pa.Array]
-) -> None:
-    parts, texts = [schema.CLUSTERS.empty_table()], []
-    for group, names in zip(groups, labels, strict=True):
-        one = found[group.species]
-        alone = one.nearest < 0
-        nearest = pa.array(one.nearest, mask=alone)
+def _clusters_of(group: Group, one: Individuals, names: pa.Array, found: np.ndarray) -> pa.Table:
+    """schema.CLUSTERS of a species."""
+    alone = one.nearest < 0
+    ids = group.rows["annotation_id"].combine_chunks()
+    columns = [
+        ids,
+        pa.repeat(group.species, len(ids)),
+        pa.array(one.labels, pa.int64()),
+        names,
+        ids.take(pa.array(one.nearest, mask=alone)),
+        pa.array(one.nearest_distance, pa.float32(), mask=alone),
+        pa.array(found, pa.int64()),
+    ]
+    return pa.Table.from_arrays(columns, schema=schema.CLUSTERS)
+
+
+def write_clusters(config: Config, groups: Sequence[Group], tables: Sequence[pa.Table]) -> None:
+    """Write clusters.parquet and identities.csv.
+
+    Args:
+        config: the resolved configuration.
+        groups: the species.
+        tables: schema.CLUSTERS of each, its rows in the order of the group's.
+    """
+    texts = []
+    for group, table in zip(groups, tables, strict=True):
         ids = group.rows["annotation_id"].combine_chunks()
         paths = group.rows["image_path"].combine_chunks()
-        species = pa.repeat(group.species, len(ids))
-        columns = [
-            ids,
-            species,
-            pa.array(one.labels, pa.int64()),
-            names,
-            ids.take(nearest),
-            pa.array(one.nearest_distance, pa.float32(), mask=alone),
+        place = pc.index_in(table["nearest_id"].combine_chunks(), value_set=ids)
+        written = [
+            None if distance is None else f"{distance:.6f}"
+            for distance in table["nearest_distance"].to_pylist()
         ]
-        parts.append(pa.Table.from_arrays(columns, schema=schema.CLUSTERS))
-        written = [f"{distance:.6f}" for distance in one.nearest_distance.tolist()]
         cells = [
-            paths, ids, group.rows["image_id"], species, names, group.rows["identity"],
-            paths.take(nearest), pa.array(written, mask=alone),
+            paths, ids, group.rows["image_id"], table["species"], table["cluster_label"],
+            group.rows["identity"], paths.take(place), pa.array(written, pa.string()),
         ]  # fmt: skip
         texts.append(pa.table(cells, names=IDENTITIES_HEADER))
-    store.write_table(store.join(config.out, outputs.CLUSTERS), pa.concat_tables(parts))
+    whole = pa.concat_tables([schema.CLUSTERS.empty_table(), *tables])
+    store.write_table(store.join(config.out, outputs.CLUSTERS), whole)
     text, guarded = write_text_table(pa.concat_tables(texts), raw=not config.guard_formulas)
     store.write_text(store.join(config.out, outputs.IDENTITIES), text)
     if guarded:

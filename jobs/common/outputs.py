@@ -27,6 +27,7 @@ CONFIG = "config.yaml"
 REPORT = "report.html"
 EVALUATION = "evaluation.json"
 PAIRS = "pairs.parquet"
+DECISIONS = "decisions.parquet"  # of people; belongs to no stage, and outlives all
 KEYPOINT_FAILURES = "failures-keypoints.parquet"
 
 STAGES = (
@@ -210,6 +211,14 @@ def read_failures(out: str) -> pa.Table:
         except FileNotFoundError:
             return schema.FAILURES.empty_table()
     return read_stage(out, FAILURES, "embed")
+
+
+def read_run_decisions(out: str) -> pa.Table:
+    """All that people decided of the pictures of an output folder: schema.DECISIONS."""
+    try:
+        return store.read_table(store.join(out, DECISIONS))
+    except FileNotFoundError:
+        return schema.DECISIONS.empty_table()
 
 
 def stage_files(out: str, stage: str) -> dict[str, str]:

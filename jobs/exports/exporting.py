@@ -12,7 +12,7 @@ from jobs.common.console import print_result, progress, say
 from jobs.exports.camtrap import write_camtrap_dp
 from jobs.exports.deduplicating import deduplicated
 from jobs.exports.history_exports import HISTORY_FORMATS, history_files
-from jobs.exports.holdings import Holdings, read_holdings
+from jobs.exports.holdings import Holdings, only_confirmed, read_holdings
 from jobs.exports.left_outs import with_left_out
 from jobs.exports.wishes import Survey, Wish, scientific_names
 from reid import store
@@ -48,6 +48,12 @@ def export(catalogue: str | None, results: str | None, wish: Wish, survey: Surve
         say(
             f"left out: {holdings.embedding_failures:,} images without a vector; failures.parquet says why"
         )
+    if holdings.unusable:
+        say(f"left out: {holdings.unusable:,} images that people marked as unusable")
+    if wish.confirmed:
+        whole = len(holdings.frame)
+        holdings = only_confirmed(holdings)
+        say(f"left out: {whole - len(holdings.frame):,} images that no person has confirmed")
     if targets is not None:
         _write_tables(holdings, targets, wish)
         return

@@ -1,7 +1,7 @@
 """What is known of who is where: a catalogue, or a run's output folder, as one table of sightings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +12,7 @@ from reid import schema, store
 from reid.catalogue import open_catalogue, read_rules
 from reid.errors import InputError
 from reid.exports.sightings import sightings
+from reid.identify.remarks import with_said_viewpoints
 from reid.sources.places import absolute
 
 
@@ -26,6 +27,8 @@ class Holdings:
         recipes: species → recipe of the embeddings behind it.
         is_catalogue: whether people's decisions and unsure images are known.
         embedding_failures: images that have no vector, and so are nobody's.
+        unusable: images that nobody can be told by, as people said; they are not in the frame.
+        whole: the frame with them.
     """
 
     frame: pd.DataFrame
@@ -34,6 +37,8 @@ class Holdings:
     recipes: Mapping[str, str]
     is_catalogue: bool
     embedding_failures: int = 0
+    unusable: int = 0
+    whole: pd.DataFrame | None = None
 
 
 def read_holdings(catalogue: str | None, results: str | None) -> Holdings:
@@ -57,7 +62,11 @@ def _catalogue(path: str) -> Holdings:
     found = open_catalogue(path)
     frame = sightings(found.rows(), found.decisions())
     recipes = {name: rules.recipe for name, rules in read_rules(found).items()}
-    return Holdings(frame, path, f"version {found.version} of {path}", recipes, True)
+    usable = frame[~frame["unusable"]].reset_index(drop=True)
+    lost = len(frame) - len(usable)
+    return Holdings(
+        usable, path, f"version {found.version} of {path}", recipes, True, unusable=lost
+    )
 
 
 def _results(out: str) -> Holdings:
@@ -81,11 +90,32 @@ def _results(out: str) -> Holdings:
     for name, column in labels.items():
         rows = rows.append_column(name, column)
     embed = outputs.read_summary(out).get("embed", {})
+    decisions = outputs.read_run_decisions(out)
+    rows = with_said_viewpoints(rows.sort_by("annotation_id"), decisions)
+    frame = sightings(rows, decisions)
+    usable = frame[~frame["unusable"]].reset_index(drop=True)
     return Holdings(
-        sightings(rows.sort_by("annotation_id")),
+        usable,
         out,
         store.join(out, outputs.CLUSTERS),
         dict(embed.get("recipes", {})),
         False,
         len(annotations) - len(rows),
+        len(frame) - len(usable),
+        frame,
     )
+
+
+def only_confirmed(holdings: Holdings) -> Holdings:
+    """Without images that no person has confirmed.
+
+    Raises:
+        InputError: nobody has confirmed any.
+    """
+    frame = holdings.frame[holdings.frame["confirmed_by"].notna()].reset_index(drop=True)
+    if not len(frame):
+        raise InputError(
+            f"--confirmed: no person has confirmed any of the {len(holdings.frame):,} images of {holdings.place} yet; "
+            "`reid review` and `reid serve` ask"
+        )
+    return replace(holdings, frame=frame)

@@ -50,6 +50,7 @@ class Wish:
         timezone: of a new Camtrap DP.
         title, contributor: of a new Camtrap DP.
         keep: which picture stands for a cluster, of `reid.exports.representatives.KEEP`.
+        confirmed: only images that a person has confirmed.
     """
 
     format: str | None = None
@@ -64,6 +65,7 @@ class Wish:
     title: str | None = None
     contributor: str | None = None
     keep: str = "sharpest"
+    confirmed: bool = False
 
 
 def parse_day(text: str | None, option: str) -> date | None:

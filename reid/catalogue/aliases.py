@@ -69,7 +69,7 @@ def with_known_ids(
     for row in decisions.to_pylist():
         a, b = sorted((of(row["a_id"]), of(row["b_id"])))
         changed += {a, b} != {row["a_id"], row["b_id"]}
-        if a != b:
+        if a != b or row["a_id"] == row["b_id"]:
             rows.append({**row, "a_id": a, "b_id": b})
     return pa.Table.from_pylist(rows, schema=decisions.schema), changed
 

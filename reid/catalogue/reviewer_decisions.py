@@ -1,4 +1,4 @@
-"""What reviewers decided about pairs of annotations: constraints.csv, read, checked and merged."""
+"""What reviewers decided about pairs of annotations, or one: constraints.csv, read, checked and merged."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,11 +10,12 @@ from reid import optional, schema, store
 from reid.catalogue import delta_tables
 from reid.catalogue.state import decisions_path
 from reid.errors import InputError, StorageError
+from reid.identify.remarks import REMARKS
 from reid.sources.delimited import read_delimited
 from reid.spreadsheet import unguard
 
 COLUMNS = ("a_id", "b_id", "decision", "reviewer", "timestamp", "note")
-KINDS = ("match", "nomatch", "unknown")
+KINDS = ("match", "nomatch", "unknown")  # of pairs; REMARKS are of one picture
 IMPORT_SCHEMA = pa.schema([field for field in schema.DECISIONS if field.name != "run_id"])
 
 _ATTEMPTS = 10
@@ -27,7 +28,8 @@ def read_decisions(path: str, notes: list[str] | None = None) -> pa.Table:
     Args:
         path: file or URI, a strict CSV with a header; columns in any order, `note` may be missing.
             decision is match, nomatch or unknown; timestamp is ISO 8601, in UTC where it names no
-            zone. Lines that say the same are read once.
+            zone. Lines that say the same are read once. What is said of one picture (REMARKS) has b_id
+            empty, or a_id again, and its value as note.
         notes: is told what a reader should know of the file.
 
     Returns:
@@ -74,13 +76,17 @@ def read_decisions(path: str, notes: list[str] | None = None) -> pa.Table:
 
 def _parsed(line: Mapping[str, str]) -> dict[str, object]:
     values = {name: line.get(name, "").strip() for name in COLUMNS}
-    first, second = sorted((values["a_id"], values["b_id"]))
+    of_one = values["decision"] in REMARKS
+    first, second = sorted((values["a_id"], values["b_id"] or (of_one and values["a_id"]) or ""))
     if not first:
         raise ValueError("a_id or b_id is empty")
-    if first == second:
+    if of_one and first != second:
+        raise ValueError(f"{values['decision']} is said of one picture: leave b_id empty")
+    if first == second and not of_one:
         raise ValueError(f"a_id and b_id are both {first}")
-    if values["decision"] not in KINDS:
-        raise ValueError(f"decision is {values['decision']!r}; known: {', '.join(KINDS)}")
+    if values["decision"] not in (*KINDS, *REMARKS):
+        known = ", ".join((*KINDS, *REMARKS))
+        raise ValueError(f"decision is {values['decision']!r}; known: {known}")
     if not values["reviewer"]:
         raise ValueError("reviewer is empty")
     try:
@@ -171,16 +177,25 @@ def fresh(stored: pa.Table, incoming: pa.Table, run_id: str) -> pa.Table:
 
 
 def _refuse_ties(decisions: pa.Table) -> None:
-    groups = decisions.group_by(["a_id", "b_id", "timestamp"]).aggregate(
-        [("decision", "count_distinct"), ("decision", "list"), ("reviewer", "list")]
+    # Of one picture several things may be said at once, of each kind one.
+    of_one = pc.equal(decisions["a_id"], decisions["b_id"])
+    kind = pc.if_else(of_one, decisions["decision"], "")
+    said = pc.if_else(
+        of_one, pc.coalesce(decisions["note"], pa.scalar("nothing")), decisions["decision"]
     )
-    ties = groups.filter(pc.greater(groups["decision_count_distinct"], 1)).to_pylist()
+    groups = (
+        decisions.append_column("kind", kind)
+        .append_column("said", said)
+        .group_by(["a_id", "b_id", "timestamp", "kind"])
+        .aggregate([("said", "count_distinct"), ("said", "list"), ("reviewer", "list")])
+    )
+    ties = groups.filter(pc.greater(groups["said_count_distinct"], 1)).to_pylist()
     if ties:
         lines = [
             f"{tie['a_id']}, {tie['b_id']} at {tie['timestamp'].isoformat()}: "
             + ", ".join(
                 f"{who} says {what}"
-                for who, what in zip(tie["reviewer_list"], tie["decision_list"], strict=True)
+                for who, what in zip(tie["reviewer_list"], tie["said_list"], strict=True)
             )
             for tie in ties
         ]

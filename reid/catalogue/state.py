@@ -16,6 +16,7 @@ from reid.catalogue import delta_tables
 from reid.catalogue.commit_records import Record, head
 from reid.catalogue.seals import Seal, check_latest, check_rows, read_seal, sealed_versions
 from reid.errors import DamagedError, InputError
+from reid.identify.remarks import names_by_people
 from reid.parquet import damaged
 from reid.value_digests import whole_digest
 
@@ -94,22 +95,29 @@ class Catalogue:
         `identity` is the label of this image.
         """
         rows = self.rows([name for name in EXPORT_COLUMNS if name != "name"])
-        names = names_of_individuals(rows)
+        names = names_of_individuals(rows, self.decisions())
         called = pa.array([names.get(one) for one in rows["identity_id"].to_pylist()], pa.string())
         return rows.append_column("name", called).select(EXPORT_COLUMNS)
 
 
-def names_of_individuals(rows: pa.Table) -> dict[str, str]:
+def names_of_individuals(rows: pa.Table, decisions: pa.Table | None = None) -> dict[str, str]:
     """identity_id → what people call this individual; several names, in order, with ` / ` between.
 
+    A name that somebody gave it holds rather than the labels of its images.
+
     Args:
-        rows: columns identity_id and identity (the label of each image).
+        rows: columns annotation_id, identity_id and identity (the label of each image).
+        decisions: schema.DECISIONS; None: labels alone are asked.
     """
     named = rows.select(["identity_id", "identity"]).filter(pc.is_valid(rows["identity"]))
     found: dict[str, set[str]] = {}
     for one, label in zip(*named.to_pydict().values(), strict=True):
         found.setdefault(one, set()).add(label)
-    return {one: " / ".join(sorted(labels)) for one, labels in found.items()}
+    names = {one: " / ".join(sorted(labels)) for one, labels in found.items()}
+    if decisions is None:
+        return names
+    holders = rows["annotation_id"].to_pylist(), rows["identity_id"].to_pylist()
+    return names | names_by_people(dict(zip(*holders, strict=True)), decisions)
 
 
 def called(identity_id: str | None, names: Mapping[str, str] | None) -> str:

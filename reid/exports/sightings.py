@@ -8,9 +8,11 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from reid.catalogue.state import names_of_individuals
 from reid.errors import InputError
 from reid.exports.meetings import encounter_keys
 from reid.identify.constraints import latest_decisions
+from reid.identify.remarks import unusable_ids
 from reid.population import joined_to_nearest
 
 UNSURE_RULES = ("drop", "own", "as-best", "drop-singles", "join-singles")
@@ -41,9 +43,14 @@ def sightings(rows: pa.Table, decisions: pa.Table | None = None) -> pd.DataFrame
         decisions: `reid.schema.DECISIONS`.
 
     Returns:
-        The same rows in the same order, and confirmed_by (str | None), confirmed_at (UTC | NaT).
+        The same rows in the same order, and confirmed_by (str | None), confirmed_at (UTC | NaT), name (of the
+        individual, by people: str | None), unusable (bool: somebody said that nobody can be told by it).
     """
     frame: pd.DataFrame = rows.to_pandas(date_as_object=False)
+    names = names_of_individuals(rows, decisions)
+    frame["name"] = np.asarray([*map(names.get, frame["identity_id"]), None], object)[:-1]
+    unusable = set() if decisions is None else unusable_ids(decisions)
+    frame["unusable"] = frame["annotation_id"].isin(unusable).to_numpy(np.bool_)
     frame["confirmed_by"] = pd.Series([None] * len(frame), dtype=object, index=frame.index)
     frame["confirmed_at"] = pd.Series(pd.NaT, dtype="datetime64[us, UTC]", index=frame.index)
     if decisions is None or not len(decisions):

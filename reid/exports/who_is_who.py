@@ -29,10 +29,9 @@ def who_is_who(frame: pd.DataFrame) -> pa.Table:
     Args:
         frame: of `reid.exports.sightings.sightings`.
     """
-    whole = frame.reindex(columns=[name for name in WHO_IS_WHO.names if name != "name"])
-    whole = whole.sort_values("annotation_id", kind="stable")
-    types = pa.schema([WHO_IS_WHO.field(name) for name in whole.columns])
-    table = pa.Table.from_pandas(whole, schema=types, preserve_index=False)
-    names = names_of_individuals(table)
-    called = pa.array([names.get(one) for one in table["identity_id"].to_pylist()], pa.string())
-    return table.append_column("name", called).select(WHO_IS_WHO.names).replace_schema_metadata()
+    if "name" not in frame:
+        names = names_of_individuals(pa.Table.from_pandas(frame[["identity_id", "identity"]]))
+        frame = frame.assign(name=frame["identity_id"].map(names.get).astype(object))
+    whole = frame.reindex(columns=WHO_IS_WHO.names).sort_values("annotation_id", kind="stable")
+    table = pa.Table.from_pandas(whole, schema=WHO_IS_WHO, preserve_index=False)
+    return table.replace_schema_metadata()

@@ -4,6 +4,7 @@ Rows, edges, labels and decisions go in; nothing depends on the order in which t
 in the order the data meets them:
 
     constraints.py            labels, encounters, images and reviewers' words as must-links and cannot-links
+    remarks.py                what people said of one picture: its side, whether it is usable, a name
     same_boxes.py             boxes of one image: one animal boxed twice, or two animals
     encounters.py             what is compared: images, or all views of one side in an encounter as one
     distances.py              distances that are the same bits whenever they are measured
@@ -12,6 +13,7 @@ in the order the data meets them:
     species_nodes.py          rows, decisions and edges of one species as numbers
     contradictions.py         must-links that a cannot-link forbids, with their chains
     constrained_partition.py  edges, must-links and cannot-links → individuals
+    decided_clusters.py       clusters of a run as people decided
     names.py                  names follow the largest overlap, and never come back
     changes.py                what happened between two partitions
     separating_pairs.py       what keeps two components apart

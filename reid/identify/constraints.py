@@ -6,6 +6,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from reid.identify.remarks import about_pairs
+
 MATCH, LABEL, ENCOUNTER = 1, 2, 3
 
 
@@ -35,12 +37,12 @@ def latest_decisions(decisions: pa.Table) -> pa.Table:
     """The last word on each pair, sorted by pair: a later timestamp replaces all earlier ones.
 
     Different decisions on one pair at the same moment all stay: if they contradict each other, a
-    person must say which one holds.
+    person must say which one holds. What was said of single pictures is left out.
 
     Args:
         decisions: `reid.schema.DECISIONS`, pairs in either order.
     """
-    frame = decisions.to_pandas()
+    frame = about_pairs(decisions).to_pandas()
     swap = frame["a_id"] > frame["b_id"]
     frame.loc[swap, ["a_id", "b_id"]] = frame.loc[swap, ["b_id", "a_id"]].to_numpy()
     last = frame.groupby(["a_id", "b_id"])["timestamp"].transform("max")

@@ -11,6 +11,7 @@ from reid.errors import InputError
 from reid.identify.constraints import Constraints, latest_decisions
 from reid.identify.encounters import Nodes, make_nodes
 from reid.identify.extend import read_edges
+from reid.identify.remarks import unusable_ids
 from reid.identify.same_boxes import told_apart
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Species:
         constraints: must-links and cannot-links.
         words: the labels that `constraints.labels` numbers.
         decisions: the last word on each pair of rows, with columns a and b of row numbers.
+        unusable: (n,) bool, pictures by which nobody can be told, as people said.
     """
 
     frame: "pd.DataFrame"
@@ -39,6 +41,7 @@ class Species:
     constraints: Constraints
     words: NDArray[np.object_]
     decisions: "pd.DataFrame"
+    unusable: NDArray[np.bool_]
 
 
 def read_species(rows: pa.Table, decisions: pa.Table, *, encounters: str) -> Species:
@@ -70,6 +73,9 @@ def read_species(rows: pa.Table, decisions: pa.Table, *, encounters: str) -> Spe
         latest[number] = index.get_indexer(pd.Index(latest[name]))
     here = (latest["a"] >= 0) & (latest["b"] >= 0) & (latest["a"] != latest["b"])
     latest = latest[here].reset_index(drop=True)
+    # They are nobody's by their looks or their burst; what people say of them still holds.
+    unusable = ids.isin(unusable_ids(decisions)).to_numpy(np.bool_)
+    frame["encounter_id"] = frame["encounter_id"].astype(object).where(~unusable, None)
     labels, words = _numbers(frame["identity"])
     images = frame["root"].astype(object) + "\n" + frame["image_path"]
     image, _ = _numbers(images)
@@ -87,7 +93,7 @@ def read_species(rows: pa.Table, decisions: pa.Table, *, encounters: str) -> Spe
     )
     match = decided_pairs(latest, "match")
     constraints = Constraints(labels, nodes.encounter, image, match, nomatch)
-    return Species(frame, order.astype(np.int64), nodes, constraints, words, latest)
+    return Species(frame, order.astype(np.int64), nodes, constraints, words, latest, unusable)
 
 
 def decided_pairs(decisions: "pd.DataFrame", decision: str) -> NDArray[np.int64]:
@@ -99,6 +105,8 @@ def row_edges(species: Species, edges: pa.Table) -> tuple[NDArray[np.int64], NDA
     """Edges between nodes as edges between the rows that stand for them: (m, 2), a < b, sorted."""
     pairs, distances = read_edges(edges, species.nodes.ids)
     rows = np.sort(species.nodes.first[pairs], axis=1)
+    usable = ~species.unusable[rows].any(axis=1)
+    rows, distances = rows[usable], distances[usable]
     order = np.lexsort((rows[:, 1], rows[:, 0]))
     return rows[order], distances[order]
 

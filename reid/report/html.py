@@ -7,6 +7,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any
@@ -25,14 +26,24 @@ def render(
         filters: its own, beside those of Jinja.
         values: what it names; a name that is missing is an error.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("reid"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    environment.filters |= filters or {}
-    environment.globals["file"] = _own_file
+    environment = _environment()
+    if filters:
+        environment = environment.overlay()
+        environment.filters = {**environment.filters, **filters}
     return environment.get_template(template).render(values)
 
 
+@cache
+def _environment() -> jinja2.Environment:
+    """A book has thousands of pages of one template."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("reid"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.globals["file"] = _own_file
+    return environment
+
+
+@cache
 def _own_file(name: str) -> Markup:
     """A style or script of ours, as it stands."""
     text = (resources.files("reid") / "templates" / name).read_text("utf-8")

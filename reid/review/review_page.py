@@ -23,6 +23,9 @@ LARGE_PX = (800, 640, 512, 400, 320)
 SMALL_PX = (144, 112, 96)
 LARGE_SHARE = 0.75  # of the room, for the two images of each pair
 SLACK_BYTES = 8_000  # the sentences on what had no room or could not be read
+ALIKE = (
+    0.7  # of the way from the distance beyond which two are two to that up to which they are one
+)
 FACTS = ("viewpoint", "timestamp", "location_id", "encounter_id", "identity")
 
 # No user text can look like this: `<` is escaped everywhere in the page.
@@ -34,6 +37,16 @@ KINDS = {
     "bridge": "One individual, or two?",
     "margin": "The right individual?",
 }
+
+
+def likeness(question: Question) -> str:
+    """How likely it is that both are one: a probability where labels taught one, else a word."""
+    if question.calibrated:
+        share = 100 * question.probability
+        return f"{share:.1f} %" if share > 99 or share < 1 else f"{share:.0f} %"
+    if question.probability >= ALIKE:
+        return "very much alike"
+    return "could be either" if question.probability > 1 - ALIKE else "not much alike"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +207,7 @@ def _content(
             {
                 **asdict(one),
                 "title": KINDS[one.kind],
+                "likeness": likeness(one),
                 "evidence": seen.as_dict() if (seen := evidence.get(_ends(one))) else None,
                 **{
                     name: {

@@ -57,7 +57,6 @@
     node.append(...children);
     return node;
   }
-  const percent = (share) => (100 * share).toFixed(share > 0.99 || share < 0.01 ? 1 : 0);
   const images = (count) => (count === 1 ? "1 image" : `${figure(count)} images`);
 
   function picture(row, what) {
@@ -86,7 +85,7 @@
     const question = questions[current], decision = decisionOf(current), done = decidedPlaces().length;
     byId("title").textContent = `${current + 1} of ${figure(questions.length)} · ${question.title}`;
     byId("why").textContent = question.why;
-    byId("probability").textContent = `${percent(question.probability)} %${question.calibrated ? "" : " (a guess)"}`;
+    byId("probability").textContent = question.likeness;
     byId("distance").textContent = question.distance.toFixed(3);
     byId("decided").textContent = decision ? `${NAMES[decision.decision]}${decision.reviewer ? `, by ${decision.reviewer}` : ""}` : "none yet";
     document.querySelectorAll("[data-effect]").forEach((place) => {

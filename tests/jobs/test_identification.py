@@ -841,6 +841,51 @@ def test_decisions_hold_in_every_later_run(survey: Survey) -> None:
     assert [event["rows"] for event in survey.events("decide")] == [2, 2]
 
 
+def test_what_people_say_of_one_picture_holds_and_goes_with_its_run(
+    survey: Survey, said: Say, tmp_path: Path
+) -> None:
+    survey.photograph({"a": at(0), "b": at(5), "c": at(10)})
+    uploads = survey.home / "uploads"
+    table = uploads / "sides.csv"
+    table.write_text("path,viewpoint\na.jpg,left\nb.jpg,left\nc.jpg,left\n")
+    night = ("-i", table, *survey.arguments[2:], "identify.viewpoints=same-side")
+    assert survey.reid("identify", *night) == 0
+    assert survey.herd == {frozenset("abc")}
+    before = state(survey)
+
+    file = tmp_path / "said.csv"
+    file.write_text(
+        "a_id,b_id,decision,reviewer,timestamp,note\n"
+        f"{survey.ids['a']},,name,anna,2026-01-01T10:00:00,Luna\n"
+        f"{survey.ids['a']},,sex,anna,2026-01-01T10:00:00,female\n"
+        f"{survey.ids['c']},{survey.ids['c']},viewpoint,anna,2026-01-01T10:01:00,right\n"
+    )
+    assert survey.identify("--constraints", file) == 0
+    assert survey.herd == {frozenset("ab"), frozenset("c")}
+    assert survey.column("viewpoint")["c"] == "right"
+    said()
+    assert survey.reid("history", "-C", survey.place, "--identity", "luna") == 0
+    assert "lynx-0001 (Luna)" in said()
+    version = survey.catalogue.version
+    assert survey.reid("identify", *night) == 0
+    assert survey.catalogue.version == version, "a person's word holds against the table's"
+
+    file.write_text(
+        "a_id,b_id,decision,reviewer,timestamp,note\n"
+        f"{survey.ids['b']},,unusable,ben,2026-01-02T10:00:00,too dark\n"
+    )
+    assert survey.identify("--constraints", file) == 0
+    assert survey.herd == {frozenset("a"), frozenset("b"), frozenset("c")}
+    assert survey.reid("export", "-C", survey.place, "-o", tmp_path / "who.csv") == 0
+    assert "left out: 1 images that people marked as unusable" in said()
+    with (tmp_path / "who.csv").open(encoding="utf-8", newline="") as stream:
+        assert [row["name"] for row in csv.DictReader(stream)] == ["Luna", ""]
+    runs = [run.run_id for run in history(survey.catalogue)]
+    for run in runs[:2]:
+        assert survey.reid("undo", run, "-C", survey.place) == 0
+    assert state(survey)[0] == before[0]
+
+
 def test_a_contradiction_stops_the_run_with_its_chain(survey: Survey, said: Say) -> None:
     assert survey.night({"a": 0, "b": 90, "c": 180}) == 0
     before = state(survey)

@@ -59,7 +59,11 @@ def test_what_looks_after_a_catalogue_loads_no_tables(cats: str, command: tuple[
 
 @pytest.mark.parametrize(
     "command",
-    [("export", "-f", "csv", "-o", "who.csv"), ("review", "-o", "page.html")],
+    [
+        ("export", "-f", "csv", "-o", "who.csv"),
+        ("review", "-o", "page.html"),
+        ("book", "--to", "book"),
+    ],
     ids=lambda command: command[0],
 )
 def test_what_reads_a_catalogue_loads_nothing_that_multiplies(

@@ -1,0 +1,1 @@
+"""Individuals as pages: a book on disk, and a server on which people decide."""

@@ -1,0 +1,27 @@
+"""Individuals as pages: who each of them is, where and when it was seen, and why each picture is here.
+
+animals.py     what is known of each individual, from sightings, remarks and neighbours
+why_here.py    why a picture is with its individual, in words
+timelines.py   sightings by time and place, and places on a map, as HTML and SVG
+animal_pages.py  the index of individuals, and a page each
+site.py        all of them as files that open from disk
+"""
+
+from reid.book.animal_pages import Links, Origin, all_pictures, render_animal, render_index
+from reid.book.animals import Animal, KnownPicture, Near, Sighting, animals
+from reid.book.site import SiteWritten, write_site
+
+__all__ = [
+    "Animal",
+    "KnownPicture",
+    "Links",
+    "Near",
+    "Origin",
+    "Sighting",
+    "SiteWritten",
+    "all_pictures",
+    "animals",
+    "render_animal",
+    "render_index",
+    "write_site",
+]
