@@ -31,6 +31,7 @@ from reid.pairs import (
     pair_features,
     ranked_lists,
 )
+from reid.pairs.candidates import blocks_of
 from reid.splits import column_split
 from reid.tune import encode_labels
 
@@ -189,8 +190,7 @@ def _ranks(
     """(m, 2) places by votes, from 1; one more than the list's length where it is not in it."""
     lists = ranked_lists(n, pairs, votes, 2 * k, names=names)
     result = np.full((len(pairs), 2), 2 * k + 1)
-    for start in range(0, len(pairs), 65_536):
-        part = slice(start, start + 65_536)
+    for part in blocks_of(len(pairs), lists.shape[1]):
         for side in (0, 1):
             hit = lists[pairs[part, side]] == pairs[part, 1 - side, None]
             result[part, side] = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 2 * k + 1)

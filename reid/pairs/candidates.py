@@ -3,7 +3,7 @@
 They cap all that comes behind: an animal that is not among them cannot be found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from reid.errors import InputError
 from reid.neighbors import check_unit_rows, knn, radius_graph
+
+BLOCK_NUMBERS = 2**20  # at a time, however many pairs there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,13 @@ class Candidates:
     distances: NDArray[np.float32]
     ranks: NDArray[np.int32]
     shared: NDArray[np.float32]
+
+
+def blocks_of(count: int, width: int) -> Iterator[slice]:
+    """Slices of `count` pairs, so that a number for each of `width` things a pair takes little room."""
+    step = max(1, BLOCK_NUMBERS // max(1, width))
+    for start in range(0, count, step):
+        yield slice(start, start + step)
 
 
 def comparable(
@@ -150,8 +159,7 @@ def find_candidates(
     pairs = np.stack([keys // n, keys % n], axis=1).astype(np.int32)
     first, second = pairs[:, 0], pairs[:, 1]
     distances = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), 65_536):
-        part = slice(start, start + 65_536)
+    for part in blocks_of(len(pairs), vectors.shape[1]):
         distances[part] = 1 - np.einsum("ij,ij->i", vectors[first[part]], vectors[second[part]])
     ranks = np.stack([_rank(near, first, second), _rank(near, second, first)], axis=1)
     shared = _shared(near, pairs)
@@ -164,8 +172,7 @@ def _rank(
     """Place of `of` in the list of each of `rows`, from 1; one more than its length: not in it."""
     k = near.shape[1]
     place = np.full(len(rows), k + 1, np.int32)
-    for start in range(0, len(rows), 65_536):
-        part = slice(start, start + 65_536)
+    for part in blocks_of(len(rows), k):
         hit = near[rows[part]] == of[part, None]
         place[part] = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, k + 1)
     return place
@@ -182,8 +189,8 @@ def _shared(near: NDArray[np.int32], pairs: NDArray[np.int32]) -> NDArray[np.flo
     lists = csr_array(lists + eye_array(n, dtype=np.float32, format="csr"))
     sizes = np.diff(lists.indptr)
     result = np.empty(len(pairs), np.float32)
-    for start in range(0, len(pairs), 65_536):
-        first, second = pairs[start : start + 65_536].T
+    for part in blocks_of(len(pairs), k):
+        first, second = pairs[part].T
         common = np.asarray(lists[first].multiply(lists[second]).sum(axis=1)).ravel()
-        result[start : start + 65_536] = common / (sizes[first] + sizes[second] - common)
+        result[part] = common / (sizes[first] + sizes[second] - common)
     return result
