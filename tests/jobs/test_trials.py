@@ -6,14 +6,17 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import jobs.run
+from jobs.cluster.groups import read_groups
 from jobs.cluster.trials import COLUMNS, COUNTS, changed_settings, read_trials
 from jobs.common import outputs
 from reid.config import load_config
 from reid.errors import DamagedError
 from tests.jobs import made_up
+from tests.training_toy import write_model
 
 Reid = Callable[..., int]
 Said = Callable[[], str]
@@ -198,3 +201,33 @@ def test_a_grid_is_checked_before_anything_runs(
     assert reid("run", "-i", tmp_path, "-o", tmp_path / "out", *options) == 1
     assert expected in said()
     assert not (tmp_path / "out").exists()
+
+
+def test_an_ensemble_is_joined_from_its_models_and_has_the_vectors_of_embedding_anew(
+    reid: Reid, make_photos: Callable[..., list[Path]], tmp_path: Path, said: Said
+) -> None:
+    make_photos(tmp_path / "photos", range(6))
+    models = [write_model(tmp_path / name, seed=seed) for seed, name in enumerate("ab")]
+    common = (
+        "-i",
+        tmp_path / "photos",
+        "embed.ray=never",
+        "embed.runtime=torch",
+        "embed.tta=identity",
+    )
+
+    def embed(model: str, out: str, store: str) -> np.ndarray:
+        options = ("-o", tmp_path / out, "--store", tmp_path / store)
+        assert reid("embed", *common, *options, "--model", model) == 0
+        (group,) = read_groups(str(tmp_path / out))
+        return group.vectors
+
+    both = ",".join(models)
+    for model in models:
+        embed(model, "out", "shared")
+    said()
+    joined = embed(both, "out", "shared")
+    assert "6 of 6 joined from what is stored of" in said()
+    anew = embed(both, "other", "own")
+    assert "joined" not in said()
+    np.testing.assert_allclose(joined, anew, atol=1e-5)
