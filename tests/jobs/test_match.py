@@ -18,9 +18,10 @@ from jobs.cluster import groups
 from jobs.cluster.clustering import cluster
 from jobs.common import outputs
 from jobs.common.pair_precision import pair_precision
+from jobs.pairs import stored_pairs
 from jobs.pairs.fit_window import fit_window
 from jobs.pairs.match import match
-from jobs.pairs.shards import open_workers
+from jobs.pairs.shards import Workers, open_workers
 from jobs.pairs.shown import shown_evidence
 from reid import schema, store
 from reid.config import load_config
@@ -93,6 +94,27 @@ def test_workers_and_the_order_of_rows_change_no_byte(
     order = np.random.default_rng(workers).permutation(len(group.rows))
     shuffled = Group(group.species, group.rows.take(pa.array(order)), group.vectors[order])
     table, _ = run(shuffled, tmp_path, f"pairs.workers={workers}")
+    assert same(table, whole[1])
+
+
+def test_a_run_that_ended_in_the_middle_goes_on_and_changes_no_byte(
+    group: Group, whole: tuple[Path, pa.Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(stored_pairs.SHARD_PAIRS, "evidence", 16)
+    run_all = Workers.run
+
+    def run_half(self: Workers, method: str, shards: Any, *more: Any) -> None:
+        last = method == "evidence"
+        run_all(self, method, shards[: len(shards) // 2] if last else shards, *more)
+        if last:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as cut:
+        cut.setattr(Workers, "run", run_half)
+        with pytest.raises(KeyboardInterrupt):
+            run(group, tmp_path, "pairs.workers=1")
+    table, said = run(group, tmp_path, "pairs.workers=1")
+    assert said["matched"]["new"] > 0 < said["matched"]["reused"]
     assert same(table, whole[1])
 
 
