@@ -88,7 +88,8 @@ def cluster(
         if decisions is not None and len(decisions):
             one = found[group.species] = with_decisions(group, one, decisions)
         labels.append(cluster_labels(words[group.species], one.labels))
-        sizes = np.bincount(clustering.noise_to_singletons(one.labels))
+        # Of a cluster that people joined to another one the number is free.
+        _, sizes = np.unique(clustering.noise_to_singletons(one.labels), return_counts=True)
         single = int((sizes == 1).sum())
         warnings = [f"{group.species}: {text}" for text in one.warnings]
         copies = int((~metrics.without_copies(group.content_hashes, group.identities)).sum())

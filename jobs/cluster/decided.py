@@ -174,7 +174,8 @@ def reviewable_run(out: str) -> Reviewable:
 
 def summarise(species: Mapping[str, Any], group: Group, labels: np.ndarray) -> dict[str, Any]:
     """A species' part of the summary with the sizes of other clusters."""
-    sizes = np.bincount(clustering.noise_to_singletons(labels))
+    # Of a cluster that was joined to another one the number is free.
+    _, sizes = np.unique(clustering.noise_to_singletons(labels), return_counts=True)
     return {
         **species,
         "images": len(group.rows),

@@ -12,12 +12,12 @@ from tests.jobs.made_up import at, photograph, stand_in
 from tests.survey_reviewer import asked
 
 Reid = Callable[..., int]
-ANGLES = {"a": 0, "b": 5, "c": 10, "d": 29, "e": 33, "f": 180}
+ANGLES = {"a": 0, "b": 5, "c": 10, "d": 29, "e": 33, "f": 180, "g": 90, "h": 93}
 
 
 @pytest.fixture
 def ids(tmp_path: Path, reid: Reid, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """A run: a, b, c, and d, e 19 degrees away (a distance of 0.054), and f far from all."""
+    """A run: a, b, c, and d, e 19 degrees away (a distance of 0.054), f far from all, and g, h far too."""
     stand_in(monkeypatch.setattr)
     found = photograph(tmp_path / "uploads", {name: at(angle) for name, angle in ANGLES.items()})
     assert everything(tmp_path, reid) == 0
@@ -56,7 +56,7 @@ def constraints(home: Path, ids: dict[str, str], *said: str) -> Path:
 def test_decisions_on_a_run_hold_in_every_later_one(
     ids: dict[str, str], tmp_path: Path, reid: Reid, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert herd(tmp_path) == {"abc", "de", "f"}
+    assert herd(tmp_path) == {"abc", "de", "f", "gh"}
     capsys.readouterr()
     page = tmp_path / "review.html"
     assert reid("review", "-r", tmp_path / "results", "-o", page) == 0
@@ -67,8 +67,8 @@ def test_decisions_on_a_run_hold_in_every_later_one(
 
     file = constraints(tmp_path, ids, "cd match", "ab nomatch")
     assert reid("cluster", "-o", tmp_path / "results", "--constraints", file) == 0
-    assert "3 individuals are 3" in " ".join(capsys.readouterr().err.split())
-    assert herd(tmp_path) == {"a", "bcde", "f"}
+    assert "4 individuals are 4" in " ".join(capsys.readouterr().err.split())
+    assert herd(tmp_path) == {"a", "bcde", "f", "gh"}
     page.unlink()
     assert reid("review", "-r", tmp_path / "results", "-o", page) == 0
     left = asked(page) if page.exists() else []
@@ -76,17 +76,19 @@ def test_decisions_on_a_run_hold_in_every_later_one(
 
     # Without the file they hold on, and with other settings and other images too.
     assert everything(tmp_path, reid) == 0
-    assert herd(tmp_path) == {"a", "bcde", "f"}
+    assert herd(tmp_path) == {"a", "bcde", "f", "gh"}
     summary = outputs.read_summary(str(tmp_path / "results"))["cluster"]
-    assert (summary["individuals"], summary["singletons"]) == (3, 2)
+    assert (summary["individuals"], summary["singletons"]) == (4, 2), (
+        "a number that is free now is nobody"
+    )
     assert reid("cluster", "-o", tmp_path / "results", "cluster.eps=0.001") == 0
-    assert herd(tmp_path) == {"a", "b", "cd", "e", "f"}
+    assert herd(tmp_path) == {"a", "b", "cd", "e", "f", "g", "h"}
 
     capsys.readouterr()
     assert (
         reid("export", "-r", tmp_path / "results", "--confirmed", "-o", tmp_path / "who.csv") == 0
     )
-    assert "left out: 4 images that no person has confirmed" in capsys.readouterr().err
+    assert "left out: 6 images that no person has confirmed" in capsys.readouterr().err
     with (tmp_path / "who.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert {(row["image_path"], row["confirmed_by"]) for row in rows} == {

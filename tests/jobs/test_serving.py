@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from jobs.common import outputs
 from jobs.pages.catalogue_desk import Desk
 from jobs.pages.served_pages import ServedPages
 from jobs.pages.serving import open_desk
@@ -325,6 +326,8 @@ def test_a_run_is_decided_on_in_place(
     assert served.herd == {"a1 a2 a3", "b1 b2", "c1"}
     assert served.act("merge", a=ids["a1"], b=ids["b1"])[1]["ok"]
     assert served.herd == {"a1 a2 a3 b1 b2", "c1"}
+    summary = outputs.read_summary(str(out))["cluster"]
+    assert (summary["individuals"], summary["singletons"]) == (2, 1), "a free number is nobody"
     everyone = [*ids.values()]
     assert served.act("apart", chosen=ids["a2"], seen=everyone)[1]["ok"]
     assert served.act("describe", picture=ids["b1"], name="Luna")[1]["ok"]
@@ -340,5 +343,6 @@ def test_a_run_is_decided_on_in_place(
     assert 'data-a="' in served.page("review") or "Nothing more to judge" in served.page("review")
     # The next run of the folder keeps to it.
     assert reid("cluster", "-o", out, *settings[:2]) == 0
+    assert outputs.read_summary(str(out))["cluster"]["individuals"] == 3
     assert served.herd == {"a1 a3 b1 b2", "a2", "c1"}
     next(serving, None)
