@@ -112,7 +112,7 @@ def test_thresholds_on_paper() -> None:
     known, new = thresholds(steps, 0.9, 0.5)
     assert known == pytest.approx(0.2 + 0.1 * 0.05 / 0.45)
     assert new == pytest.approx(0.3)
-    with pytest.raises(InputError, match=r"never reaches identify\.known_probability=0\.99"):
+    with pytest.raises(InputError, match=r"never reaches identify\.known_probability=0\.99: set"):
         thresholds(steps, 0.99, 0.1)
     with pytest.raises(InputError, match=r"new_probability=0\.01"):
         thresholds(steps, 0.9, 0.01)

@@ -188,12 +188,16 @@ def thresholds(
             f"{known_probability:g}: needs 0 < new < known < 1"
         )
     knots, curve = calibration.distances, calibration.probabilities
-    if curve[0] < known_probability or curve[-1] > new_probability:
+    missed = []
+    if curve[0] < known_probability:
+        missed.append(f"identify.known_probability={known_probability:g}")
+    if curve[-1] > new_probability:
+        missed.append(f"identify.new_probability={new_probability:g}")
+    if missed:
         raise InputError(
             f"the calibration runs from P(same) = {curve[0]:.3f} at distance {knots[0]:.4g} to "
-            f"{curve[-1]:.3f} at {knots[-1]:.4g}, so it never reaches identify.known_probability="
-            f"{known_probability:g} or identify.new_probability={new_probability:g}: set what it "
-            "reaches, label more images, or take a better model"
+            f"{curve[-1]:.3f} at {knots[-1]:.4g}, so it never reaches {' or '.join(missed)}: set what "
+            "it reaches, label more images, or take a better model"
         )
     # np.interp wants rising values; on a plateau the far end is known, the near end new.
     last = int(np.flatnonzero(curve >= known_probability)[-1])
