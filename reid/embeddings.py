@@ -209,6 +209,83 @@ class Embeddings:
     source_keys: np.ndarray
 
 
+@dataclass(frozen=True)
+class PartRows:
+    """What one part holds of the annotations that were asked for.
+
+    Attributes:
+        places: (k,) int64, indices into the ids that were asked for.
+        vectors: (k, d) float32, unit rows.
+        table: k rows, the columns that were asked for.
+    """
+
+    places: np.ndarray
+    vectors: np.ndarray
+    table: pa.Table
+
+
+def iter_embeddings(
+    folder: str, annotation_ids: Sequence[str] | pa.Array, columns: Sequence[str] = ()
+) -> Iterator[PartRows]:
+    """Read the embeddings of some annotations part by part, each annotation once; those without are left out.
+
+    Args:
+        folder: a recipe's folder.
+        annotation_ids: unique ids.
+        columns: others of schema.embeddings.
+
+    Raises:
+        DamagedError: a part was damaged, or belongs to another recipe.
+    """
+    wanted = pa.array(annotation_ids, pa.string())
+    # Another run, or a worker that outlived its own, may have written a row again: the first is kept.
+    seen = np.zeros(len(wanted), np.bool_)
+    found = [
+        (path, part["annotation_id"])
+        for path, part in _read_ahead(parts(folder), ["annotation_id"])
+    ]
+    everywhere = _places(
+        pa.chunked_array([c for _, ids in found for c in ids.chunks], pa.string()), wanted
+    )
+    cuts = np.cumsum([len(ids) for _, ids in found], dtype=np.int64)[:-1]
+    width: int | None = None
+    for (path, ids), where in zip(found, np.split(everywhere, cuts), strict=False):
+        if not (where >= 0).any():
+            continue
+        table = _read(path, ["annotation_id", "embedding", *columns])
+        if table is None:
+            continue
+        if not table["annotation_id"].equals(ids):  # written anew meanwhile
+            where = _places(table["annotation_id"], wanted)
+        new = np.flatnonzero(where >= 0)
+        new = new[~seen[where[new]]]
+        new = np.sort(new[np.unique(where[new], return_index=True)[1]])
+        column = table["embedding"].combine_chunks()
+        if (
+            not pa.types.is_fixed_size_list(column.type)
+            or column.type.value_type != pa.float32()
+            or column.null_count
+        ):
+            raise DamagedError(f"{path}: `embedding` is {column.type}, or has nulls; {_FIX}")
+        if width not in (None, column.type.list_size):
+            raise DamagedError(
+                f"{path}: embeddings of {column.type.list_size} values, beside others of "
+                f"{width}: parts of two recipes. {_FIX}"
+            )
+        width = column.type.list_size
+        if not len(new):
+            continue
+        rows = where[new].astype(np.int64)
+        seen[rows] = True
+        vectors = column.flatten().to_numpy().reshape(len(table), -1)
+        whole = len(new) == len(table)
+        yield PartRows(
+            rows,
+            vectors if whole else vectors[new],
+            table.select(columns) if whole else table.select(columns).take(pa.array(new)),
+        )
+
+
 def read_embeddings(folder: str, annotation_ids: Sequence[str] | pa.Array) -> Embeddings:
     """Read the embeddings of some annotations; those that have none are left out.
 
@@ -222,45 +299,25 @@ def read_embeddings(folder: str, annotation_ids: Sequence[str] | pa.Array) -> Em
     Raises:
         DamagedError: a part was damaged, or belongs to another recipe.
     """
-    wanted = pa.array(annotation_ids, pa.string())
-    n = len(wanted)
+    n = len(annotation_ids)
     vectors: np.ndarray | None = None
-    # Another run, or a worker that outlived its own, may have written a row again: the first is kept.
     seen = np.zeros(n, np.bool_)
     texts = {name: np.full(n, None, object) for name in ("content_hash", "source_key")}
-    for path in parts(folder):
-        table = _read(path, ["annotation_id", "embedding", *texts])
-        if table is None:
-            continue
-        where = np.asarray(pc.fill_null(pc.index_in(table["annotation_id"], value_set=wanted), -1))
-        new = np.flatnonzero(where >= 0)
-        new = new[~seen[where[new]]]
-        new = np.sort(new[np.unique(where[new], return_index=True)[1]])
-        if not len(new):
-            continue
-        column = table["embedding"].combine_chunks()
-        if (
-            not pa.types.is_fixed_size_list(column.type)
-            or column.type.value_type != pa.float32()
-            or column.null_count
-        ):
-            raise DamagedError(f"{path}: `embedding` is {column.type}, or has nulls; {_FIX}")
+    for part in iter_embeddings(folder, annotation_ids, list(texts)):
         if vectors is None:
             # Filled part by part: they exist once, beside one part.
-            vectors = np.empty((n, column.type.list_size), np.float32)
-        elif vectors.shape[1] != column.type.list_size:
-            raise DamagedError(
-                f"{path}: embeddings of {column.type.list_size} values, beside others of "
-                f"{vectors.shape[1]}: parts of two recipes. {_FIX}"
-            )
-        rows = where[new]
-        vectors[rows] = column.flatten().to_numpy().reshape(len(table), -1)[new]
+            vectors = np.empty((n, part.vectors.shape[1]), np.float32)
+        vectors[part.places] = part.vectors
         for name, values in texts.items():
-            values[rows] = table[name].take(pa.array(new)).to_pylist()
-        seen[rows] = True
+            values[part.places] = part.table[name].to_pylist()
+        seen[part.places] = True
     found = np.flatnonzero(seen)
     if vectors is None:
         vectors = np.zeros((0, 0), np.float32)
     elif len(found) < n:
         vectors = vectors[found]
     return Embeddings(vectors, found, texts["content_hash"][found], texts["source_key"][found])
+
+
+def _places(ids: pa.ChunkedArray, wanted: pa.Array) -> np.ndarray:
+    return np.asarray(pc.fill_null(pc.index_in(ids, value_set=wanted), -1))

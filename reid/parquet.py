@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from reid.errors import DamagedError
-from reid.value_digests import differing, table_digests
+from reid.value_digests import differing, table_digests, value_digest
 
 KEY = b"reid.contents"
 _UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError, OverflowError)
@@ -22,7 +22,11 @@ _FROM_STORAGE = re.compile(r"AWS Error|google::cloud|HTTP|curl", re.IGNORECASE)
 
 
 def encode(
-    table: pa.Table, *, row_group_rows: int | None = None, about: Mapping[str, str] | None = None
+    table: pa.Table,
+    *,
+    row_group_rows: int | None = None,
+    about: Mapping[str, str] | None = None,
+    dictionary_bytes: int | None = None,
 ) -> pa.Buffer:
     """A table as the bytes of a Parquet file.
 
@@ -30,6 +34,7 @@ def encode(
         table: what to write.
         row_group_rows: rows of each row group; the library's choice by default.
         about: what the table belongs to (its recipe, its species); `decode` compares it.
+        dictionary_bytes: up to which strings that come again are written once; the library's by default.
     """
     contents = {
         "rows": len(table),
@@ -46,6 +51,7 @@ def encode(
         sink,
         compression="zstd",
         row_group_size=row_group_rows,
+        dictionary_pagesize_limit=dictionary_bytes,
         write_page_checksum=True,
     )
     return sink.getvalue()
@@ -58,7 +64,8 @@ def decode(
     *,
     about: Mapping[str, str] | None = None,
     group: int | None = None,
-) -> pa.Table:
+    coded: Sequence[str] = (),
+) -> tuple[pa.Table, str | None]:
     """The table in a Parquet file, if it is what was written.
 
     Args:
@@ -67,6 +74,10 @@ def decode(
         columns: all by default.
         about: what it must belong to, where it says so at all.
         group: only this row group, of which the values cannot be checked beyond its pages.
+        coded: columns of strings that are wanted with a dictionary.
+
+    Returns:
+        The table, and its `reid.value_digests.whole_digest` where the file has digests of all of its columns.
 
     Raises:
         DamagedError: it is no Parquet file, was damaged, is another's, or lacks a column.
@@ -74,7 +85,9 @@ def decode(
     """
     try:
         # ParquetFile, not read_table: the latter guesses partition columns from folder names.
-        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+        with pq.ParquetFile(
+            source, page_checksum_verification=True, read_dictionary=list(coded) or None
+        ) as file:
             _check_columns(file.schema_arrow.names, columns or (), path)
             chosen = list(columns) if columns is not None else None
             table = file.read(chosen) if group is None else file.read_row_group(group, chosen)
@@ -86,6 +99,7 @@ def decode(
     # The file has it twice, of its own and with the schema; either may be what was damaged.
     written = _contents(metadata.pop(KEY, noted), path)
     table = _plain(table.replace_schema_metadata(metadata or None))
+    digest = None
     if written:
         wrong = differing(written["columns"], table) if group is None else []
         wrong += _wrong_types(written["types"], table)
@@ -94,7 +108,10 @@ def decode(
         if rows != written["rows"] or wrong:
             raise damaged(path, f"{', '.join(wrong) or 'rows'}: not the values that were written")
         _check_about(written["about"], about or {}, path)
-    return table
+        if group is None and {*table.column_names} <= {*written["columns"]}:
+            own = [(name, written["columns"][name]) for name in sorted(table.column_names)]
+            digest = value_digest([len(table), own])
+    return table, digest
 
 
 def _check_columns(here: Sequence[str], columns: Sequence[str], path: str) -> None:
@@ -168,7 +185,9 @@ def _plain(table: pa.Table) -> pa.Table:
 
 
 def _type_name(kind: pa.DataType) -> str:
-    """A type in words, whatever the values of its lists are called."""
+    """A type in words, whatever the values of its lists are called, with or without a dictionary."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
     return re.sub(r"<(item|element|values?): ", "<", str(kind))
 
 

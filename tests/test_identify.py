@@ -85,13 +85,14 @@ class Night:
             vectors = pool(np.stack([self.vectors[k] for k in frame["annotation_id"]]), nodes)
             views = rows.sort_by("annotation_id")["viewpoint"].to_pylist()
             view = sides([views[k] for k in nodes.first], "same-side")
-            known = np.array([k in self.searched for k in nodes.ids], np.bool_)
-            ids = np.concatenate([nodes.ids[known], nodes.ids[~known]])
+            names = nodes.ids.to_pylist()
+            known = np.array([k in self.searched for k in names], np.bool_)
             order = np.concatenate([np.flatnonzero(known), np.flatnonzero(~known)])
+            ids = [names[k] for k in order]
             parts = extend_edges(vectors[order], int(known.sum()), 0.5, shown=view[order])
             tables = [edges_table("lynx", ids, part) for part in parts]
             self.edges = pa.concat_tables([self.edges, *tables])
-            self.searched |= set(nodes.ids)
+            self.searched |= set(names)
         found = identify_species(
             "lynx", rows, self.edges, decisions, known_distance=KNOWN, new_distance=NEW,
             radius=0.5, next_number=self.next_number, run_id=run_id, calibration=CURVE,

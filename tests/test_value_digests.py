@@ -54,6 +54,29 @@ def test_columns_agree_where_their_values_do(
     assert (table_digests(first) == table_digests(second)) == (one == other)
 
 
+WORDS = st.lists(st.sampled_from(["", "a", "b", "bb", "ß"]), min_size=1, max_size=8)
+
+
+@given(WORDS, WORDS, st.permutations(["", "a", "b", "bb", "ß", "never"]), st.data())
+def test_strings_with_a_dictionary_agree_whatever_the_dictionary(
+    words: list[str], others: list[str], order: list[str], data: st.DataObject
+) -> None:
+    """Other orders, words that no row has, and chunks change nothing; other rows do."""
+    cut = data.draw(st.integers(0, len(words)))
+    plain = pa.chunked_array([words], pa.string())
+    numbers = pa.array([order.index(word) for word in words], pa.int32())
+    shuffled = pa.DictionaryArray.from_arrays(numbers, pa.array(order))
+    halves = pa.chunked_array([shuffled[:cut], plain.chunk(0)[cut:].dictionary_encode()])
+    written = table_digests(pa.table({"a": plain.dictionary_encode()}))
+    assert table_digests(pa.table({"a": halves})) == written
+    assert not differing(written, pa.table({"a": plain}))
+    other = pa.table({"a": pa.array(others, pa.string())})
+    for table in (other, pa.table({"a": other["a"].dictionary_encode()})):
+        assert (differing(written, table) == []) == (others == words)
+        # A file of before, whose strings are now read with a dictionary.
+        assert (differing(table_digests(pa.table({"a": plain})), table) == []) == (others == words)
+
+
 def test_nulls_hide_what_lies_below_them() -> None:
     hidden = pa.array([1, 2], pa.int64(), mask=__import__("numpy").array([False, True]))
     assert table_digests(pa.table({"a": hidden})) == table_digests(pa.table({"a": [1, None]}))

@@ -111,11 +111,16 @@ def catalogue_place(path: str | None) -> str:
 
 def picture_names(catalogue: Catalogue, events: pa.Table) -> dict[str, str]:
     """annotation_id → image_path of the pictures that events name and the catalogue has."""
+    return pictures_among(catalogue.rows(["annotation_id", "image_path"]), events)
+
+
+def pictures_among(rows: pa.Table, events: pa.Table) -> dict[str, str]:
+    """As `picture_names`, of rows at hand."""
     ids = pa.chunked_array(events["a_id"].chunks + events["b_id"].chunks, pa.string())
     if ids.null_count == len(ids):
         return {}
-    rows = catalogue.rows(["annotation_id", "image_path"])
-    rows = rows.filter(pc.is_in(rows["annotation_id"], ids.combine_chunks()))
+    named = pc.is_in(rows["annotation_id"], pc.unique(ids).drop_null())
+    rows = rows.select(["annotation_id", "image_path"]).filter(named)
     return dict(zip(*(column.to_pylist() for column in rows.columns), strict=True))
 
 

@@ -72,8 +72,8 @@ def calibrate(config: Config, embed: EmbedStage, look: LookStage) -> None:
     outputs.write_config(config)
     held = catalogue.rows(schema.ANNOTATIONS.names)
     # A name that stands for another picture there would lend it that picture's embedding.
-    labelled, _ = in_catalogues_words(config, catalogue, upload)
-    labelled = with_known_keys(catalogue, labelled)
+    labelled, _ = in_catalogues_words(config, catalogue, upload, held)
+    labelled = with_known_keys(catalogue, labelled, held)
     clashes = compare(held, labelled).failures
     warn_left_out(clashes)
     labelled = without(labelled, clashes)

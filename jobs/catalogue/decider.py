@@ -1,14 +1,17 @@
 """From a catalogue and an upload to what shall be committed: who is who, species by species."""
 
 import time
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.catalogue.increments import Growth, compared_nodes, read_vectors
+from jobs.catalogue.admin import pictures_among
+from jobs.catalogue.increments import Growth, compared_nodes
+from jobs.catalogue.outcome import Outcome, SpeciesOutcome
+from jobs.catalogue.stored_vectors import read_vectors
 from jobs.catalogue.thresholds import (
     Modes,
     NoRulesError,
@@ -32,57 +35,18 @@ from reid.catalogue import (
     check_matches,
     compare,
     fresh_decisions,
+    names_of_individuals,
     read_rules,
     rules_as_settings,
 )
 from reid.config import Config
 from reid.errors import StorageError
-from reid.identify import Identified, identify_species, without_contradicting_words
+from reid.identify import Identified, identify_species, told_ids, without_contradicting_words
 from reid.identify.remarks import OF_INDIVIDUALS, with_said_viewpoints
+from reid.row_order import by_id
 
 # As in a catalogue, but what is new has no identity yet.
 STATE = pa.schema([one.with_nullable(True) for one in ROW_SCHEMA])
-
-
-@dataclass
-class SpeciesOutcome:
-    """What a run did to one species, as written to summary.json."""
-
-    images: int = 0  # in the catalogue after it
-    individuals: int = 0
-    individuals_before: int = 0
-    known: int = 0  # new images of a known individual
-    new: int = 0
-    unsure: int = 0
-    updated: int = 0  # known images about which something new was said
-    merges: int = 0
-    splits: int = 0
-    edges: int = 0  # found by this run
-    search_seconds: float = 0.0
-    decide_seconds: float = 0.0  # rules, individuals, names and events
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass
-class Outcome:
-    """What a run did to the catalogue.
-
-    Attributes:
-        species: those that it touched.
-        known_already: images of the upload that the catalogue had, with nothing new about them.
-        decisions: of reviewers, new to the catalogue.
-        cleared: column → labels that the upload took away.
-        failures: schema.FAILURES; annotations that clash with the catalogue's, or whose species has
-            no rules.
-        events: schema.CHANGES.
-    """
-
-    species: dict[str, SpeciesOutcome] = field(default_factory=dict)
-    known_already: int = 0
-    decisions: int = 0
-    cleared: dict[str, int] = field(default_factory=dict)
-    failures: pa.Table = field(default_factory=schema.FAILURES.empty_table)
-    events: pa.Table = field(default_factory=schema.CHANGES.empty_table)
 
 
 class Decider:
@@ -134,11 +98,17 @@ class Decider:
         rules = read_rules(catalogue)
         upload = set(pc.unique(self.annotations["species"]).to_pylist())
         check_asked(self.config, {name: rules[name] for name in upload & {*rules} - {*self.reset}})
-        index = catalogue.rows(["annotation_id", "species"])
-        said, fresh, judged = self._decisions(catalogue, index)
-        named = pc.is_in(index["annotation_id"], self.annotations["annotation_id"].combine_chunks())
-        there = set(pc.unique(index.filter(named)["species"]).to_pylist())
-        rows = catalogue.rows(species=sorted(upload | there | judged | {*self.reset}))
+        wanted = upload | {*self.reset}
+        alone = wanted.issuperset(catalogue.counters)  # then there are no others to look for
+        index = None if alone else catalogue.rows(["annotation_id", "species"])
+        rows = catalogue.rows(species=sorted(wanted), stored=True) if index is None else None
+        said, fresh, judged = self._decisions(catalogue, rows if index is None else index)
+        if index is not None:
+            named = pc.is_in(
+                index["annotation_id"], self.annotations["annotation_id"].combine_chunks()
+            )
+            there = set(pc.unique(index.filter(named)["species"]).to_pylist())
+            rows = catalogue.rows(species=sorted(wanted | there | judged), stored=True)
         incoming = compare(rows, with_said_viewpoints(self.annotations, said), self.emptied)
         self.outcome = Outcome(
             known_already=incoming.known,
@@ -150,6 +120,7 @@ class Decider:
         if len(fresh):
             events.append(_decide_event(fresh))
         counters: dict[str, int] = {}
+        individuals: dict[str, int] = {}
         settings = dict(rules)
         made: list[dict[str, Any]] = []
         happened: list[pa.Table] = []
@@ -170,6 +141,7 @@ class Decider:
                     continue
                 changed.append(row_changes)
                 counters[name] = found.next_number - 1
+                individuals[name] = found.individuals
                 happened.append(found.changes)
             else:
                 settings[name] = self.reset[name]
@@ -193,6 +165,7 @@ class Decider:
             settings=rules_as_settings(settings) if made else None,
             counts=_counts(self.outcome),
             edges=self._growth.written,
+            individuals=individuals,
         )
 
     def _decisions(
@@ -257,9 +230,17 @@ class Decider:
                 self.config, name, self.recipes[name], rows, vectors, modes, look=self.look
             )
             say_rules(name, rules, modes)
-        compared: set[Hashable] = set()
-        if was is not None and is_settled(was):
-            compared = compared_nodes(catalogue, was, rules, before)
+        settled = was if was is not None and is_settled(was) else None
+        compared = compared_nodes(catalogue, settled, rules, before)
+        told = None
+        if rules is was and settled and not notes and catalogue.version == catalogue.record_version:
+            if name in catalogue.record.individuals:
+                told = told_ids(before, updated)
+            elif len(before):
+                notes.append(
+                    f"the catalogue is of an earlier version of this software, and was carried over: all "
+                    f"{len(before):,} images were looked at, once"
+                )
         searching = time.perf_counter()
         edges, found = self._growth.grow(catalogue, name, rules, rows, said, compared, vectors)
         search_seconds = time.perf_counter() - searching
@@ -274,10 +255,13 @@ class Decider:
             next_number=catalogue.counters.get(name, 0) + 1,
             calibration=rules.calibration,
             encounters=rules.encounters,
+            viewpoints=rules.viewpoints,
             run_id=self.run_id,
+            told=told,
         )
         for column in result.rows.column_names[1:]:
             rows = rows.set_column(rows.schema.get_field_index(column), column, result.rows[column])
+        rows = _without_moving(rows)
         outcome = _outcome(rows, before, new, updated, result, found)
         outcome.search_seconds = round(search_seconds, 2)
         outcome.decide_seconds = round(time.perf_counter() - began - search_seconds, 2)
@@ -287,10 +271,26 @@ class Decider:
             f"{outcome.individuals_before:,} → {outcome.individuals:,} individuals, {outcome.merges} merges, "
             f"{outcome.splits} splits ({time.perf_counter() - began:.1f} s)"
         )
+        self.outcome.pictures |= pictures_among(rows, result.changes)
+        self.outcome.names |= names_of_individuals(rows, said)
         outcome.notes[:0] = notes
         for note in outcome.notes:
             say(f"note: {name}: {note}")
-        return rules, changed_rows(before, rows.cast(ROW_SCHEMA)), result
+        changed = rows.cast(ROW_SCHEMA)
+        if told is not None:  # no others can be: less to compare
+            own = said["a_id"].filter(pc.equal(said["run_id"], self.run_id))  # may say a viewpoint
+            ids = pa.chunked_array([*updated["annotation_id"].chunks, *own.chunks], pa.string())
+            named = pc.is_in(rows["annotation_id"], value_set=ids)
+            changed = changed.filter(pc.or_(named, pa.array(result.changed)))
+        return rules, changed_rows(before, changed), result
+
+
+def _without_moving(rows: pa.Table) -> pa.Table:
+    """Unsure rows without a confidence, which is made of their distance whenever it is read."""
+    unsure = pc.equal(rows["decision"], "unsure")
+    place, kind = rows.schema.get_field_index("confidence"), rows.schema.field("confidence")
+    sure = pc.if_else(unsure, pa.scalar(None, kind.type), rows["confidence"])
+    return rows.set_column(place, kind, sure)
 
 
 def _touched(
@@ -331,8 +331,8 @@ def _with_upload(before: pa.Table, new: pa.Table, updated: pa.Table) -> pa.Table
         ],
         schema=STATE,
     )
-    same = known.filter(pc.invert(pc.is_in(known["annotation_id"], ids)))
-    return pa.concat_tables([same, again, fresh]).sort_by("annotation_id").combine_chunks()
+    same = known.filter(pc.invert(pc.is_in(known["annotation_id"], ids))) if len(ids) else known
+    return by_id(pa.concat_tables([same, again, fresh]))[0].combine_chunks()
 
 
 def _outcome(
@@ -348,13 +348,14 @@ def _outcome(
     kinds = result.changes["event"].to_pylist()
     return SpeciesOutcome(
         images=len(rows),
-        individuals=len(pc.unique(rows["identity_id"])),
-        individuals_before=len(pc.unique(before["identity_id"])),
+        individuals=result.individuals,
+        individuals_before=pc.count_distinct(before["identity_id"]).as_py(),
         **{name: decided.count(name) for name in ("known", "new", "unsure")},
         updated=len(updated),
         merges=kinds.count("merge"),
         splits=kinds.count("split"),
         edges=edges,
+        looked_at=result.looked_at,
         notes=result.notes,
     )
 

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.table import Table
 
-from jobs.catalogue.admin import catalogue_place, picture_names, remarkable
-from jobs.catalogue.decider import Decider, Outcome
+from jobs.catalogue.admin import catalogue_place, remarkable
+from jobs.catalogue.decider import Decider
+from jobs.catalogue.outcome import Outcome
 from jobs.catalogue.sentences import in_words
 from jobs.catalogue.thresholds import check_can_have_rules
 from jobs.catalogue.unchanged_files import with_known_keys
@@ -27,7 +28,6 @@ from jobs.neighbours.placement import wants_tasks
 from reid import schema, store
 from reid.catalogue import (
     Catalogue,
-    names_of_individuals,
     new_run_id,
     open_catalogue,
     read_aliases,
@@ -76,16 +76,18 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
     check_species(pc.unique(upload.annotations["species"]).to_pylist())
     catalogue = open_catalogue(path, create=True)
     outputs.write_config(config)
-    annotations, emptied = in_catalogues_words(config, catalogue, upload)
+    held = catalogue.rows(schema.ANNOTATIONS.names)
+    annotations, emptied = in_catalogues_words(config, catalogue, upload, held)
     if len(annotations):
         known = {*_species(annotations), *read_rules(catalogue)}
         check_species_settings(
             config, known, ("embed", "images", "identify", "pairs"), more_may_come=True
         )
-    decisions = _about_known(catalogue, annotations, decisions)
-    annotations = with_known_keys(catalogue, annotations)
+    decisions = _about_known(catalogue, held, annotations, decisions)
+    annotations = with_known_keys(catalogue, annotations, held)
     check_can_have_rules(config, annotations, read_rules(catalogue))
-    pending = _pending(catalogue, annotations)
+    pending = _pending(catalogue, held, annotations)
+    del held  # large, and the catalogue may move on
     reading = time.perf_counter() - started
     with ray_session(config.address) if wants_tasks(config) else nullcontext():
         embedded, failures = embed_pending(config, embed, catalogue, pending)
@@ -159,16 +161,22 @@ def read_upload(config: Config) -> Reading:
 
 
 def in_catalogues_words(
-    config: Config, catalogue: Catalogue, upload: Reading
+    config: Config, catalogue: Catalogue, upload: Reading, held: pa.Table
 ) -> tuple[pa.Table, dict[str, pa.Array]]:
     """An upload's annotations under the ids and boxes that the catalogue has for them.
+
+    Args:
+        config: the resolved configuration.
+        catalogue: where aliases are remembered.
+        upload: what was read.
+        held: schema.ANNOTATIONS of the catalogue.
 
     Returns:
         schema.ANNOTATIONS, in the upload's order; and for each label column the ids of annotations
         whose source says that there is none.
     """
     found = recognise(
-        catalogue.rows(schema.ANNOTATIONS.names),
+        held,
         upload.annotations,
         _source_key,
         same_box_iou=config.identify.same_box_iou,
@@ -188,16 +196,15 @@ def _source_key(row: Mapping[str, Any]) -> str:
 
 
 def _about_known(
-    catalogue: Catalogue, annotations: pa.Table, decisions: pa.Table | None
+    catalogue: Catalogue, held: pa.Table, annotations: pa.Table, decisions: pa.Table | None
 ) -> pa.Table | None:
     """Decisions that name annotations as uploads did, by the ids that the catalogue has for them."""
     if decisions is None or not len(decisions):
         return decisions
-    known = catalogue.rows(["annotation_id"])["annotation_id"].to_pylist()
-    known += annotations["annotation_id"].to_pylist()
-    said, changed = with_known_ids(
-        decisions, pa.array(known, pa.string()), read_aliases(catalogue.path)
+    known = pa.chunked_array(
+        [*held["annotation_id"].chunks, *annotations["annotation_id"].chunks], pa.string()
     )
+    said, changed = with_known_ids(decisions, known, read_aliases(catalogue.path))
     if changed:
         say(f"note: {changed:,} decisions name annotations by an id that they had in an upload")
     return said
@@ -244,12 +251,9 @@ def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -
         )
         return
     console.print(closing_table(outcome, failed))
-    pictures = picture_names(catalogue, outcome.events)
-    names = names_of_individuals(
-        catalogue.rows(["annotation_id", "identity_id", "identity"]), catalogue.decisions()
-    )
     sentences = [
-        in_words(event, pictures, names) for event in remarkable(outcome.events.to_pylist())
+        in_words(event, outcome.pictures, outcome.names)
+        for event in remarkable(outcome.events.to_pylist())
     ]
     for sentence in sentences[:EVENTS_SHOWN]:
         say(f"  {sentence}")
@@ -324,16 +328,15 @@ def _read_constraints(config: Config) -> pa.Table | None:
     return decisions
 
 
-def _pending(catalogue: Catalogue, annotations: pa.Table) -> pa.Table:
+def _pending(catalogue: Catalogue, held: pa.Table, annotations: pa.Table) -> pa.Table:
     """The annotations that the catalogue does not know."""
-    began = time.perf_counter()
-    ids = catalogue.rows(["annotation_id"])["annotation_id"]
+    ids = held["annotation_id"]
     pending = annotations.filter(
         pc.invert(pc.is_in(annotations["annotation_id"], ids.combine_chunks()))
     )
     say(
         f"catalogue: version {catalogue.version}, {len(ids):,} images; {len(pending):,} of the "
-        f"{len(annotations):,} are new ({time.perf_counter() - began:.1f} s)"
+        f"{len(annotations):,} are new"
     )
     return pending
 

@@ -1,21 +1,22 @@
 """The neighbour graph of a catalogue grows: what nobody has compared yet, against all."""
 
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.catalogue.closer_look import pair_edges
+from jobs.catalogue.stored_vectors import Shard, read_vectors, shards_of
 from jobs.common.console import say
 from jobs.common.looked import LookStage
 from jobs.neighbours.incremental import new_edges
-from reid import embeddings, store
+from reid import store
 from reid.catalogue import (
     Catalogue,
     SpeciesRules,
-    comparable_edges,
     edges_place,
     holding_runs,
     node_sides,
@@ -23,8 +24,11 @@ from reid.catalogue import (
     write_edge_part,
 )
 from reid.config import Config
-from reid.errors import InputError
-from reid.identify import Nodes, edges_table, pool, species_nodes
+from reid.identify import Nodes, coded_edges_table, graph_nodes
+from reid.neighbors.edge_arrays import Edges, join_edges
+
+# Each part has its own list of ids, so few large ones are read faster; 200 MB in memory.
+EDGES_A_PART = 2**24
 
 
 class Growth:
@@ -36,7 +40,7 @@ class Growth:
         self._parts = 0
         self.written: dict[str, tuple[int, str]] = {}  # parts of all rounds, for `Change.edges`
         # How a species was searched (`_searched_by`) → nodes that were, and all that they were against
-        self._searched: dict[Hashable, tuple[set[Hashable], set[Hashable]]] = {}
+        self._searched: dict[Hashable, tuple[pa.StringArray, pa.StringArray]] = {}
 
     def grow(
         self,
@@ -45,7 +49,7 @@ class Growth:
         rules: SpeciesRules,
         rows: pa.Table,
         decisions: pa.Table,
-        compared: set[Hashable],
+        compared: pa.StringArray,
         vectors: NDArray[np.float32] | None = None,
     ) -> tuple[pa.Table, int]:
         """All edges of a species, once what was not compared yet has been.
@@ -60,37 +64,34 @@ class Growth:
             vectors: of the rows, where they were read already.
 
         Returns:
-            reid.identify.EDGES, and how many this call has found.
+            reid.identify.EDGES, among them some that joined a left and a right before one knew; and how many
+            this call has found.
 
         Raises:
             InputError: embeddings are missing.
         """
-        nodes = species_nodes(rows, decisions, encounters=rules.encounters)
+        nodes = graph_nodes(rows, decisions, encounters=rules.encounters)
         shown = node_sides(rows, nodes, rules.viewpoints)
         keys = _keys(nodes, shown)
-        everyone, fresh = set(keys), set(keys) - compared
+        fresh = ~_among(keys, compared)
         how = (species, *_searched_by(rules))
-        mine, against = self._searched.get(how, (set(), set()))
-        done = against if fresh <= mine else set()
-        rest = everyone - fresh - done
+        mine, against = self._searched.get(how, (_NOBODY, _NOBODY))
+        new = keys.filter(pa.array(fresh))
+        done = _among(keys, against) if _among(new, mine).all() else np.zeros(len(keys), np.bool_)
+        rest = ~fresh & ~done
         found = 0
-        if fresh and not (fresh <= done and not rest):
-            if vectors is None:
-                vectors = read_vectors(catalogue.path, rules.recipe, rows)
+        if fresh.any() and not (done[fresh].all() and not rest.any()):
+            path = catalogue.path
             if rules.pairs is not None:
-                found = self._look(catalogue.path, species, rules, rows, vectors)
+                if vectors is None:
+                    vectors = read_vectors(path, rules.recipe, rows)
+                found = self._look(path, species, rules, rows, vectors)
             else:
-                places = [
-                    np.flatnonzero(np.fromiter((key in group for key in keys), np.bool_, len(keys)))
-                    for group in (rest, fresh)
-                ]
-                found = self._search(
-                    catalogue.path, species, rules, nodes, shown, pool(vectors, nodes), *places
-                )
-            self._searched[how] = (fresh, everyone)
+                shards = shards_of(path, rules, rows, nodes, rest, fresh, vectors)
+                found = self._search(path, species, rules, nodes, shown, shards)
+            self._searched[how] = (new, keys)
         runs = {self.run_id: self.written, **holding_runs(catalogue)}
-        edges = read_edges_by(rules, catalogue.path, species, runs)
-        return comparable_edges(edges, nodes, shown), found
+        return read_edges_by(rules, catalogue.path, species, runs), found
 
     def _look(
         self,
@@ -126,85 +127,68 @@ class Growth:
         rules: SpeciesRules,
         nodes: Nodes,
         shown: NDArray[np.int8] | None,
-        vectors: NDArray[np.float32],
-        rest: NDArray[np.int64],
-        fresh: NDArray[np.int64],
+        shards: Iterator[Shard],
     ) -> int:
-        """Search the nodes `fresh` against the nodes `rest` and themselves; the edges found."""
+        """Search the fresh nodes of each shard against its other nodes, and once themselves; the edges found."""
         began = time.perf_counter()
-        order = np.concatenate([rest, fresh])
-        ids = nodes.ids[order]
-        total = 0
-        for part in new_edges(
-            self.config,
-            species,
-            vectors[order],
-            len(rest),
-            rules.radius,
-            shown=None if shown is None else shown[order],
-        ):
-            if len(part[0]):
-                table = edges_table(species, ids, part)
-                self.written |= write_edge_part(
-                    path, species, rules.edges_recipe, self.run_id, self._parts, table
-                )
-                self._parts += 1
-                total += len(part[0])
+        total = compared = 0
+        held: list[Edges] = []
+
+        def write() -> None:
+            table = coded_edges_table(species, nodes.ids, join_edges(held))
+            held.clear()
+            self.written |= write_edge_part(
+                path, species, rules.edges_recipe, self.run_id, self._parts, table
+            )
+            self._parts += 1
+
+        for number, shard in enumerate(shards):
+            size = len(shard.order)
+            compared += shard.fresh_from
+            for edges, distances in new_edges(
+                self.config,
+                species,
+                shard.vectors,
+                shard.fresh_from,
+                rules.radius,
+                shown=None if shown is None else shown[shard.order],
+            ):
+                # Among themselves the fresh ones have met in the first shard.
+                new = np.flatnonzero(edges[:, 0] < (shard.fresh_from if number else size))
+                held.append((shard.order[edges[new]].astype(np.int32), distances[new]))
+                total += len(new)
+                if sum(len(part) for part, _ in held) >= EDGES_A_PART:
+                    write()
+        if sum(len(part) for part, _ in held):
+            write()
+        fresh = size - shard.fresh_from
         say(
-            f"search: {species}: {len(fresh):,} new × {len(ids):,}, {total:,} pairs within "
+            f"search: {species}: {fresh:,} new × {compared + fresh:,}, {total:,} pairs within "
             f"{rules.radius:.3f} written ({time.perf_counter() - began:.1f} s)"
         )
         return total
 
 
 def compared_nodes(
-    catalogue: Catalogue, was: SpeciesRules, rules: SpeciesRules, before: pa.Table
-) -> set[Hashable]:
+    catalogue: Catalogue, was: SpeciesRules | None, rules: SpeciesRules, before: pa.Table
+) -> pa.StringArray:
     """Nodes of the catalogue among which all pairs are known already, under these rules.
 
     Args:
         catalogue: its decisions shape the nodes too.
-        was: the rules under which the pairs were found.
+        was: the rules under which the pairs were found; None: there were none.
         rules: those that hold now.
         before: schema.CATALOGUE, the species' rows, sorted by annotation_id.
     """
     if (
-        was.edges_recipe != rules.edges_recipe
+        was is None
+        or was.edges_recipe != rules.edges_recipe
         or was.radius < rules.radius
         or was.viewpoints != rules.viewpoints
     ):
-        return set()
-    nodes = species_nodes(before, catalogue.decisions(), encounters=was.encounters)
-    return set(_keys(nodes, node_sides(before, nodes, was.viewpoints)))
-
-
-def read_vectors(path: str, recipe: str, rows: pa.Table) -> NDArray[np.float32]:
-    """The embeddings of rows of a catalogue: (n, d) float32, unit rows.
-
-    Args:
-        path: of the catalogue.
-        recipe: folder name of the embeddings.
-        rows: columns annotation_id and source_key.
-
-    Raises:
-        InputError: some are missing, or are of other pictures.
-    """
-    folder = store.join(path, "embeddings", recipe)
-    found = embeddings.read_embeddings(folder, rows["annotation_id"].combine_chunks())
-    if len(found.found) < len(rows):
-        raise InputError(
-            f"{folder}: {len(rows) - len(found.found):,} of {len(rows):,} images have no embedding "
-            "here any more; restore the folder, or embed them again with `reid calibrate`"
-        )
-    keys = np.asarray(rows["source_key"].to_pylist(), dtype=object)
-    others = int((keys != found.source_keys).sum())
-    if others:
-        raise InputError(
-            f"{folder}: {others:,} embeddings are of other pictures than the catalogue's, which have "
-            "the same names; give these other names, and embed the catalogue's again with "
-            "`reid calibrate`"
-        )
-    return found.vectors
+        return _NOBODY
+    nodes = graph_nodes(before, catalogue.decisions(), encounters=was.encounters)
+    return _keys(nodes, node_sides(before, nodes, was.viewpoints))
 
 
 def _searched_by(rules: SpeciesRules) -> tuple[str, float, str]:
@@ -212,8 +196,16 @@ def _searched_by(rules: SpeciesRules) -> tuple[str, float, str]:
     return rules.edges_recipe, rules.radius, rules.viewpoints
 
 
-def _keys(nodes: Nodes, shown: NDArray[np.int8] | None) -> list[Hashable]:
+_NOBODY = pa.array([], pa.string())
+
+
+def _keys(nodes: Nodes, shown: NDArray[np.int8] | None) -> pa.StringArray:
     """A node that shows another side than before has not been compared as what it is."""
     if shown is None:
-        return list(nodes.ids)
-    return list(zip(nodes.ids, shown.tolist(), strict=True))
+        return nodes.ids
+    return pc.binary_join_element_wise(nodes.ids, pa.array(shown).cast(pa.string()), "\n")
+
+
+def _among(keys: pa.StringArray, others: pa.StringArray) -> NDArray[np.bool_]:
+    among: NDArray[np.bool_] = pc.is_in(keys, value_set=others).to_numpy(zero_copy_only=False)
+    return among

@@ -23,7 +23,7 @@ HASHES = pa.schema(
 )
 
 
-def with_known_keys(catalogue: Catalogue, annotations: pa.Table) -> pa.Table:
+def with_known_keys(catalogue: Catalogue, annotations: pa.Table, held: pa.Table) -> pa.Table:
     """Give annotations the source key that the catalogue has, where only the file's date is another.
 
     A picture of another folder that has the name of a known one, which still lies where it was, gets an id
@@ -36,8 +36,9 @@ def with_known_keys(catalogue: Catalogue, annotations: pa.Table) -> pa.Table:
     Args:
         catalogue: an open catalogue.
         annotations: schema.ANNOTATIONS of an upload.
+        held: schema.ANNOTATIONS of the catalogue.
     """
-    stored = catalogue.rows(["annotation_id", "species", "source_key", "root"])
+    stored = held.select(["annotation_id", "species", "source_key", "root"])
     where = pc.index_in(
         annotations["annotation_id"], value_set=stored["annotation_id"].combine_chunks()
     )

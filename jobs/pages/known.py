@@ -128,8 +128,8 @@ def _near_in_catalogue(found: Catalogue, decisions: pa.Table) -> dict[str, list[
         read = read_species(graph.rows, decisions, encounters=graph.rules.encounters)
         pairs, distances = row_edges(read, graph.edges)
         near |= nearest_others(
-            read.frame["annotation_id"].to_numpy(object),
-            read.frame["identity_id"].to_numpy(object),
+            read.rows["annotation_id"].to_numpy(zero_copy_only=False),
+            read.rows["identity_id"].to_numpy(zero_copy_only=False),
             pairs,
             distances,
         )

@@ -12,6 +12,9 @@ from reid.errors import InputError
 from reid.parquet import damaged
 from reid.value_digests import text_digest, value_digest
 
+# What is written as this is read by versions of this software that know this number or a higher one.
+# 2: unsure rows are stored without a confidence, and the individuals of each species are counted.
+FORMAT = 2
 KEY = "reid"  # in the commit's metadata
 DIGEST = "reid_digest"  # of the record behind KEY
 _READERS = 16
@@ -38,6 +41,9 @@ class Record:
             digest of what they hold; None before this was noted.
         event_digest, decision_digest: of the events named here, and of all decisions in force.
         log_before: digest of the log file of the version before.
+        individuals: species to the individuals that there are; those that no run has looked at since
+            format 1 are not in it.
+        format: see FORMAT.
     """
 
     action: str
@@ -55,6 +61,8 @@ class Record:
     event_digest: str | None = None
     decision_digest: str | None = None
     log_before: str | None = None
+    individuals: Mapping[str, int] = field(default_factory=dict)
+    format: int = 1
 
     def metadata(self) -> dict[str, Any]:
         """As the commit's metadata."""
@@ -105,6 +113,12 @@ def _entry(path: str, version: int, log: bytes) -> Entry | None:
                 continue
             if commit.get(DIGEST) not in (None, value_digest(commit[KEY])):
                 raise ValueError("the record is not what was committed")
+            made = commit[KEY].get("format", 1)
+            if made > FORMAT:
+                raise InputError(
+                    f"{path}: this catalogue is of format {made}, and this version of reid reads formats up to "
+                    f"{FORMAT}; install the version that wrote it, or a later one"
+                )
             metrics = commit.get("operationMetrics") or {}
             return Entry(
                 version=version,
@@ -112,6 +126,8 @@ def _entry(path: str, version: int, log: bytes) -> Entry | None:
                 rows_added=int(metrics.get("num_target_rows_inserted") or 0),
                 rows_changed=int(metrics.get("num_target_rows_updated") or 0),
             )
+        except InputError:
+            raise
         except (ValueError, TypeError, AttributeError) as error:
             raise damaged(log_file(path, version), str(error)) from error
     return None

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from reid import optional, schema, store
 from reid.catalogue import delta_tables, events
 from reid.catalogue import reviewer_decisions as reviewed
-from reid.catalogue.commit_records import Record, entries
+from reid.catalogue.commit_records import FORMAT, Record, entries
 from reid.catalogue.seals import log_digest, log_file, write_seal
 from reid.catalogue.state import (
     Catalogue,
@@ -42,6 +42,7 @@ class Change:
         settings: JSON values that replace the catalogue's; None keeps them.
         counts: numbers to be remembered with the run.
         edges: parts of the neighbour graph that the run has found, as `write_edge_part` gives them.
+        individuals: species to the individuals that there are then; species left out keep theirs.
     """
 
     rows: pa.Table = field(default_factory=ROW_SCHEMA.empty_table)
@@ -51,6 +52,7 @@ class Change:
     settings: Mapping[str, Any] | None = None
     counts: Mapping[str, int] = field(default_factory=dict)
     edges: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    individuals: Mapping[str, int] = field(default_factory=dict)
 
 
 def new_run_id() -> str:
@@ -127,6 +129,7 @@ def _commit_change(catalogue: Catalogue, run_id: str, change: Change) -> Catalog
         edges=dict(change.edges),
         event_digest=events.digest(change.events),
         decision_digest=decision_digest,
+        individuals={**record.individuals, **change.individuals},
     )
     stamped = change.rows.select(ROW_SCHEMA.names).append_column(
         schema.CATALOGUE.field("run_id"), pa.repeat(pa.scalar(run_id), len(change.rows))
@@ -148,7 +151,7 @@ def commit(
 
     Args:
         catalogue: what the commit is built on.
-        record: to be carried; parent, token and log_before are filled in here.
+        record: to be carried; parent, token, log_before and format are filled in here.
         write: makes the commit, given a DeltaTable and the commit's properties.
         touched: species whose rows it writes; None: it may be any.
 
@@ -165,6 +168,7 @@ def commit(
         parent=catalogue.version,
         token=uuid.uuid4().hex,
         log_before=log_digest(folder, catalogue.version),
+        format=FORMAT,
     )
     table = delta_tables.open_table(folder, catalogue.version)
     if table is None:

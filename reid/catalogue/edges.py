@@ -23,7 +23,7 @@ from reid.catalogue.rules import SpeciesRules, read_rules
 from reid.catalogue.runs import history
 from reid.catalogue.state import Catalogue
 from reid.errors import DamagedError, InputError, StorageError
-from reid.identify import EDGES, Nodes, comparable, sides, species_nodes
+from reid.identify import CODED_EDGES, EDGES, Nodes, comparable, end_places, graph_nodes, sides
 from reid.value_digests import whole_digest
 
 # Path below C/edges → rows, and a digest of what they hold.
@@ -31,6 +31,9 @@ Parts = Mapping[str, tuple[int, str]]
 
 _ATTEMPTS = 3
 _JOINED = "joined-"
+# A part names each image some fifteen times: its ids are written once, and read as numbers of these.
+CODED = ("species", "a_id", "b_id", "run_id")
+DICTIONARY_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class SpeciesGraph:
     Attributes:
         species: its name.
         rows: schema.CATALOGUE, sorted by annotation_id.
-        edges: EDGES; unordered, some may be there twice, or belong to nodes that are no more.
+        edges: EDGES, its strings with dictionaries; unordered, some may be there twice, or belong to nodes that are no more.
         rules: how the species is identified.
     """
 
@@ -65,7 +68,7 @@ def read_graph(catalogue: Catalogue, species: str) -> SpeciesGraph:
     own = rules[species]
     rows = catalogue.rows(species=[species])
     edges = read_edges_by(own, catalogue.path, species, holding_runs(catalogue))
-    nodes = species_nodes(rows, catalogue.decisions(), encounters=own.encounters)
+    nodes = graph_nodes(rows, catalogue.decisions(), encounters=own.encounters)
     edges = comparable_edges(edges, nodes, node_sides(rows, nodes, own.viewpoints))
     return SpeciesGraph(species, rows, edges, own)
 
@@ -92,10 +95,11 @@ def write_edge_part(
         edges: EDGES.
     """
     name = f"{run_id}-{number:05d}.parquet"
-    edges = edges.cast(EDGES)
+    edges = edges.cast(CODED_EDGES)
     place = edges_place(species, recipe)
     folder = store.join(path, "edges", place)
-    store.write_table(store.join(folder, name), edges, about=_about(folder))
+    file = store.join(folder, name)
+    _write(file, edges, _about(folder))
     return {f"{place}/{name}": (len(edges), whole_digest(edges))}
 
 
@@ -121,14 +125,13 @@ def read_edge_parts(path: str, species: str, recipe: str, runs: Mapping[str, Par
             part for part in store.list_files(folder) if _is_joined(part) or _run_of(part) in runs
         ]
         try:
-            tables = {part: _read_part(part, runs, about) for part in parts}
+            found = {part: _read_part(part, runs, about) for part in parts}
         except FileNotFoundError:
             continue  # `join_edge_parts` has put it into another one meanwhile
-        missing = _first_missing(place, tables, runs)
+        missing = _first_missing(place, found, runs)
         if missing:
             continue
-        found = (one.select(EDGES.names) for one in tables.values())
-        return pa.concat_tables([EDGES.empty_table(), *found])
+        return pa.concat_tables([CODED_EDGES.empty_table(), *(one.edges for one in found.values())])
     if missing:
         raise DamagedError(
             f"{folder}: {missing}; restore the file from a copy of the catalogue, or take back the runs up "
@@ -164,13 +167,13 @@ def _of_place(parts: Parts, place: str) -> dict[str, tuple[int, str]]:
     return {name: noted for name, noted in parts.items() if name.rpartition("/")[0] == place}
 
 
-def _first_missing(place: str, tables: Mapping[str, pa.Table], runs: Mapping[str, Parts]) -> str:
+def _first_missing(place: str, found: Mapping[str, "_Part"], runs: Mapping[str, Parts]) -> str:
     """What of the parts that were committed is not there, in words; empty where all is."""
     rows: dict[str, int] = {}
-    by_name = {part.rpartition("/")[2]: table for part, table in tables.items()}
-    for table in tables.values():
-        for one in pc.value_counts(table["run_id"]).to_pylist():
-            rows[one["values"]] = rows.get(one["values"], 0) + one["counts"]
+    by_name = {path.rpartition("/")[2]: part for path, part in found.items()}
+    for part in found.values():
+        for run, count in part.runs.items():
+            rows[run] = rows.get(run, 0) + count
     for run, parts in runs.items():
         here = {name.rpartition("/")[2]: noted for name, noted in _of_place(parts, place).items()}
         # The parts of a run may lie in a joined one by now; while they are joined, in both.
@@ -178,7 +181,7 @@ def _first_missing(place: str, tables: Mapping[str, pa.Table], runs: Mapping[str
             gone = [name for name in here if name not in by_name]
             return f"edges of run {run} are gone ({', '.join(gone) or 'of ' + ', '.join(here)})"
         for name, (_, digest) in here.items():
-            if name in by_name and whole_digest(by_name[name].select(EDGES.names)) != digest:
+            if name in by_name and by_name[name].digest != digest:
                 return f"{name} is not the part that was committed"
     return ""
 
@@ -203,11 +206,12 @@ def join_edge_parts(catalogue: Catalogue, *, before: datetime) -> int:
         if len(parts) == 1 and _is_joined(parts[0]):
             continue
         about = _about(folder)
-        edges = pa.concat_tables([_read_part(part, holding, about) for part in parts])
+        found = [_read_part(part, holding, about) for part in parts]
+        edges = pa.concat_tables([one.edges.append_column("run_id", one.run_ids) for one in found])
         if len(edges):
             # A run can still be undone, so each edge keeps the run that it belongs to.
             name = f"{_JOINED}{uuid.uuid4().hex[:12]}.parquet"
-            store.write_table(store.join(folder, name), edges, about=about)
+            _write(store.join(folder, name), edges, about)
         for part in parts:  # a reader may meanwhile find an edge twice, but never miss it
             store.remove(part)
         gone += len(parts)
@@ -222,7 +226,7 @@ def node_sides(rows: pa.Table, nodes: Nodes, viewpoints: str) -> np.ndarray | No
         nodes: of these rows.
         viewpoints: the rule.
     """
-    shown = sides(rows["viewpoint"].to_pylist(), viewpoints)
+    shown = sides(rows["viewpoint"], viewpoints)
     return None if shown is None else shown[nodes.first]
 
 
@@ -236,22 +240,56 @@ def comparable_edges(edges: pa.Table, nodes: Nodes, shown: np.ndarray | None) ->
     """
     if shown is None:
         return edges
-    ids = pa.array(nodes.ids, pa.string())
-    unknown = np.append(shown, np.int8(0))  # for ids that are no more, at place −1
     a, b = (
-        unknown[pc.fill_null(pc.index_in(edges[name], value_set=ids), -1).to_numpy()]
-        for name in ("a_id", "b_id")
+        np.append(shown, np.int8(0))[places]  # for ids that are no more, at place −1
+        for places in end_places(edges, nodes.ids)
     )
     return edges.filter(pa.array(comparable(a, b)))
 
 
-def _read_part(part: str, runs: Collection[str], about: Mapping[str, str]) -> pa.Table:
-    """EDGES and run_id, of the edges of these runs."""
-    if _is_joined(part):
-        edges = store.read_table(part, [*EDGES.names, "run_id"], about=about)
-        return edges.filter(pc.is_in(edges["run_id"], pa.array(sorted(runs), pa.string())))
-    edges = store.read_table(part, EDGES.names, about=about)
-    return edges.append_column("run_id", pa.array([_run_of(part)] * len(edges), pa.string()))
+@dataclass(frozen=True)
+class _Part:
+    """Edges of one file, of runs that hold.
+
+    Attributes:
+        edges: CODED_EDGES.
+        digest: of all that the file holds of EDGES.
+        run_ids: of each edge, with a dictionary.
+        runs: run → its edges.
+    """
+
+    edges: pa.Table
+    digest: str
+    run_ids: pa.ChunkedArray
+    runs: Mapping[str, int]
+
+
+def _write(file: str, edges: pa.Table, about: Mapping[str, str]) -> None:
+    """Edges in one row group, as each has its own list of ids."""
+    edges = edges.unify_dictionaries().combine_chunks()
+    store.write_table(
+        file,
+        edges,
+        row_group_rows=max(1, len(edges)),
+        about=about,
+        dictionary_bytes=DICTIONARY_BYTES,
+    )
+
+
+def _read_part(part: str, runs: Collection[str], about: Mapping[str, str]) -> _Part:
+    """The edges of these runs in a file."""
+    if not _is_joined(part):
+        edges, digest = store.read_coded_table(part, EDGES.names, CODED[:-1], about=about)
+        run = _run_of(part)
+        each = pa.DictionaryArray.from_arrays(np.zeros(len(edges), np.int32), pa.array([run]))
+        ids = pa.chunked_array([each])
+        return _Part(edges.cast(CODED_EDGES), digest, ids, {run: len(edges)})
+    edges, digest = store.read_coded_table(part, [*EDGES.names, "run_id"], CODED, about=about)
+    held = pc.is_in(edges["run_id"], pa.array(sorted(runs), pa.string()))
+    if not pc.all(held).as_py():
+        edges = edges.filter(held)
+    counts = {one["values"]: one["counts"] for one in pc.value_counts(edges["run_id"]).to_pylist()}
+    return _Part(edges.select(EDGES.names).cast(CODED_EDGES), digest, edges["run_id"], counts)
 
 
 def _is_joined(part: str) -> bool:

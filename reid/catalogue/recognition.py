@@ -148,6 +148,14 @@ def _boxes(table: pa.Table) -> NDArray[np.float32]:
 
 def _of_common_images(rows: pa.Table, annotations: pa.Table) -> tuple[list[Row], dict[int, Row]]:
     """Rows of images that catalogue and upload may share; those of the upload by their place in it."""
+    # Files of one name alone can be one file: of a large catalogue little is left to look at.
+    name_of = [
+        pc.replace_substring_regex(table["image_path"], "^.*/", "") for table in (rows, annotations)
+    ]
+    near = np.flatnonzero(
+        pc.is_in(name_of[0], pc.unique(name_of[1])).to_numpy(zero_copy_only=False)
+    )
+    rows = rows.take(pa.array(near))
     sides = []
     for table in (rows, annotations):
         whole = pc.or_(

@@ -20,6 +20,7 @@ from reid import schema, store
 from reid.catalogue import delta_tables
 from reid.errors import DamagedError
 from reid.parquet import damaged
+from reid.row_order import by_id
 from reid.value_digests import differing, table_digests, text_digest
 
 _RESTORE = "restore it from a copy of the catalogue"
@@ -169,11 +170,10 @@ def check_rows(
 
 def by_species(rows: pa.Table) -> dict[str, pa.Table]:
     """Rows by species, each sorted by annotation_id."""
+    rows, _ = by_id(rows)
     names = sorted(pc.unique(rows["species"]).to_pylist())
     return {
-        name: (rows if len(names) == 1 else rows.filter(pc.equal(rows["species"], name))).sort_by(
-            "annotation_id"
-        )
+        name: rows if len(names) == 1 else rows.filter(pc.equal(rows["species"], name))
         for name in names
     }
 

@@ -16,8 +16,10 @@ from reid.catalogue import delta_tables
 from reid.catalogue.commit_records import Record, head
 from reid.catalogue.seals import Seal, check_latest, check_rows, read_seal, sealed_versions
 from reid.errors import DamagedError, InputError
+from reid.identify import Calibration, confidence_apart
 from reid.identify.remarks import names_by_people
 from reid.parquet import damaged
+from reid.row_order import by_id
 from reid.value_digests import whole_digest
 
 EXPORT_COLUMNS = (
@@ -30,6 +32,8 @@ EXPORT_COLUMNS = (
     "decision",
     "confidence",
 )
+# What the confidence of an unsure row is made of, when it is read.
+MOVING = ("decision", "nearest_distance", "confidence")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class Catalogue:
         settings: recipes, thresholds, calibration, …; empty until a run gives them.
         table: the DeltaTable of C/annotations at this version.
         seal: what was sealed of this version; None: it is read unchecked.
+        record_version: the version that brought the record; an earlier one where other tools have
+            committed since.
     """
 
     path: str
@@ -51,6 +57,7 @@ class Catalogue:
     settings: Mapping[str, Any]
     table: Any
     seal: Seal | None = None
+    record_version: int = -1
 
     @property
     def counters(self) -> Mapping[str, int]:
@@ -58,27 +65,51 @@ class Catalogue:
         return self.record.counters
 
     def rows(
-        self, columns: Sequence[str] | None = None, species: Sequence[str] | None = None
+        self,
+        columns: Sequence[str] | None = None,
+        species: Sequence[str] | None = None,
+        *,
+        stored: bool = False,
     ) -> pa.Table:
         """The current state of every annotation: schema.CATALOGUE, sorted by annotation_id.
 
         Args:
             columns: all by default. Only these are read from storage.
             species: all by default. Only these are read from storage.
+            stored: as they were written: the confidence of unsure rows, which moves with each individual
+                that the catalogue learns of, is null, and not made of their distance.
 
         Raises:
             DamagedError: they are not the rows that were committed.
             StorageError: storage cannot be read.
         """
         names = list(columns or schema.CATALOGUE.names)
-        needed = dict.fromkeys([*names, "annotation_id", "species"])
+        moving = MOVING if "confidence" in names and not stored else ()
+        needed = dict.fromkeys([*names, "annotation_id", "species", *moving])
         wanted = pa.schema([schema.CATALOGUE.field(name) for name in needed])
         filters = None if species is None else [("species", "in", list(species))]
         if species is not None and not species:
             return wanted.empty_table().select(names)
         rows = delta_tables.read(annotations_path(self.path), self.table, wanted, filters=filters)
+        rows, _ = by_id(rows)
         check_rows(self.seal, annotations_path(self.path), rows, species)
-        return rows.sort_by("annotation_id").select(names)
+        if moving:
+            rows = self._with_confidence(rows)
+        return rows.select(names)
+
+    def _with_confidence(self, rows: pa.Table) -> pa.Table:
+        place = rows.schema.get_field_index("confidence")
+        for name, individuals in self.record.individuals.items():
+            curve = self.settings.get("species", {}).get(name, {}).get("calibration")
+            if curve is None:
+                continue
+            asked = pc.and_(pc.equal(rows["species"], name), pc.equal(rows["decision"], "unsure"))
+            asked = pc.and_(asked, pc.is_valid(rows["nearest_distance"])).combine_chunks()
+            far = rows["nearest_distance"].filter(asked).to_numpy()
+            sure = pa.array(confidence_apart(Calibration.from_dict(curve), individuals, far))
+            column = pc.replace_with_mask(rows["confidence"].combine_chunks(), asked, sure)
+            rows = rows.set_column(place, rows.schema.field("confidence"), column)
+        return rows
 
     def decisions(self) -> pa.Table:
         """All that reviewers decided: schema.DECISIONS; superseded ones are included.
@@ -116,6 +147,8 @@ def names_of_individuals(rows: pa.Table, decisions: pa.Table | None = None) -> d
     names = {one: " / ".join(sorted(labels)) for one, labels in found.items()}
     if decisions is None:
         return names
+    said = decisions["a_id"].filter(pc.equal(decisions["a_id"], decisions["b_id"]))
+    rows = rows.filter(pc.is_in(rows["annotation_id"], value_set=said))
     holders = rows["annotation_id"].to_pylist(), rows["identity_id"].to_pylist()
     return names | names_by_people(dict(zip(*holders, strict=True)), decisions)
 
@@ -167,10 +200,11 @@ def open_catalogue(path: str, *, create: bool = False, version: int | None = Non
         )
     if version is None:
         check_latest(path, table.version(), sealed)
-    record = head(folder, table).record
+    entry = head(folder, table)
+    record = entry.record
     settings = {} if record.settings is None else read_settings(path, record.settings)
     seal = read_seal(path, folder, table, sealed)
-    return Catalogue(path, table.version(), record, settings, table, seal)
+    return Catalogue(path, table.version(), record, settings, table, seal, entry.version)
 
 
 def now() -> str:

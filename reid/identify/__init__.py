@@ -12,6 +12,8 @@ in the order the data meets them:
     empty_labels.py           words of an older catalogue that say nothing, and contradict
     species_nodes.py          rows, decisions and edges of one species as numbers
     contradictions.py         must-links that a cannot-link forbids, with their chains
+    word_numbers.py           words as numbers
+    touched.py                which rows a night can change; all others are as they were
     constrained_partition.py  edges, must-links and cannot-links → individuals
     decided_clusters.py       clusters of a run as people decided
     names.py                  names follow the largest overlap, and never come back
@@ -27,13 +29,17 @@ in the order the data meets them:
 """
 
 from reid.identify.calibration import Calibration, calibrate, calibrate_links, thresholds
+from reid.identify.decisions import confidence_apart
 from reid.identify.empty_labels import without_contradicting_words
 from reid.identify.encounters import ENCOUNTERS, Nodes, make_nodes, pool
 from reid.identify.expected_corrections import CANDIDATES, review_candidates
 from reid.identify.extend import (
+    CODED_EDGES,
     EDGES,
+    coded_edges_table,
     comparable,
     edges_table,
+    end_places,
     extend_edges,
     read_edges,
     same_bits,
@@ -43,10 +49,13 @@ from reid.identify.extend import (
 from reid.identify.names import check_species, identity_name, identity_number
 from reid.identify.one_species import Identified, identify_species, species_nodes
 from reid.identify.same_boxes import SAME_BOX_IOU
+from reid.identify.species_nodes import graph_nodes
+from reid.identify.touched import told_ids
 from reid.identify.wording import ContradictionError
 
 __all__ = [
     "CANDIDATES",
+    "CODED_EDGES",
     "EDGES",
     "ENCOUNTERS",
     "SAME_BOX_IOU",
@@ -57,9 +66,13 @@ __all__ = [
     "calibrate",
     "calibrate_links",
     "check_species",
+    "coded_edges_table",
     "comparable",
+    "confidence_apart",
     "edges_table",
+    "end_places",
     "extend_edges",
+    "graph_nodes",
     "identify_species",
     "identity_name",
     "identity_number",
@@ -72,5 +85,6 @@ __all__ = [
     "sides",
     "species_nodes",
     "thresholds",
+    "told_ids",
     "without_contradicting_words",
 ]

@@ -39,6 +39,8 @@ def partition(
     distances: NDArray[np.float32],
     known_distance: float,
     constraints: Constraints,
+    *,
+    joined: NDArray[np.int64] | None = None,
 ) -> Partition:
     """Individuals: must-links first, then edges in rising order unless a cannot-link forbids it.
 
@@ -56,6 +58,8 @@ def partition(
         distances: (m,) float32.
         known_distance: edges up to here join.
         constraints: of the n rows.
+        joined: (n,) for each row the first of those with which it is one for certain, so that nothing
+            between them need be looked at; then `joins` has none of theirs. None: each is alone.
 
     Returns:
         Partition in which every must-link and every cannot-link holds.
@@ -72,39 +76,61 @@ def partition(
         raise InputError("must-links and cannot-links contradict each other")
     near = np.flatnonzero(distances <= np.float32(known_distance))
     pairs = np.sort(edges[near].astype(np.int64), axis=1)
-    order = np.lexsort((pairs[:, 1], pairs[:, 0], distances[near]))
+    rank = pairs[:, 0] * n + pairs[:, 1]
+    if (rank[1:] >= rank[:-1]).all():  # as it comes from a catalogue
+        order = np.argsort(distances[near], kind="stable")
+    else:
+        order = np.lexsort((rank, distances[near]))
     # From here on a link's place in the list is its rank.
     links = np.concatenate([must, pairs[order]])
     kinds = np.concatenate([must_kinds, np.full(len(near), BY_DISTANCE, np.int8)])
     lengths = np.concatenate([np.zeros(len(must), np.float32), distances[near][order]])
-    safe = _safe(n, links, len(must), constraints)
+    first = np.arange(n) if joined is None else joined
+    ends = first[links]
+    if joined is not None:
+        outside = ends[:, 0] != ends[:, 1]
+        links, ends, kinds, lengths = (
+            links[outside],
+            ends[outside],
+            kinds[outside],
+            lengths[outside],
+        )
+    count = int((kinds != BY_DISTANCE).sum())
+    safe = _safe(n, ends, count, first, constraints)
     held = np.flatnonzero(np.arange(len(links)) >= safe[links[:, 0]])
     free = np.setdiff1d(np.arange(len(links)), held, assume_unique=True)
-    chosen = free[minimum_links(n, links[free])]
+    chosen = free[minimum_links(n, ends[free])]
     if len(held):
-        joined = _kruskal(components(n, links[chosen]), links[held], constraints)
-        chosen = np.sort(np.concatenate([chosen, held[joined]]))
-    component = components(n, links[chosen])
+        start = components(n, ends[chosen])[first]
+        rest = _kruskal(start, links[held], constraints)
+        chosen = np.sort(np.concatenate([chosen, held[rest]]))
+    component = components(n, ends[chosen])
+    if joined is not None:
+        component = np.unique(component[first], return_inverse=True)[1]
     return Partition(component, links[chosen], lengths[chosen], kinds[chosen])
 
 
 def _safe(
-    n: int, links: NDArray[np.int64], must: int, constraints: Constraints
+    n: int,
+    links: NDArray[np.int64],
+    must: int,
+    first: NDArray[np.int64],
+    constraints: Constraints,
 ) -> NDArray[np.int64]:
-    """(n,) how many of `links` can be joined around each row before any could be refused.
+    """(n,) how many of `links` (between first rows) can be joined around each row before any could be refused.
 
     As long as the component of a row holds no two rows that must be kept apart, no link inside it
     was refused, so it need not be built link by link.
     """
     safe = np.full(n, len(links))
-    whole = components(n, links)
+    whole = components(n, links)[first]
     bad = conflicted(whole, constraints)[whole]
     if not bad.any():
         return safe
     safe[bad] = must
     for share in SHARES:
         count = must + round(share * (len(links) - must))
-        component = components(n, links[:count])
+        component = components(n, links[:count])[first]
         safe[~conflicted(component, constraints)[component]] = count
     return safe
 

@@ -32,6 +32,19 @@ class Constraints:
     match: NDArray[np.int64]
     nomatch: NDArray[np.int64]
 
+    def of(self, rows: NDArray[np.int64]) -> "Constraints":
+        """Those among some rows (rising), which are numbered on."""
+        place = np.full(len(self.labels), -1, np.int64)
+        place[rows] = np.arange(len(rows))
+        match, nomatch = (place[pairs.reshape(-1, 2)] for pairs in (self.match, self.nomatch))
+        return Constraints(
+            self.labels[rows],
+            self.encounters[rows],
+            self.images[rows],
+            match[(match >= 0).all(axis=1)],
+            nomatch[(nomatch >= 0).all(axis=1)],
+        )
+
 
 def latest_decisions(decisions: pa.Table) -> pa.Table:
     """The last word on each pair, sorted by pair: a later timestamp replaces all earlier ones.
@@ -42,7 +55,10 @@ def latest_decisions(decisions: pa.Table) -> pa.Table:
     Args:
         decisions: `reid.schema.DECISIONS`, pairs in either order.
     """
-    frame = about_pairs(decisions).to_pandas()
+    decisions = about_pairs(decisions)
+    if not len(decisions):
+        return decisions
+    frame = decisions.to_pandas()
     swap = frame["a_id"] > frame["b_id"]
     frame.loc[swap, ["a_id", "b_id"]] = frame.loc[swap, ["b_id", "a_id"]].to_numpy()
     last = frame.groupby(["a_id", "b_id"])["timestamp"].transform("max")

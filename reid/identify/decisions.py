@@ -45,6 +45,7 @@ def decide(
     radius: float,
     stands_for: NDArray[np.int64] | None = None,
     parted: NDArray[np.bool_] | None = None,
+    touched: NDArray[np.bool_] | None = None,
     calibration: Calibration | None = None,
 ) -> RowDecisions:
     """Decide for every row that is new, unsure, or has another identity than before.
@@ -68,20 +69,23 @@ def decide(
         radius: of the graph: what is not in it is farther.
         stands_for: (n,) the row that carries each row's links, where rows are pooled.
         parted: (n,) True for rows that were split off from their identity just now.
+        touched: (n,) rows of unsure individuals that may be decided otherwise than before; others stay
+            unsure unasked. None: all.
         calibration: for the confidences.
     """
     n = len(before)
     own = np.arange(n) if stands_for is None else stands_for
-    asked = np.flatnonzero((before != after) | (decision_before == UNSURE))
+    unsure = decision_before == UNSURE
+    asked = np.flatnonzero((before != after) | (unsure if touched is None else unsure & touched))
     stayed = (before >= 0) & (np.ones(n, np.bool_) if parted is None else ~parted)
-    settled = stayed & (decision_before != UNSURE)
+    settled = stayed & ~unsure
     component = found.component
     count = int(component.max(initial=-1)) + 1
     is_settled = _any(component[settled], count)
 
     concerned = _any(component[asked], count)[component]
-    touched = concerned[edges[:, 0]] | concerned[edges[:, 1]]
-    edges, distances = edges[touched], distances[touched]
+    near_asked = concerned[edges[:, 0]] | concerned[edges[:, 1]]
+    edges, distances = edges[near_asked], distances[near_asked]
     other, other_distance = _nearest_other(component, count, edges, distances, constraints)
     # What is beyond the graph is as far as its radius at least.
     far = np.where(np.isnan(other_distance), np.float32(radius), other_distance)
@@ -93,8 +97,7 @@ def decide(
 
     confidence = np.full(n, np.nan, np.float32)
     if calibration is not None:
-        apart = 1 - calibration(far)
-        confidence = apart[component].astype(np.float32)
+        confidence = _apart(calibration, far)[component]
         anchors = settled & (before == after)
         anchors |= settled & ~_any(component[anchors], count)[component]
         anchors |= stayed & ~is_settled[component]
@@ -103,8 +106,10 @@ def decide(
         certain = np.isneginf(together)
         same = np.where(certain, 1, calibration(np.where(certain, 0, together)))
         confidence[known] = same[known]
-    mate, mate_distance = _nearest_mate(component, edges, distances, found)
     known = decision[asked] == KNOWN
+    wanted = np.zeros(n, np.bool_)
+    wanted[own[asked[known]]] = True
+    mate, mate_distance = _nearest_mate(component, edges, distances, found, wanted)
     return RowDecisions(
         rows=asked,
         decision=decision[asked],
@@ -114,6 +119,23 @@ def decide(
             known, mate_distance[own[asked]], other_distance[component[asked]]
         ).astype(np.float32),
     )
+
+
+def confidence_apart(
+    calibration: Calibration, individuals: int, distances: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(k,) float32, how far `unsure` (or `new`) can be trusted of rows whose nearest other is so far away.
+
+    Args:
+        calibration: of the species.
+        individuals: that there are now.
+        distances: (k,) float32.
+    """
+    return _apart(calibration.for_gallery(max(1, individuals)), distances)
+
+
+def _apart(calibration: Calibration, distances: NDArray[np.float32]) -> NDArray[np.float32]:
+    return (1 - calibration(distances)).astype(np.float32)
 
 
 def _nearest_other(
@@ -169,12 +191,15 @@ def _nearest_mate(
     edges: NDArray[np.integer],
     distances: NDArray[np.float32],
     found: Partition,
+    wanted: NDArray[np.bool_],
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """For each row the nearest of its own component; NaN for one that no distance links, only people."""
+    """For each wanted row the nearest of its own component; NaN for one that no distance links, only people."""
     row = np.full(len(component), -1, np.int64)
     distance = np.full(len(component), np.nan, np.float32)
     for side in (0, 1):
         row[found.joins[::-1, side]] = found.joins[::-1, 1 - side]
+    asked = wanted[edges].any(axis=1)
+    edges, distances = edges[asked], distances[asked]
     inside = np.flatnonzero(component[edges[:, 0]] == component[edges[:, 1]])
     ends = np.concatenate([edges[inside], edges[inside][:, ::-1]])
     lengths = np.concatenate([distances[inside]] * 2)

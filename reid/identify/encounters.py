@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid.errors import InputError
 from reid.identify.constraints import Constraints, conflicted
+from reid.identify.word_numbers import numbered
 
 ENCOUNTERS = ("off", "best", "mean")
 SHORTEST_MEAN = 1e-3
@@ -19,7 +21,7 @@ class Nodes:
     """What the neighbour graph is drawn between.
 
     Attributes:
-        ids: (k,) strings, rising: an annotation's own id, or a digest of its members' ids, so that
+        ids: k strings, rising: an annotation's own id, or a digest of its members' ids, so that
             an encounter that has grown is another node.
         node: (n,) int64, the node of each row.
         first: (k,) int64, the first row of each node: it stands for the node in row-to-row links.
@@ -28,7 +30,7 @@ class Nodes:
             one image, or have different identities, or a reviewer said `nomatch`.
     """
 
-    ids: NDArray[np.object_]
+    ids: pa.StringArray
     node: NDArray[np.int64]
     first: NDArray[np.int64]
     encounter: NDArray[np.int64]
@@ -36,9 +38,9 @@ class Nodes:
 
 
 def make_nodes(
-    ids: Sequence[str],
-    encounters: Sequence[str | None],
-    viewpoints: Sequence[str | None],
+    ids: Sequence[str] | pa.StringArray,
+    encounters: Sequence[str | None] | pa.StringArray,
+    viewpoints: Sequence[str | None] | pa.StringArray,
     *,
     mode: str,
     images: NDArray[np.int64],
@@ -61,38 +63,35 @@ def make_nodes(
     Raises:
         InputError: an unknown mode.
     """
-    import pandas as pd
-
     if mode not in ENCOUNTERS:
         raise InputError(
             f"identify.encounters: unknown {mode!r}; known modes: {', '.join(ENCOUNTERS)}"
         )
     n = len(ids)
-    names = np.asarray(ids, dtype=object)
+    names = pa.array(ids, pa.string())
     alone = np.full(n, -1, np.int64)
     if mode == "off" or n == 0:
         return Nodes(names, np.arange(n), np.arange(n), alone, [])
-    encounter, known = pd.factorize(np.asarray(encounters, dtype=object), sort=True)
-    encounter = encounter.astype(np.int64)
+    encounter, known = numbered(pa.array(encounters, pa.string()))
     # People and boxes know better than a clock: such an encounter shows more than one animal.
     own = np.where(encounter < 0, len(known) + np.arange(n), encounter)
     clash = conflicted(own, Constraints(labels, alone, images, nomatch[:0], nomatch))
-    broken = [str(known[k]) for k in np.flatnonzero(clash).tolist()]
+    broken = known.take(pa.array(np.flatnonzero(clash))).to_pylist()
     encounter = np.where(clash[own], -1, encounter)
     if mode == "best":
         return Nodes(names, np.arange(n), np.arange(n), encounter, broken)
-    view = pd.factorize(np.asarray(viewpoints, dtype=object), sort=True)[0] + 1
+    view = numbered(pa.array(viewpoints, pa.string()))[0] + 1
     group = np.where(encounter < 0, -1 - np.arange(n), encounter * (view.max() + 1) + view)
     order = np.argsort(group, kind="stable")
     cuts = np.flatnonzero(np.diff(group[order])) + 1
     members = np.split(order, cuts)
-    keys = np.asarray([_key(names[rows].tolist()) for rows in members], dtype=object)
+    keys = np.asarray([_key(names.take(pa.array(rows)).to_pylist()) for rows in members], object)
     rank = np.argsort(keys)
     node = np.empty(n, np.int64)
     for place, k in enumerate(rank.tolist()):
         node[members[k]] = place
     first = np.asarray([members[k][0] for k in rank.tolist()], np.int64)
-    return Nodes(keys[rank], node, first, encounter, broken)
+    return Nodes(pa.array(keys[rank], pa.string()), node, first, encounter, broken)
 
 
 def pool(vectors: NDArray[np.float32], nodes: Nodes) -> NDArray[np.float32]:
@@ -113,7 +112,7 @@ def pool(vectors: NDArray[np.float32], nodes: Nodes) -> NDArray[np.float32]:
         length = np.linalg.norm(mean)
         if length < SHORTEST_MEAN:
             raise InputError(
-                f"the {sizes[k]} images that are pooled as {nodes.ids[k]} point in opposite "
+                f"the {sizes[k]} images that are pooled as {nodes.ids[int(k)]} point in opposite "
                 "directions, their mean shows nothing; check their encounter_id, or use "
                 "identify.encounters=best"
             )

@@ -12,6 +12,7 @@ from reid.identify.constraints import Constraints, must_links
 from reid.identify.decisions import undecided_crossings
 from reid.identify.joining_edges import joining_edges
 from reid.identify.species_nodes import read_species, row_edges
+from reid.identify.word_numbers import numbered
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,9 +69,8 @@ def review_candidates(
     import pandas as pd
 
     read = read_species(rows, decisions, encounters=encounters)
-    n = len(read.frame)
-    component, names = pd.factorize(read.frame["identity_id"].to_numpy(dtype=object))
-    component = component.astype(np.int64)
+    n = len(read.rows)
+    component, names = numbered(read.rows["identity_id"])
     pairs, distances = row_edges(read, edges)
     if calibration is None:
         same = _drawn(distances, known_distance, new_distance)
@@ -92,18 +92,18 @@ def review_candidates(
     )
     ranked = ranked.drop_duplicates("edge").head(limit)
     edge = ranked["edge"].to_numpy(np.int64)
-    ids = read.frame["annotation_id"].to_numpy(dtype=object)
+    ids = read.rows["annotation_id"]
     a, b = pairs[edge].T
     return pa.table(
         [
             pa.array([species] * len(edge), pa.string()),
-            pa.array(ids[a], pa.string()),
-            pa.array(ids[b], pa.string()),
+            ids.take(pa.array(a)),
+            ids.take(pa.array(b)),
             pa.array(distances[edge]),
             pa.array(same[edge].astype(np.float32)),
             pa.array(ranked["kind"], pa.string()),
-            pa.array(np.asarray(names, dtype=object)[component[a]], pa.string()),
-            pa.array(np.asarray(names, dtype=object)[component[b]], pa.string()),
+            names.take(pa.array(component[a])),
+            names.take(pa.array(component[b])),
             pa.array(ranked["rows"].to_numpy(np.int64)),
             pa.array(ranked["expected_corrections"].to_numpy(np.float32)),
         ],

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from reid.errors import InputError
 from reid.identify.distances import pair_distances
+from reid.identify.word_numbers import numbered
 from reid.neighbors import stream_edges
 
 Edges = tuple[NDArray[np.int32], NDArray[np.float32]]
@@ -23,6 +24,14 @@ EDGES = pa.schema(
         pa.field("a_id", pa.string(), nullable=False),  # a_id < b_id
         pa.field("b_id", pa.string(), nullable=False),
         pa.field("distance", pa.float32(), nullable=False),
+    ]
+)
+
+# The same, where each id is held once however often it comes.
+CODED_EDGES = pa.schema(
+    [
+        one.with_type(pa.dictionary(pa.int32(), one.type)) if one.name != "distance" else one
+        for one in EDGES
     ]
 )
 
@@ -104,7 +113,9 @@ def same_bits(
     return edges[near], distances[near]
 
 
-def sides(viewpoints: Sequence[str | None], rule: str) -> NDArray[np.int8] | None:
+def sides(
+    viewpoints: Sequence[str | None] | pa.Array | pa.ChunkedArray, rule: str
+) -> NDArray[np.int8] | None:
     """The side that each view shows: −1 left, 1 right, 0 both, neither or unknown.
 
     A viewpoint that names one side (`left`, `front-left`, `Right`) shows that side.
@@ -125,8 +136,10 @@ def sides(viewpoints: Sequence[str | None], rule: str) -> NDArray[np.int8] | Non
         raise InputError(
             f"identify.viewpoints: unknown {rule!r}; known rules: compare-all, same-side"
         )
-    known = {word: _side(word) for word in set(viewpoints)}
-    return np.fromiter((known[word] for word in viewpoints), np.int8, len(viewpoints))
+    if not isinstance(viewpoints, pa.Array | pa.ChunkedArray):
+        viewpoints = pa.array(viewpoints, pa.string())
+    number, words = numbered(viewpoints)
+    return np.asarray([*map(_side, words.to_pylist()), 0], np.int8)[number]
 
 
 def comparable(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.bool_]:
@@ -134,7 +147,9 @@ def comparable(a: NDArray[np.int8], b: NDArray[np.int8]) -> NDArray[np.bool_]:
     return a * b >= 0
 
 
-def edges_table(species: str, ids: Sequence[str] | NDArray[np.object_], edges: Edges) -> pa.Table:
+def edges_table(
+    species: str, ids: Sequence[str] | NDArray[np.object_] | pa.StringArray, edges: Edges
+) -> pa.Table:
     """Edges between numbered rows as a table (schema `EDGES`) between ids, a_id < b_id."""
     names = pa.array(ids, pa.string())
     pairs, distances = edges
@@ -151,24 +166,82 @@ def edges_table(species: str, ids: Sequence[str] | NDArray[np.object_], edges: E
     )
 
 
-def read_edges(table: pa.Table, ids: Sequence[str] | NDArray[np.object_]) -> Edges:
+def coded_edges_table(species: str, ids: pa.StringArray, edges: Edges) -> pa.Table:
+    """As `edges_table`, with schema `CODED_EDGES`.
+
+    Args:
+        species: theirs.
+        ids: rising.
+        edges: between these, in any order.
+    """
+    pairs, distances = edges
+    used, place = np.unique(pairs, return_inverse=True)
+    ends = np.sort(place.reshape(-1, 2).astype(np.int32), axis=1)
+    names = ids.take(pa.array(used))
+    columns = [
+        pa.DictionaryArray.from_arrays(np.zeros(len(ends), np.int32), pa.array([species])),
+        *(pa.DictionaryArray.from_arrays(np.ascontiguousarray(end), names) for end in ends.T),
+    ]
+    return pa.table([*columns, pa.array(distances)], schema=CODED_EDGES)
+
+
+def read_edges(table: pa.Table, ids: Sequence[str] | pa.StringArray) -> Edges:
     """Edges (schema `EDGES`) between the rows that `ids` numbers, sorted, each pair once.
 
     Edges of other ids (of runs that were killed or undone, of encounters that have grown since) and
     repeated ones are dropped: an edge is a fact about two rows, and finding it twice changes nothing.
     """
-    names = pa.array(ids, pa.string())
-    ends = [
-        np.asarray(pc.fill_null(pc.index_in(table[column], value_set=names), -1))
-        for column in ("a_id", "b_id")
+    return sorted_once(*numbered_edges(table, ids))
+
+
+def numbered_edges(table: pa.Table, ids: Sequence[str] | pa.StringArray) -> Edges:
+    """As `read_edges`, unsorted, and with what comes twice."""
+    a, b = end_places(table, pa.array(ids, pa.string()))
+    here = (a >= 0) & (b >= 0) & (a != b)
+    distances = table["distance"].to_numpy()
+    if not here.all():
+        a, b, distances = a[here], b[here], distances[here]
+    pairs = np.empty((len(a), 2), np.int32)
+    np.minimum(a, b, out=pairs[:, 0])
+    np.maximum(a, b, out=pairs[:, 1])
+    return pairs, distances
+
+
+def sorted_once(pairs: NDArray[np.integer], distances: NDArray[np.float32]) -> Edges:
+    """Pairs (m, 2), smaller row first, in rising order and each once."""
+    keys, first = np.unique(pairs[:, 0].astype(np.int64) << 32 | pairs[:, 1], return_index=True)
+    once = np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1).astype(np.int32)
+    return once, distances[first].astype(np.float32, copy=False)
+
+
+def end_places(table: pa.Table, names: pa.StringArray) -> list[NDArray[np.int32]]:
+    """(m,) int32 for a_id and for b_id of edges, where each is among `names`; −1: nowhere.
+
+    In columns with dictionaries each string is looked up once, however often it comes.
+    """
+    ends = [_words(table[column]) for column in ("a_id", "b_id")]
+    # Once for both: each asking builds an index of all names.
+    chunks = [chunk for words, _ in ends for chunk in words.chunks]
+    found = pc.index_in(pa.chunked_array(chunks, pa.string()), value_set=names)
+    places = pc.fill_null(found, -1).to_numpy().astype(np.int32, copy=False)
+    parts = np.split(places, [len(ends[0][0])])
+    return [
+        part if indices is None else part[indices]
+        for part, (_, indices) in zip(parts, ends, strict=True)
     ]
-    low, high = np.minimum(*ends), np.maximum(*ends)
-    here = np.flatnonzero((low >= 0) & (low != high))
-    keys, first = np.unique(low[here].astype(np.int64) << 32 | high[here], return_index=True)
-    pairs = np.stack([keys >> 32, keys & 0xFFFFFFFF], axis=1).astype(np.int32)
-    return pairs, table["distance"].to_numpy()[here[first]].astype(np.float32)
 
 
-def _side(word: str | None) -> int:
-    word = (word or "").lower()
+def _words(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, NDArray[np.int32] | None]:
+    """The strings of a column, and which each row has; None: one after the other."""
+    if not pa.types.is_dictionary(column.type):
+        return column, None
+    column = column.unify_dictionaries()
+    if not len(column):
+        return pa.chunked_array([], pa.string()), np.empty(0, np.int32)
+    indices = np.concatenate([chunk.indices.to_numpy() for chunk in column.chunks])
+    return pa.chunked_array([column.chunk(0).dictionary]), indices
+
+
+def _side(word: str) -> int:
+    word = word.lower()
     return ("right" in word) - ("left" in word)

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reid.errors import InputError
@@ -56,6 +58,19 @@ def identity_number(species: str, name: str) -> int:
     return int(found[1])
 
 
+def identity_numbers(species: str, names: pa.StringArray) -> NDArray[np.int64]:
+    """`identity_number` of many names."""
+    if not len(names):
+        return np.empty(0, np.int64)
+    pattern = "^" + re.escape(species) + r"-\d{4,18}$"
+    fitting = pc.match_substring_regex(names, pattern)
+    if not pc.all(fitting).as_py():  # says which, and what is wrong with it
+        return np.asarray([identity_number(species, name) for name in names.to_pylist()], np.int64)
+    digits = pc.utf8_slice_codeunits(names, len(species) + 1)
+    numbers: NDArray[np.int64] = digits.cast(pa.int64()).to_numpy()
+    return numbers
+
+
 def follow_names(
     before: NDArray[np.int64], component: NDArray[np.int64], next_number: int
 ) -> tuple[NDArray[np.int64], int]:
@@ -74,9 +89,10 @@ def follow_names(
     """
     number = np.full(component.max(initial=-1) + 1, NONE, np.int64)
     old = before >= 0
-    pairs, overlap = np.unique(np.stack([before[old], component[old]]), axis=1, return_counts=True)
-    identities, identity = np.unique(pairs[0], return_inverse=True)
-    identity, place = identity.ravel(), pairs[1]
+    span = len(number) + 1
+    keys, overlap = np.unique(before[old] * span + component[old], return_counts=True)
+    identities, identity = np.unique(keys // span, return_inverse=True)
+    place = keys % span
     # Where one identity meets one component and no other there is nothing to choose.
     single = (np.bincount(identity)[identity] == 1) & (np.bincount(place)[place] == 1)
     number[place[single]] = identities[identity[single]]
@@ -90,12 +106,39 @@ def follow_names(
 def _assign(
     identity: NDArray[np.int64], place: NDArray[np.int64], overlap: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Which of the overlaps are kept, so that their sum is largest; ties for older identities."""
+    """Which of the overlaps are kept, so that their sum is largest; ties for older identities.
+
+    What no overlap connects is assigned apart, so that it cannot matter what else there is.
+    """
     from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+    from scipy.sparse.csgraph import connected_components
 
     if not len(identity):
         return np.empty(0, np.int64)
+    rows, columns = int(identity.max()) + 1, int(place.max()) + 1
+    links = csr_array(
+        (np.ones(len(identity)), (identity, rows + place)), shape=(rows + columns,) * 2
+    )
+    _, piece = connected_components(links, directed=False)
+    order = np.argsort(piece[identity], kind="stable")
+    cuts = np.flatnonzero(np.diff(piece[identity][order])) + 1
+    kept = [
+        part[_best(identity[part], place[part], overlap[part])] for part in np.split(order, cuts)
+    ]
+    return np.sort(np.concatenate(kept))
+
+
+def _best(
+    identity: NDArray[np.int64], place: NDArray[np.int64], overlap: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """As `_assign`, of what is connected."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+    if (
+        place == place[0]
+    ).all():  # they have become one: the largest, then the oldest, gives the name
+        return np.lexsort((-identity, overlap))[-1:]
     _, row = np.unique(identity, return_inverse=True)
     _, column = np.unique(place, return_inverse=True)
     rows, columns = int(row.max()) + 1, int(column.max()) + 1

@@ -1,27 +1,29 @@
 """One species of a catalogue: rows, edges and decisions in, identities and events out."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reid import schema
 from reid.errors import InputError
 from reid.identify.calibration import Calibration
 from reid.identify.changes import Event, derive_events
-from reid.identify.constrained_partition import partition
 from reid.identify.contradictions import find_contradictions
 from reid.identify.decisions import DECISIONS, UNSURE, RowDecisions, decide
 from reid.identify.encounters import Nodes
-from reid.identify.names import follow_names, identity_name, identity_number
-from reid.identify.species_nodes import Species, decided_pairs, read_species, row_edges
+from reid.identify.extend import comparable, sides, sorted_once
+from reid.identify.names import follow_names, identity_name, identity_numbers
+from reid.identify.species_nodes import (
+    Species,
+    decided_pairs,
+    read_species,
+    unsorted_row_edges,
+)
+from reid.identify.touched import repartition, touched_rows, unsure_nearby
 from reid.identify.wording import contradiction_error, reason
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 IDENTIFIED = pa.schema(
     [
@@ -48,6 +50,8 @@ class Identified:
         changes: what happened to the identities (`reid.schema.CHANGES`).
         next_number: the species' counter after this run.
         notes: what a reader should know.
+        individuals: that there are now.
+        looked_at: rows whose individual was made anew; all others are as they were.
     """
 
     rows: pa.Table
@@ -55,6 +59,8 @@ class Identified:
     changes: pa.Table
     next_number: int
     notes: list[str]
+    individuals: int
+    looked_at: int
 
 
 def species_nodes(rows: pa.Table, decisions: pa.Table, *, encounters: str) -> Nodes:
@@ -83,7 +89,9 @@ def identify_species(
     radius: float | None = None,
     calibration: Calibration | None = None,
     encounters: str = "off",
+    viewpoints: str = "compare-all",
     run_id: str | None = None,
+    told: pa.Array | None = None,
 ) -> Identified:
     """Who is who in one species, as a pure function of what the catalogue holds.
 
@@ -104,7 +112,12 @@ def identify_species(
         calibration: for confidences, carried to as many individuals as there are now; null
             without it.
         encounters: `off`, `best` or `mean`.
+        viewpoints: rule of `reid.identify.sides`; edges between a left and a right are left out.
         run_id: this run; decisions that came with it and change nothing make `confirm` events.
+        told: ids of known rows about which the catalogue has learned something since their identities
+            were made, or that shared an image or an encounter with such a row. With it only what they,
+            new rows and decisions of this run can change is looked at, and the result is the same but
+            for the confidence of unsure rows, which moves with the number of individuals. None: all.
 
     Raises:
         ContradictionError: must-links and cannot-links cannot all hold; nothing is changed.
@@ -117,15 +130,38 @@ def identify_species(
             "needs 0 < known_distance ≤ new_distance ≤ radius < 2"
         )
     read = read_species(rows, decisions, encounters=encounters)
-    n = len(read.frame)
-    before, decision_before = _state_before(species, read.frame, next_number)
+    n = len(read.rows)
+    before, decision_before = _state_before(species, read.rows, next_number)
     contradictions = find_contradictions(read.constraints)
     if contradictions:
         raise contradiction_error(contradictions, read)
-    pairs, distances = row_edges(read, edges)
-    found = partition(n, pairs, distances, known_distance, read.constraints)
-    after, next_number = follow_names(before, found.component, next_number)
+    pairs, distances = unsorted_row_edges(read, edges)
     fresh = read.decisions[read.decisions["run_id"] == run_id]
+    # The mean of an encounter that has grown is another node, and the edges of the old one are no more.
+    touched = asked = np.ones(n, np.bool_)
+    kept = np.zeros(n, np.bool_)
+    if told is not None and encounters != "mean":
+        seeds = before < 0
+        own = decisions.filter(pc.equal(decisions["run_id"], run_id))
+        said = pa.chunked_array([*own["a_id"].chunks, *own["b_id"].chunks, told], pa.string())
+        seeds |= pc.is_in(read.rows["annotation_id"], value_set=said).to_numpy()
+        judged = read.decisions[["a", "b"]].to_numpy(np.int64)
+        touched, kept = touched_rows(
+            seeds, before, pairs, distances, known_distance, read.groups, judged, read.constraints
+        )
+        asked = touched | unsure_nearby(touched, decision_before == UNSURE, before, pairs)
+        close = np.flatnonzero(asked[pairs].any(axis=1))
+        own = np.where(kept, before, -2 - np.arange(n))[pairs[close]]
+        close = close[own[:, 0] != own[:, 1]]
+        pairs, distances = pairs[close], distances[close]
+    shown = sides(read.rows["viewpoint"], viewpoints)
+    if shown is not None:
+        compared = comparable(*shown[pairs].T)
+        pairs, distances = pairs[compared], distances[compared]
+    usable = ~read.unusable[pairs].any(axis=1)
+    pairs, distances = sorted_once(pairs[usable], distances[usable])
+    found = repartition(touched, kept, before, pairs, distances, known_distance, read.constraints)
+    after, next_number = follow_names(before, found.component, next_number)
     events = derive_events(
         before,
         after,
@@ -152,6 +188,7 @@ def identify_species(
         radius=radius,
         stands_for=read.nodes.first[read.nodes.node],
         parted=parted,
+        touched=asked,
         calibration=calibration and calibration.for_gallery(individuals),
     )
     table, changed = _table(species, read, after, decided)
@@ -168,78 +205,79 @@ def identify_species(
         changes=_changes(species, events, read, known_distance),
         next_number=next_number,
         notes=notes,
+        individuals=individuals,
+        looked_at=int(touched.sum()),
     )
 
 
 def _state_before(
-    species: str, frame: "pd.DataFrame", next_number: int
+    species: str, rows: pa.Table, next_number: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
     """Identity number (−1: new row) and decision code of each row."""
-    import pandas as pd
-
-    if "identity_id" not in frame:
-        return np.full(len(frame), -1, np.int64), np.zeros(len(frame), np.int8)
-    code, names = pd.factorize(frame["identity_id"].to_numpy(dtype=object))
-    numbers = np.asarray([identity_number(species, name) for name in names] + [-1], np.int64)
+    if "identity_id" not in rows.column_names:
+        return np.full(len(rows), -1, np.int64), np.zeros(len(rows), np.int8)
+    coded = rows["identity_id"].combine_chunks().dictionary_encode()
+    numbers = np.append(identity_numbers(species, coded.dictionary), -1)
     if numbers.max() >= next_number:
         raise InputError(
             f"next_number={next_number}: {identity_name(species, int(numbers.max()))} is given "
             "already; numbers are never used twice"
         )
-    return numbers[code], (frame["decision"] == DECISIONS[UNSURE]).to_numpy(np.int8) * np.int8(
-        UNSURE
-    )
+    unsure = pc.fill_null(pc.equal(rows["decision"], DECISIONS[UNSURE]), False)
+    code = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
+    return numbers[code], unsure.to_numpy().astype(np.int8) * np.int8(UNSURE)
 
 
 def _table(
     species: str, read: Species, after: NDArray[np.int64], decided: RowDecisions
 ) -> tuple[pa.Table, NDArray[np.bool_]]:
     """The rows as they are now, and which of them differ from before, both in the input's order."""
-    import pandas as pd
-
-    frame, rows = read.frame, decided.rows
-    numbers, code = np.unique(after, return_inverse=True)
-    names = np.asarray([identity_name(species, int(k)) for k in numbers], dtype=object)
-    ids = np.asarray([*frame["annotation_id"], None], dtype=object)  # −1 is nobody
+    rows = decided.rows
+    numbers, code = np.unique(after[rows], return_inverse=True)
+    names = pa.array([identity_name(species, int(k)) for k in numbers], pa.string())
+    ids = read.rows["annotation_id"].combine_chunks()
     now = {
-        "identity_id": names[code[rows]],
-        "decision": np.asarray(DECISIONS, dtype=object)[decided.decision],
-        "confidence": _nullable(decided.confidence),
-        "nearest_id": ids[decided.nearest],
-        "nearest_distance": _nullable(decided.nearest_distance),
+        "identity_id": names.take(pa.array(code)),
+        "decision": pa.array(DECISIONS, pa.string()).take(pa.array(decided.decision)),
+        "confidence": pa.array(decided.confidence, from_pandas=True),
+        "nearest_id": ids.take(pa.array(decided.nearest, mask=decided.nearest < 0)),
+        "nearest_distance": pa.array(decided.nearest_distance, from_pandas=True),
     }
-    changed = np.zeros(len(frame), np.bool_)
-    columns: dict[str, Any] = {"annotation_id": frame["annotation_id"]}
+    mask = np.zeros(len(read.rows), np.bool_)
+    mask[rows] = True
+    changed = np.zeros(len(read.rows), np.bool_)
+    columns = {"annotation_id": ids}
     for name, values in now.items():
-        if name in frame:
-            column = frame[name].to_numpy(dtype=object, copy=True)
-            column[pd.isna(column)] = None
+        kind = IDENTIFIED.field(name).type
+        if name in read.rows.column_names:
+            whole = read.rows[name].combine_chunks()
         else:
-            column = np.full(len(frame), None)
-        changed[rows] |= column[rows] != values
-        column[rows] = values
-        columns[name] = column
-    back = np.argsort(read.order)
-    table = pd.DataFrame(columns).iloc[back]
-    return pa.Table.from_pandas(table, schema=IDENTIFIED, preserve_index=False), changed[back]
+            whole = pa.nulls(len(read.rows), kind)
+        changed[rows] |= _differ(whole.take(pa.array(rows)), values)
+        columns[name] = pc.replace_with_mask(whole, pa.array(mask), values.cast(kind))
+    table = pa.table(columns, schema=IDENTIFIED)
+    if (np.diff(read.order) != 1).any():
+        back = np.argsort(read.order)
+        table, changed = table.take(pa.array(back)), changed[back]
+    return table, changed
 
 
-def _nullable(values: NDArray[np.float32]) -> NDArray[np.object_]:
-    filled = values.astype(object)
-    filled[np.isnan(values)] = None
-    return filled
+def _differ(one: pa.Array, other: pa.Array) -> NDArray[np.bool_]:
+    """(k,) bool: another value, or a value where there was none; two nulls are equal."""
+    equal = pc.fill_null(pc.equal(one, other), False)
+    same = pc.or_(equal, pc.and_(pc.is_null(one), pc.is_null(other)))
+    return ~np.asarray(same.to_numpy(zero_copy_only=False), np.bool_)
 
 
 def _changes(species: str, events: list[Event], read: Species, known_distance: float) -> pa.Table:
-    ids = read.frame["annotation_id"].to_numpy(dtype=object)
     rows = [
         {
             "event": event.event,
             "species": species,
             "identity_id": identity_name(species, event.identity),
             "other_ids": [] if event.other is None else [identity_name(species, event.other)],
-            "a_id": ids[event.link.a] if event.link else None,
-            "b_id": ids[event.link.b] if event.link else None,
+            "a_id": read.text("annotation_id", event.link.a) if event.link else None,
+            "b_id": read.text("annotation_id", event.link.b) if event.link else None,
             "distance": event.link.distance if event.link else None,
             "reason": reason(event.link, read, known_distance) if event.link else None,
             "rows": len(event.rows),

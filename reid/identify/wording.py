@@ -35,12 +35,14 @@ def reason(link: Link, species: Species, known_distance: float) -> str:
 
 
 def _contradiction(one: Contradiction, species: Species) -> str:
-    ids = species.frame["annotation_id"]
+    def name(row: int) -> str | None:
+        return species.text("annotation_id", row)
+
     chain = [
-        f"{ids[a]} = {ids[b]} ({_said(a, b, _KINDS[kind], species)})" for a, b, kind in one.chain
+        f"{name(a)} = {name(b)} ({_said(a, b, _KINDS[kind], species)})" for a, b, kind in one.chain
     ]
     apart = _said(one.a, one.b, one.forbidden, species)
-    return f"{ids[one.a]} ≠ {ids[one.b]} ({apart}), but " + ", ".join(chain)
+    return f"{name(one.a)} ≠ {name(one.b)} ({apart}), but " + ", ".join(chain)
 
 
 _KINDS = {LABEL: "label", ENCOUNTER: "encounter"} | {1: "match"}
@@ -53,8 +55,8 @@ def _said(a: int, b: int, kind: str, species: Species) -> str:
         row = said[(said["a"] == low) & (said["b"] == high) & (said["decision"] == kind)].iloc[0]
         return f"{kind} by {row['reviewer']}, {row['timestamp']:%Y-%m-%d %H:%M}"
     if kind == "label":
-        first, second = (species.words[species.constraints.labels[row]] for row in (a, b))
+        first, second = (species.text("identity", row) for row in (a, b))
         return f"both labelled {first}" if first == second else f"labelled {first} and {second}"
     if kind == "encounter":
-        return f"both of encounter {species.frame['encounter_id'][a]}"
-    return f"two boxes in {species.frame['image_path'][a]}"
+        return f"both of encounter {species.text('encounter_id', a)}"
+    return f"two boxes in {species.text('image_path', a)}"

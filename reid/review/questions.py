@@ -117,9 +117,9 @@ class _Surroundings:
     def __init__(self, species: Species, edges: pa.Table, known_distance: float) -> None:
         from scipy.sparse import coo_array
 
-        self.ids = species.frame["annotation_id"].to_numpy(dtype=object)
+        self.ids = species.rows["annotation_id"].to_numpy(zero_copy_only=False)
         self.index = pd.Index(self.ids)
-        component, names = pd.factorize(species.frame["identity_id"].to_numpy(dtype=object))
+        component, names = pd.factorize(species.rows["identity_id"].to_numpy(zero_copy_only=False))
         self.component, self.names = component.astype(np.int64), names
         order = np.argsort(self.component, kind="stable")
         ends = np.cumsum(np.bincount(self.component))

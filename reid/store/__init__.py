@@ -36,6 +36,7 @@ from reid.store.files import (
 from reid.store.json_values import read_json, read_sealed, write_json, write_sealed
 from reid.store.parquet_tables import (
     iter_tables,
+    read_coded_table,
     read_row_group,
     read_schema,
     read_table,
@@ -59,6 +60,7 @@ __all__ = [
     "list_folders",
     "list_states",
     "read_bytes",
+    "read_coded_table",
     "read_json",
     "read_row_group",
     "read_schema",

@@ -8,6 +8,7 @@ import pyarrow as pa
 from reid import parquet
 from reid.store.files import filesystem, write_bytes
 from reid.store.retries import guarded
+from reid.value_digests import whole_digest
 
 
 def write_table(
@@ -16,6 +17,7 @@ def write_table(
     *,
     row_group_rows: int | None = None,
     about: Mapping[str, str] | None = None,
+    dictionary_bytes: int | None = None,
 ) -> None:
     """Write one Parquet file, atomically, with digests of what it holds (`reid.parquet`).
 
@@ -24,8 +26,11 @@ def write_table(
         table: what to write.
         row_group_rows: rows of each row group.
         about: what it belongs to; `read_table` compares it.
+        dictionary_bytes: up to which strings that come again are written once.
     """
-    encoded = parquet.encode(table, row_group_rows=row_group_rows, about=about)
+    encoded = parquet.encode(
+        table, row_group_rows=row_group_rows, about=about, dictionary_bytes=dictionary_bytes
+    )
     write_bytes(path, encoded.to_pybytes())
 
 
@@ -44,7 +49,29 @@ def read_table(
         DamagedError: it is not Parquet, was damaged, or lacks a column.
         StorageError: it cannot be read.
     """
-    return _read_parquet(path, columns=columns, about=about)
+    return _read_parquet(path, columns=columns, about=about)[0]
+
+
+def read_coded_table(
+    path: str,
+    columns: Sequence[str],
+    coded: Sequence[str],
+    *,
+    about: Mapping[str, str] | None = None,
+) -> tuple[pa.Table, str]:
+    """As `read_table`, some columns of strings with dictionaries; and the digest of the whole (`whole_digest`).
+
+    Args:
+        path: file or URI.
+        columns: that are read.
+        coded: those of them that are wanted with a dictionary.
+        about: what it must belong to, where it says so.
+
+    Raises:
+        as `read_table`.
+    """
+    table, digest = _read_parquet(path, columns=columns, about=about, coded=coded)
+    return table, whole_digest(table) if digest is None else digest
 
 
 def read_schema(path: str) -> pa.Schema:
@@ -71,13 +98,13 @@ def read_row_group(path: str, group: int) -> pa.Table:
         DamagedError: it was damaged.
         StorageError: it cannot be read.
     """
-    return _read_parquet(path, group=group)
+    return _read_parquet(path, group=group)[0]
 
 
-def _read_parquet(path: str, **selection: Any) -> pa.Table:
+def _read_parquet(path: str, **selection: Any) -> tuple[pa.Table, str | None]:
     fs, inner = filesystem(path)
 
-    def read() -> pa.Table:
+    def read() -> tuple[pa.Table, str | None]:
         with fs.open_input_file(inner) as stream:
             return parquet.decode(stream, path, **selection)
 

@@ -1,0 +1,36 @@
+"""Rows in the order of their ids."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+KEY_BYTES = 8
+
+
+def by_id(rows: pa.Table) -> tuple[pa.Table, NDArray[np.int64]]:
+    """The rows by rising annotation_id, and where each was."""
+    ids = rows["annotation_id"].combine_chunks()
+    if _rises(ids):
+        return rows, np.arange(len(ids))
+    order = _by_first_bytes(ids)
+    if order is None or not _rises(ids.take(pa.array(order))):
+        order = pc.sort_indices(ids).to_numpy().astype(np.int64)
+    return rows.take(pa.array(order)), order
+
+
+def _rises(ids: pa.StringArray) -> bool:
+    return len(ids) < 2 or bool(pc.all(pc.less(ids[:-1], ids[1:])).as_py())
+
+
+def _by_first_bytes(ids: pa.StringArray) -> NDArray[np.int64] | None:
+    """An order by the first bytes of each id, which as numbers are sorted ten times as fast; None: too short."""
+    _, ends, data = ids.buffers()
+    if ids.null_count or data is None:
+        return None
+    starts = np.frombuffer(ends, np.int32)[ids.offset : ids.offset + len(ids) + 1]
+    if np.diff(starts).min() < KEY_BYTES:
+        return None
+    every = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, np.uint8), KEY_BYTES)
+    keys = np.ascontiguousarray(every[starts[:-1]]).view(">u8")[:, 0].astype(np.uint64)
+    return np.argsort(keys).astype(np.int64)
