@@ -19,10 +19,10 @@ from reid.neighbors import check_unit_rows
 from reid.tune import Clustering, Threshold, can_tune, encode_labels, find_individuals
 from reid.tune.threshold import Method
 
-__all__ = ["Embedded", "cluster_rows", "embed", "join_vectors", "tune_threshold"]
+__all__ = ["EmbeddedTable", "cluster_rows", "embed", "join_vectors", "tune_threshold"]
 
 
-class Embedded(NamedTuple):
+class EmbeddedTable(NamedTuple):
     """What became of annotations.
 
     Attributes:
@@ -45,7 +45,7 @@ def embed(
     bbox_margin: float = 0.0,
     device: str = "cpu",
     threads: int = 2,
-) -> Embedded:
+) -> EmbeddedTable:
     """Embed images in this process, without Ray; `reid embed` does the same for many, and goes on where it was.
 
     Args:
@@ -74,7 +74,7 @@ def embed(
     ids = annotations["annotation_id"].combine_chunks()
     rows = annotations.take(pc.index_in(table["annotation_id"], value_set=ids))
     flat = table["embedding"].combine_chunks().flatten().to_numpy()
-    return Embedded(rows, flat.reshape(len(table), -1), failures)
+    return EmbeddedTable(rows, flat.reshape(len(table), -1), failures)
 
 
 def join_vectors(

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from jobs.catalogue.admin import pictures_among
 from jobs.catalogue.increments import Growth, compared_nodes
-from jobs.catalogue.outcome import Outcome, SpeciesOutcome
+from jobs.catalogue.night_outcome import Outcome, SpeciesOutcome
 from jobs.catalogue.stored_vectors import read_vectors
 from jobs.catalogue.thresholds import (
     Modes,

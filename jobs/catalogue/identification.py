@@ -12,7 +12,7 @@ from rich.table import Table
 
 from jobs.catalogue.admin import catalogue_place, remarkable
 from jobs.catalogue.decider import Decider
-from jobs.catalogue.outcome import Outcome
+from jobs.catalogue.night_outcome import Outcome
 from jobs.catalogue.sentences import in_words
 from jobs.catalogue.thresholds import check_can_have_rules
 from jobs.catalogue.unchanged_files import with_known_keys

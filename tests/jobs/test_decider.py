@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.catalogue.decider import Decider
-from jobs.catalogue.outcome import SpeciesOutcome
+from jobs.catalogue.night_outcome import SpeciesOutcome
 from reid import embeddings, schema, store
 from reid.catalogue import (
     Catalogue,
