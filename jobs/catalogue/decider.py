@@ -233,7 +233,9 @@ class Decider:
         settled = was if was is not None and is_settled(was) else None
         compared = compared_nodes(catalogue, settled, rules, before)
         told = None
-        if rules is was and settled and not notes and catalogue.version == catalogue.record_version:
+        # Where pairs are looked at, shortlists are drawn up anew over all images: any edge may be another.
+        alone = rules.pairs is None and catalogue.version == catalogue.record_version
+        if rules is was and settled and not notes and alone:
             if name in catalogue.record.individuals:
                 told = told_ids(before, updated)
             elif len(before):
