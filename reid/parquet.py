@@ -93,6 +93,8 @@ def decode(
             table = file.read(chosen) if group is None else file.read_row_group(group, chosen)
             rows = file.metadata.num_rows
             noted = (file.metadata.metadata or {}).get(KEY)
+    except KeyError as error:  # pyarrow's, of a column of `coded`; the name is in bytes
+        raise damaged(path, f"no column {error}: it is another table") from error
     except _UNREADABLE as error:
         _raise_damaged(error, path)
     metadata = dict(table.schema.metadata or {})

@@ -95,3 +95,8 @@ def test_json_that_was_changed_is_noticed(tmp_path: Path) -> None:
             store.read_sealed(path)
     Path(path).write_text('{"embed": {}}')  # of before there were digests
     assert store.read_sealed(path) == {"embed": {}}
+
+
+def test_a_table_without_a_column_that_is_wanted_coded_is_another(path: Path) -> None:
+    with pytest.raises(DamagedError, match=r"no column.*species"):
+        store.read_coded_table(str(path), ["species"], ["species"])
