@@ -45,6 +45,19 @@ def s3() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def reid() -> Callable[..., int]:
+    """Runs a `reid` command line in this process, on the Ray that is there if any; its exit code."""
+    from jobs.cli import run_command
+
+    def command(*arguments: object) -> int:
+        with pytest.raises(SystemExit) as ended:
+            run_command(None, [str(argument) for argument in arguments])
+        return int(ended.value.code or 0)
+
+    return command
+
+
 @pytest.fixture
 def bucket(s3: str) -> str:
     """An empty bucket, as `s3://<name>`."""

@@ -87,9 +87,11 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
 
 @dataclass(frozen=True)
 class _Met:
-    """Encounters of one animal each: (n,) numbers or −1; whether they count, and why, in words."""
+    """Encounters of one animal each: (n,) numbers or −1, by their boxes, and by known names too; whether
+    they count, and why, in words."""
 
     single: np.ndarray
+    named: np.ndarray
     used: bool
     why: str
 
@@ -103,10 +105,10 @@ def _met(config: Config, group: Group) -> _Met:
     files = pc.binary_join_element_wise(group.rows["root"], group.rows["image_path"], "\n")
     images = encode_labels(np.asarray(files.to_pylist(), object))
     single, boxes = clustering.encounters_of_one_animal(encode_labels(encounters(group)), images)
-    _, names = clustering.encounters_of_one_name(single, encode_labels(group.identities))
+    named, names = clustering.encounters_of_one_name(single, encode_labels(group.identities))
     left = boxes + names
     passed = f"; {left:,} encounters of several animals are left alone" if left else ""
-    return _Met(single, wanted == "together", f"{passed}: {why}")
+    return _Met(single, named, wanted == "together", f"{passed}: {why}")
 
 
 def _say_what_encounters_do(group: Group, found: Individuals, met: _Met) -> None:
@@ -116,8 +118,7 @@ def _say_what_encounters_do(group: Group, found: Individuals, met: _Met) -> None
         say(f"note: {group.species}: encounters make {after:,} individuals of {before:,}{met.why}")
     if met.used:
         return
-    single, _ = clustering.encounters_of_one_name(met.single, encode_labels(group.identities))
-    joined = clustering.join_encounters(found.labels, single)
+    joined = clustering.join_encounters(found.labels, met.named)
     fewer = len(np.unique(clustering.noise_to_singletons(joined)))
     if fewer < after:
         say(
@@ -141,10 +142,7 @@ def _by_pairs(config: Config, group: Group, found: Individuals, met: _Met) -> In
         )
     together = None
     if met.used or settings.encounters == "together":
-        encounter, _ = clustering.encounters_of_one_name(
-            met.single, encode_labels(group.identities)
-        )
-        together = clustering.encounter_links(encounter)
+        together = clustering.encounter_links(met.named)
     matched = outputs.read_summary(config.out).get("match", {}).get("species", {})
     return individuals_by_pairs(
         found,

@@ -63,16 +63,3 @@ def make_photos() -> Callable[..., list[Path]]:
         return paths
 
     return make
-
-
-@pytest.fixture(scope="session")
-def reid() -> Callable[..., int]:
-    """Runs a `reid` command line in this process, on the Ray that is there; its exit code."""
-    from jobs.cli import run_command
-
-    def command(*arguments: object) -> int:
-        with pytest.raises(SystemExit) as ended:
-            run_command(None, [str(argument) for argument in arguments])
-        return int(ended.value.code or 0)
-
-    return command

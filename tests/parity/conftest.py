@@ -9,19 +9,6 @@ import jobs.run
 from tests.jobs import made_up
 
 
-@pytest.fixture(scope="session")
-def reid() -> Callable[..., int]:
-    """Runs a `reid` command line in this process; its exit code."""
-    from jobs.cli import run_command
-
-    def command(*arguments: object) -> int:
-        with pytest.raises(SystemExit) as ended:
-            run_command(None, [str(argument) for argument in arguments])
-        return int(ended.value.code or 0)
-
-    return command
-
-
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Callable[[], str]:
     """What was printed since it was asked last, in one line."""
