@@ -109,7 +109,7 @@ def test_the_average_is_the_formula():
             network[0].weight += 1.0
             network[1].running_mean += 1.0
             network[1].num_batches_tracked += 1
-        average.update(network)
+        average.update()
         decay = min(0.3, (1 + update) / (10 + update))
         expected = decay * expected + (1 - decay) * network[0].weight.detach()
     torch.testing.assert_close(average.network[0].weight, expected)

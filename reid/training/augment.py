@@ -135,10 +135,13 @@ def apply_changes(
     for row in np.flatnonzero(changes.blur_sigma).tolist():
         planes[row] = _blur(planes[row], float(changes.blur_sigma[row]))
     planes = _normalise(planes, mean, std)
-    for row in np.flatnonzero(changes.erase.any(1)).tolist():
-        left, top, right, bottom = np.rint(changes.erase[row] * size).astype(int).tolist()
-        planes[row, :, top:bottom, left:right] = 0  # the mean colour
-    return planes
+    borders = np.rint(changes.erase * size).astype(np.int64)
+    left, top, right, bottom = torch.from_numpy(borders).to(device).T[:, :, None]
+    place = torch.arange(size, device=device)
+    across, down = (left <= place) & (place < right), (top <= place) & (place < bottom)
+    return planes.masked_fill_(
+        (down[:, :, None] & across[:, None, :])[:, None], 0
+    )  # the mean colour
 
 
 def prepare(pixels: torch.Tensor, *, size: int, mean: Triple, std: Triple) -> torch.Tensor:

@@ -105,6 +105,8 @@ def lr_share(done: float, settings: TrainSettings) -> float:
 class AveragedWeights(Generic[Network]):
     """An exponential moving average of a network: its parameters and its batch statistics.
 
+    The network must not be moved to another device, or given other tensors, after this.
+
     Differs: the decay of update t is at most (1 + t) / (10 + t), as in TensorFlow's, so that the
         first average is not the random start.
     """
@@ -113,18 +115,22 @@ class AveragedWeights(Generic[Network]):
         self.network: Network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
         self.updates = 0
+        # Listed once: a step of a small network on a GPU is as long as a walk through its modules. What
+        # these tensors hold changes; where it lies does not.
+        current = network.state_dict()
+        pairs = [(average, current[name]) for name, average in self.network.state_dict().items()]
+        self._moving = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._counted = [pair for pair in pairs if not pair[0].is_floating_point()]
 
     @torch.no_grad()
-    def update(self, network: Network) -> None:
-        """Move the average towards `network`."""
+    def update(self) -> None:
+        """Move the average towards the network as it is now."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
-        current = network.state_dict()
-        averages = self.network.state_dict()
-        moving = [name for name, average in averages.items() if average.is_floating_point()]
         # All at once: one by one, a GPU would be given hundreds of small tasks a step.
-        torch._foreach_lerp_(
-            [averages[name] for name in moving], [current[name] for name in moving], 1 - decay
-        )
-        for name in averages.keys() - set(moving):
-            averages[name].copy_(current[name])
+        if self._moving:
+            averages, currents = (list(part) for part in zip(*self._moving, strict=True))
+            torch._foreach_lerp_(averages, currents, 1 - decay)
+        if self._counted:
+            averages, currents = (list(part) for part in zip(*self._counted, strict=True))
+            torch._foreach_copy_(averages, currents)

@@ -183,15 +183,19 @@ class Trainer:
                 inputs, torch.from_numpy(targets).to(self.device)
             )
             limit = settings.clip_norm or math.inf
-            norm = float(nn.utils.clip_grad_norm_(self.objective.parameters(), limit))
-            loss = float(mean_loss)
+            length = nn.utils.clip_grad_norm_(self.objective.parameters(), limit)
+            # Where either is no number, the step changes nothing, and that is seen on the device: here it
+            # is seen only once the step is under way, so that a GPU has work while this waits for it.
+            reached = torch.stack([mean_loss, length])
+            self.optimizer.found_inf = (~torch.isfinite(reached)).any().float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+            if self.average:
+                self.average.update()
+            loss, norm = reached.tolist()
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 ids = [pixels.annotation_ids[row] for row in rows[chosen]]
                 loss, ids = first_diverged(loss, norm, ids, world=self.world)
                 raise TrainingDivergedError(diverged_message(epoch, step, loss, norm, ids))
-            self.optimizer.step()
-            if self.average:
-                self.average.update(self.network)
             losses.append(loss)
             norms.append(norm)
             notes += [note] if note else []
