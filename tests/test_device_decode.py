@@ -71,7 +71,8 @@ def check_device_decode(device: str) -> None:
     pictures = [smooth_picture(120 + 16 * i, 90, i) for i in range(5)]
     pictures[2] = pictures[2].convert("L")
     files = [jpeg(picture, subsampling=i % 3) for i, picture in enumerate(pictures)]
-    files[3] = files[3].replace(b"\xff\xda", b"\xff\xd9", 1)  # whole by its ends, without a scan
+    # Whole by its head and its ends, with a scan of nine components.
+    files[3] = files[3].replace(b"\xff\xda\x00\x0c\x03", b"\xff\xda\x00\x0c\x09", 1)
     boxes = [None, [10.0, 5.0, 70.0, 60.0], None, None, [0.0, 0.0, 30.0, 30.0]]
     jpegs = [plain_jpeg(data, box, **LIMITS) for data, box in zip(files, boxes, strict=True)]
     assert None not in jpegs
