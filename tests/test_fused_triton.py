@@ -1,4 +1,4 @@
-"""The fused kernel in Triton's interpreter, compiled for a GPU, and against the CPU where one is.
+"""The kernels in Triton's interpreter, compiled for a GPU, and against the CPU where one is.
 
 Imports nothing that a machine which has little but torch and a GPU may lack: see test_gpu_machine.py.
 """
@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +18,6 @@ from reid import neighbors
 from reid.neighbors import screen, strips
 
 RADIUS = 0.3
-# Bytes. The kernel that took its tile in one piece had 840, which its scores went through.
-MOST_STACK = 192
 
 
 def bursts(n: int, d: int, seed: int = 0) -> np.ndarray:
@@ -33,52 +32,56 @@ def ready(rows: np.ndarray, backend: str) -> screen.ScreenedRows:
     # as float32: all of the kernel but the type of its operands.
     block = screen.prepare(rows, backend, "cpu")
     low = block.low.float() if backend == "triton" else block.low
-    return screen.ScreenedRows(block.exact, low, block.error, scales=block.scales)
+    return screen.ScreenedRows(block.exact, low, block.error, step=block.step)
+
+
+def small_search(name: str, room: int) -> Any:
+    """Cut small, so that there are several tiles, and with little room, so that it does not suffice."""
+    from reid.neighbors.fused_triton import FusedSearch, Shape
+    from reid.neighbors.marked_triton import MarkedSearch, MarkedShape
+
+    if name == "listed":
+        return FusedSearch(capacity=room, shape=Shape(blocks=(64, 64, 128)))
+    return MarkedSearch(marks_bytes=room, shape=MarkedShape(blocks=(64, 128, 128)))
 
 
 def check_one_case(
-    rows: np.ndarray, backend: str, threshold: float, capacity: int, diagonal: bool
+    rows: np.ndarray, backend: str, name: str, threshold: float, room: int, diagonal: bool
 ) -> bool:
-    from reid.neighbors.fused_triton import FusedSearch, Shape
-
     b = ready(rows if diagonal else rows[70:], backend)
     first = 70  # in a strip a row block meets itself and all that is behind it
     a = screen.ScreenedRows(
-        b.exact[:first], b.low[:first], b.error, scales=None if b.scales is None else b.scales[:first]
+        b.exact[:first], b.low[:first], b.error, step=b.step
     ) if diagonal else ready(rows[:70], backend)  # fmt: skip
-    scores = (a.low.double() @ b.low.double().T).numpy()
-    if a.scales is not None:
-        scores *= a.scales.double().numpy()[:, None] * b.scales.double().numpy()
+    scores = (a.low.double() @ b.low.double().T).numpy() * (a.step or 1) * (b.step or 1)
     wanted = np.triu(scores >= threshold, 1) if diagonal else scores >= threshold
-    search = FusedSearch(capacity=capacity, shape=Shape(blocks=(64, 64, 128), programs=2))
-    counts = search.start(a, b, threshold, diagonal=diagonal)
-    i, j = search.finish(counts, a, b, threshold, diagonal=diagonal)
+    i, j = small_search(name, room).begin(a, b, threshold, diagonal)()
     found = np.zeros_like(wanted)
     found[i, j] = True
     assert len(i) == found.sum(), "every pair once"
-    assert np.abs(scores[found != wanted] - threshold).max(initial=0) < 1e-6
+    assert np.abs(scores[found != wanted] - threshold).max(initial=0) < 1e-6 + a.step * b.step
     return bool(wanted.any())
 
 
 def check_all_cases() -> None:
-    rows = bursts(170, 72)
-    for backend in ("triton", "int8"):
+    rows = bursts(210, 72)
+    for backend, name in (("triton", "listed"), ("triton", "marked"), ("int8", "marked")):
         for diagonal in (False, True):
-            for capacity, threshold in ((100_000, 0.6), (1, 0.05), (100_000, -1.5)):
-                assert check_one_case(rows, backend, threshold, capacity, diagonal)
-        assert not check_one_case(rows, backend, 1.5, 1, True)
+            for room, threshold in ((2**20, 0.6), (1, 0.05), (2**20, -1.5)):
+                assert check_one_case(rows, backend, name, threshold, room, diagonal)
+        assert not check_one_case(rows, backend, name, 1.5, 1, True)
     check_graphs()
 
 
 def check_graphs() -> None:
     """Rows to edges by the fused kernel, as on a GPU, against all pairs in float64."""
-    rows = bursts(300, 40)
+    rows = bursts(280, 40)
     low = screen.lowered
     strips.lowered = lambda exact, backend: ready(exact.numpy(), backend)
     for backend in ("triton", "int8"):
         put = strips.put_rows(rows, backend, "cpu", 2**30, checked=False)
         search = strips.StripSearch(put, RADIUS, strips.screen_of(backend, 0))
-        cuts = [(slice(at, min(at + 128, 300)), at) for at in (0, 128, 256)]
+        cuts = [(slice(at, min(at + 128, len(rows))), at) for at in (0, 128, 256)]
         edges = np.concatenate([edges for edges, _ in search.edges(cuts)])
         truth = 1 - rows.astype(np.float64) @ rows.astype(np.float64).T
         wanted = np.argwhere(np.triu(truth <= RADIUS, 1))
@@ -98,42 +101,55 @@ def test_interpreted_kernel_finds_every_pair_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "instruction"),
+    ("name", "kind", "instruction", "most_registers", "most_stack"),
     [
-        ("bf16", "wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16"),
-        ("i8", "wgmma.mma_async.sync.aligned.m64n128k32.s32.s8.s8"),
+        ("listed", "bf16", "m64n256k16.f32.bf16.bf16", 255, 24),
+        ("marked", "bf16", "m64n256k16.f32.bf16.bf16", 168, 0),
+        ("marked", "i8", "m64n128k32.s32.s8.s8", 168, 0),
     ],
 )
 def test_kernel_compiles_for_an_h100(
-    kind: str, instruction: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    name: str, kind: str, instruction: str, most_registers: int, most_stack: int, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     """No GPU needed: tensor cores, rows by the copy engine, scores that stay in registers."""
     triton = pytest.importorskip("triton", reason="triton is not installed")
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
     from reid.neighbors.fused_triton import Shape, _fused_kernel
+    from reid.neighbors.marked_triton import MarkedShape, _mark_hits
 
     monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")  # unset, it warns
-    shape = Shape()
+    shape = Shape() if name == "listed" else MarkedShape()
     height, width, depth = shape.blocks
     depth //= 1 if kind == "i8" else 2
-    sizes = {
-        "D": 512, "DIAGONAL": True, "SCALED": kind == "i8", "BLOCK_A": height, "BLOCK_B": width,
-        "BLOCK_D": depth, "FLATTEN": shape.flatten,
+    sizes: dict[str, Any] = {
+        "D": 512, "BLOCK_A": height, "BLOCK_B": width, "BLOCK_D": depth,
     }  # fmt: skip
     types = {
         "a_rows_of": f"tensordesc<{kind}[{height},{depth}]>",
         "b_rows_of": f"tensordesc<{kind}[{width},{depth}]>",
-        "a_scale_ptr": "*fp32", "b_scale_ptr": "*fp32", "i_ptr": "*i32", "j_ptr": "*i32",
-        "place_ptr": "*i32", "count_ptr": "*i64",
-        "a_rows": "i32", "b_rows": "i32", "capacity": "i32", "threshold": "fp32",
+        "a_rows": "i32", "b_rows": "i32", "threshold": "i32" if kind == "i8" else "fp32",
     }  # fmt: skip
-    if kind == "bf16":  # None, as it is called
-        sizes |= {"a_scale_ptr": None, "b_scale_ptr": None}
-    aligned = {(argument,): [["tt.divisibility", 16]] for argument in (4, 5, 6)}
+    if isinstance(shape, Shape):
+        kernel = _fused_kernel
+        sizes["DIAGONAL"] = True
+        types |= {
+            "i_ptr": "*i32", "j_ptr": "*i32", "place_ptr": "*i32", "count_ptr": "*i64",
+            "capacity": "i32",
+        }  # fmt: skip
+    else:
+        kernel = _mark_hits
+        sizes |= {"WHOLE": kind == "i8", "FLATTEN": shape.flatten}
+        types |= {"marks_ptr": "*i32", "words": "i32"}
+    aligned = {
+        (kernel.arg_names.index(argument),): [["tt.divisibility", 16]]
+        for argument in ("i_ptr", "j_ptr", "place_ptr", "marks_ptr", "words")
+        if argument in types
+    }
     source = ASTSource(
-        _fused_kernel, types | dict.fromkeys(sizes, "constexpr"), constexprs=sizes, attrs=aligned
+        kernel, types | dict.fromkeys(sizes, "constexpr"), constexprs=sizes, attrs=aligned
     )
     compiled = triton.compile(
         source,
@@ -151,8 +167,10 @@ def test_kernel_compiles_for_an_h100(
     found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", said)
     assert found, said
     registers, stack, local = map(int, found.groups())
-    assert registers <= 255
-    assert stack + local <= MOST_STACK, said
+    assert registers <= most_registers
+    assert stack + local <= most_stack, said
+    if name == "marked":
+        assert "shfl.sync.bfly" not in code, "the bits of a word are of one thread"
 
 
 @pytest.mark.gpu

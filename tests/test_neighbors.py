@@ -436,8 +436,23 @@ def test_auto_is_a_backend_that_runs_here() -> None:
     assert neighbors.choose_backend(10**6, 512) in CPU_BACKENDS
     assert neighbors.choose_backend(10**6, 512, "cuda") == "torch"
     assert neighbors.choose_backend(10, 8, "cpu", "torch") == "torch"
+    assert neighbors.choose_graph_backend(100, 8) == "numpy"
     with pytest.raises(InputError, match="numpy runs on the CPU"):
         neighbors.choose_backend(10, 8, "cuda", "numpy")
+
+
+@pytest.mark.parametrize(
+    ("capability", "chosen"), [((8, 0), "torch"), ((9, 0), "triton"), ((10, 0), "torch")]
+)
+def test_a_gpu_takes_the_fused_kernel_where_it_has_been_seen(
+    capability: tuple[int, int], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert neighbors.choose_graph_backend(10, 8, "cuda") == chosen
+    assert neighbors.choose_graph_backend(10, 8, "cuda", "torch") == "torch"
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert neighbors.choose_graph_backend(10, 8, "cuda") == "torch"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the process from /proc")

@@ -102,17 +102,17 @@ def test_whole_numbers_are_within_their_bound(
     rows = kind(n, d, np.random.default_rng(seed))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     ready = screen.prepare(rows, "int8", "cpu")
-    sums = (ready.low.int() @ ready.low.int().T).float()
+    sums = ready.low.int() @ ready.low.int().T
     assert int(ready.low.int().abs().max()) <= 127
-    scores = sums * ready.scales[:, None] * ready.scales  # as the kernel has them
+    scores = sums.double() * ready.step**2
     exact = rows.astype(np.float64) @ rows.astype(np.float64).T
-    assert np.abs(scores.double().numpy() - exact).max() <= screen.score_error(ready, ready)
+    assert np.abs(scores.numpy() - exact).max() <= screen.score_error(ready, ready)
 
 
 def test_the_margin_of_whole_numbers_is_small() -> None:
     ready = screen.prepare(unit_rows(2000, 512), "int8", "cpu")
     assert ready.low.shape == (2000, 512)
-    assert screen.score_error(ready, ready) < 0.025
-    low, scales, error = quantise(torch.empty(0, 40))
-    assert (low.shape, scales.shape, low.dtype) == ((0, 128), (0,), torch.int8)
+    assert screen.score_error(ready, ready) < 0.03
+    low, _, error = quantise(torch.empty(0, 40))
+    assert (low.shape, low.dtype) == ((0, 128), torch.int8)
     assert error < 1e-6

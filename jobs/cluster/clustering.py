@@ -25,7 +25,7 @@ from jobs.neighbours.placement import (
 from reid import cluster as clustering
 from reid import metrics, schema, store
 from reid.config import Config
-from reid.neighbors import choose_backend
+from reid.neighbors import choose_graph_backend
 from reid.spreadsheet import guard_note, write_text_table
 from reid.tune import Individuals, can_tune
 from reid.verdict import Verdict
@@ -150,8 +150,12 @@ def _backend_used(config: Config, group: Group, one: Individuals) -> str:
         return "cuml"
     on_gpu = tasks_on_gpu(config) if wants_tasks(config) else False
     device = "cuda" if on_gpu else search_device(config.cluster.device)
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        return search_backend(config)  # whatever that is on the GPUs of the tasks
     n, d = group.vectors.shape
-    return choose_backend(n, d, device, search_backend(config))
+    return choose_graph_backend(n, d, device, search_backend(config))
 
 
 def _say_found(group: Group, one: Individuals, seconds: float) -> None:

@@ -227,7 +227,8 @@ class Cluster(Section):
     )
     backend: Literal["auto", "numpy", "torch", "prefix", "triton", "int8", "cuml"] = Field(
         "auto",
-        description="What finds the neighbours; triton, int8: one kernel on a GPU, not yet tried on one",
+        description="What finds the neighbours; triton: one kernel on a GPU (auto on Hopper GPUs); int8: the "
+        "same on whole numbers, not yet tried on one",
     )
     device: Device = Field("auto", description="auto, cpu, cuda")
     memory_gb: float = Field(

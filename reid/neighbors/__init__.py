@@ -14,14 +14,15 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
     strips.py         the radius graph on a GPU: rows that stay there, a block against all behind it
     knn.py            knn, nearest
     search.py         the two functions that whoever needs neighbours is given
-    fused_triton.py   matmul and threshold in one CUDA kernel (chosen by name, never by `auto`)
+    fused_triton.py   matmul and threshold in one CUDA kernel, which lists its hits
+    marked_triton.py  the same with a bit for each pair, for whole numbers (chosen by name)
 """
 
 from reid.neighbors.edge_arrays import Graph, Refine
 from reid.neighbors.graph import block_strips, edges_of_block, radius_graph, stream_edges
 from reid.neighbors.knn import knn, nearest
 from reid.neighbors.prefix import choose_basis
-from reid.neighbors.screen import choose_backend
+from reid.neighbors.screen import choose_backend, choose_graph_backend
 from reid.neighbors.search import Search, local_search, nearest_backend
 from reid.neighbors.unit_rows import check_unit_rows
 
@@ -33,6 +34,7 @@ __all__ = [
     "check_unit_rows",
     "choose_backend",
     "choose_basis",
+    "choose_graph_backend",
     "edges_of_block",
     "knn",
     "local_search",

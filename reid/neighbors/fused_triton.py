@@ -4,11 +4,14 @@ Writing a tile of scores out and reading it back costs as much as computing it. 
 its tile in registers, looks at its largest score, and only where that reaches the threshold appends
 what passes to one list, taking places with an atomic counter.
 
-Not chosen by `auto`: it is checked in Triton's interpreter and compiled for sm_90 (255 registers; 24 bytes
-of stack for bfloat16, 176 for whole numbers), but it has never run on a GPU, so neither its result nor its speed has been seen there.
+What `auto` is on a GPU. On an H100 its edges were those of the CPU, and all pairs of a million rows of 512
+took it 1.5 times the bare product, rows from the host to edges there 1.8 times; tile after tile by torch is
+4.2 times (docs/benchmarks/gpu.json). The list is what the rest goes into: 7 µs of a tile without hits are
+12 µs with one in each. `marked_triton.py` lists nothing.
 """
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -26,60 +29,43 @@ MOST_PLACES = 2**31 - 1  # that a 32-bit place can number
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _fused_kernel(  # type: ignore[no-untyped-def]
-    a_rows_of, b_rows_of, a_scale_ptr, b_scale_ptr, i_ptr, j_ptr, place_ptr, count_ptr,
-    a_rows, b_rows, capacity, threshold,
-    D: tl.constexpr, DIAGONAL: tl.constexpr, SCALED: tl.constexpr,
-    BLOCK_A: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_D: tl.constexpr, FLATTEN: tl.constexpr,
+    a_rows_of, b_rows_of, i_ptr, j_ptr, place_ptr, count_ptr, a_rows, b_rows, capacity, threshold,
+    D: tl.constexpr, DIAGONAL: tl.constexpr,
+    BLOCK_A: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_D: tl.constexpr,
 ):  # fmt: skip
     # Programs that run at the same time share their rows of b, and all of a, in the L2 cache.
-    KIND: tl.constexpr = tl.int32 if SCALED else tl.float32
     tiles_a = tl.cdiv(a_rows, BLOCK_A)
     tiles = tiles_a * tl.cdiv(b_rows, BLOCK_B)
-    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0), flatten=FLATTEN):
+    for tile in tl.range(tl.program_id(0), tiles, tl.num_programs(0)):
         row = (tile % tiles_a) * BLOCK_A
         column = (tile // tiles_a) * BLOCK_B
         # Rows past the end are read as zeros.
-        total = tl.zeros((BLOCK_A, BLOCK_B), dtype=KIND)
+        total = tl.zeros((BLOCK_A, BLOCK_B), dtype=tl.float32)
         for depth in range(0, D, BLOCK_D):
             a = a_rows_of.load([row, depth])
             b = b_rows_of.load([column, depth])
-            total = tl.dot(a, b.T, total, out_dtype=KIND)
+            total = tl.dot(a, b.T, total)
         # One half after the other: what a hit needs beside the scores does not fit for both.
         halves = total.reshape(BLOCK_A, 2, BLOCK_B // 2).permute(0, 2, 1)
         left, right = halves.split()
         _append_hits(
-            left, row, column, a_scale_ptr, b_scale_ptr, i_ptr, j_ptr, place_ptr, count_ptr,
-            a_rows, b_rows, capacity, threshold, DIAGONAL, SCALED, BLOCK_A, BLOCK_B // 2,
+            left, row, column, i_ptr, j_ptr, place_ptr, count_ptr,
+            a_rows, b_rows, capacity, threshold, DIAGONAL, BLOCK_A, BLOCK_B // 2,
         )  # fmt: skip
         _append_hits(
-            right, row, column + BLOCK_B // 2, a_scale_ptr, b_scale_ptr, i_ptr, j_ptr, place_ptr,
-            count_ptr, a_rows, b_rows, capacity, threshold, DIAGONAL, SCALED, BLOCK_A, BLOCK_B // 2,
+            right, row, column + BLOCK_B // 2, i_ptr, j_ptr, place_ptr, count_ptr,
+            a_rows, b_rows, capacity, threshold, DIAGONAL, BLOCK_A, BLOCK_B // 2,
         )  # fmt: skip
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _append_hits(  # type: ignore[no-untyped-def]
-    total, row, column, a_scale_ptr, b_scale_ptr, i_ptr, j_ptr, place_ptr, count_ptr,
-    a_rows, b_rows, capacity, threshold,
-    DIAGONAL: tl.constexpr, SCALED: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
+    score, row, column, i_ptr, j_ptr, place_ptr, count_ptr, a_rows, b_rows, capacity, threshold,
+    DIAGONAL: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     i = row + tl.arange(0, HEIGHT)
     j = column + tl.arange(0, WIDTH)
-    largest = tl.max(tl.max(total, axis=1), axis=0)
-    if SCALED:
-        a_scale = tl.load(a_scale_ptr + i, mask=i < a_rows, other=0.0)
-        b_scale = tl.load(b_scale_ptr + j, mask=j < b_rows, other=0.0)
-        # No score of the tile is larger than its largest sum at its largest scales. Of negative
-        # scores that is not so, and then nothing is sorted out here.
-        bound = largest.to(tl.float32) * tl.max(a_scale, axis=0) * tl.max(b_scale, axis=0)
-        some = (bound * 1.000001 >= threshold) | (threshold <= 0)
-    else:
-        some = largest >= threshold
-    if some:
-        if SCALED:  # noqa: SIM108
-            score = total.to(tl.float32) * a_scale[:, None] * b_scale[None, :]
-        else:
-            score = total
+    if tl.max(tl.max(score, axis=1), axis=0) >= threshold:
         hit = (score >= threshold) & (i < a_rows)[:, None] & (j < b_rows)[None, :]
         if DIAGONAL:
             hit = hit & (i[:, None] < j[None, :])
@@ -100,15 +86,11 @@ class Shape:
     Attributes:
         blocks: rows of a, rows of b and bytes of a row that one program holds at a time.
         warps, stages: of a program, and loads that are under way.
-        programs: at once; each takes one tile after the other. None: one a multiprocessor.
-        flatten: whether the loads of the next tile begin during the hits of this one.
     """
 
     blocks: tuple[int, int, int] = (128, 256, 128)
     warps: int = 8
     stages: int = 3
-    programs: int | None = None
-    flatten: bool = False
 
 
 class FusedSearch:
@@ -125,20 +107,31 @@ class FusedSearch:
         self.compiled: Any = None  # the kernel that ran last: registers, spills
         self._room: torch.Tensor | None = None
 
-    def start(
-        self, a: ScreenedRows, b: ScreenedRows, threshold: float, *, diagonal: bool
-    ) -> torch.Tensor:
+    def begin(
+        self, a: ScreenedRows, b: ScreenedRows, threshold: float, diagonal: bool
+    ) -> Callable[[], tuple[torch.Tensor, torch.Tensor]]:
         """Launch, and do not wait.
 
         Args:
-            a: rows that `screen.lowered` made for `triton` or `int8`; few of them, so that they stay in the cache.
+            a: rows that `screen.lowered` made for `triton`; few of them, so that they stay in the cache.
             b: rows of the same kind on the same device, any number.
             threshold: lowest score that counts.
             diagonal: a are the first rows of b: only pairs with i < j.
 
         Returns:
-            (2,) int64 on the device: places taken, and hits; for `finish`.
+            A function that waits: local indices i and j, (m,) int32, of all pairs whose score reaches the
+            threshold, in no order, valid until the next `begin`.
+
+        Raises:
+            InputError: by that function: more pairs than a list can number.
         """
+        counts = self._launch(a, b, threshold, diagonal)
+        return lambda: self._listed(counts, a, b, threshold, diagonal)
+
+    def _launch(
+        self, a: ScreenedRows, b: ScreenedRows, threshold: float, diagonal: bool
+    ) -> torch.Tensor:
+        """(2,) int64 on the device: places taken, and hits."""
         device = a.low.device
         counts = torch.zeros(2, dtype=torch.int64, device=device)
         if self._room is None or self._room.shape[1] < self.capacity or self._room.device != device:
@@ -149,36 +142,25 @@ class FusedSearch:
         on_gpu = device.type == "cuda"
         with torch.cuda.device(device) if on_gpu else nullcontext():
             if tiles:
-                self.compiled = _fused_kernel[(min(tiles, self.shape.programs or _programs(device)),)](
+                self.compiled = _fused_kernel[(min(tiles, multiprocessors(device)),)](
                     TensorDescriptor.from_tensor(a.low, [height, depth]),
                     TensorDescriptor.from_tensor(b.low, [width, depth]),
-                    a.scales, b.scales, self._room[0], self._room[1],
+                    self._room[0], self._room[1],
                     counts.view(torch.int32), counts[1:],
                     len(a.low), len(b.low), self.capacity, threshold,
-                    D=a.low.shape[1], DIAGONAL=diagonal, SCALED=a.scales is not None,
-                    BLOCK_A=height, BLOCK_B=width, BLOCK_D=depth, FLATTEN=self.shape.flatten,
+                    D=a.low.shape[1], DIAGONAL=diagonal, BLOCK_A=height, BLOCK_B=width, BLOCK_D=depth,
                     num_warps=self.shape.warps, num_stages=self.shape.stages,
                 )  # fmt: skip
         return counts
 
-    def finish(
+    def _listed(
         self,
         counts: torch.Tensor,
         a: ScreenedRows,
         b: ScreenedRows,
         threshold: float,
-        *,
         diagonal: bool,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Wait for `start` with the same arguments.
-
-        Returns:
-            Local indices i and j, int32, of all pairs whose score reaches the threshold, in no order,
-            valid until the next `start`.
-
-        Raises:
-            InputError: more hits than a list can number.
-        """
         needed = int(counts[1])
         if needed > self.capacity:
             if needed > MOST_PLACES:
@@ -188,15 +170,15 @@ class FusedSearch:
                 )
             self.capacity = min(MOST_PLACES, needed + needed // 4)  # the next strip may have more
             self._room = None
-            return self.finish(
-                self.start(a, b, threshold, diagonal=diagonal), a, b, threshold, diagonal=diagonal
-            )
+            counts = self._launch(a, b, threshold, diagonal)
+            return self._listed(counts, a, b, threshold, diagonal)
         assert self._room is not None
         return self._room[0, :needed], self._room[1, :needed]
 
 
-def _programs(device: torch.device) -> int:
-    if device.type != "cuda":  # Triton's interpreter, one after the other
+def multiprocessors(device: torch.device) -> int:
+    """How many programs run at once; on the CPU, in Triton's interpreter, a few, one after the other."""
+    if device.type != "cuda":
         return 4
     count: int = torch.cuda.get_device_properties(device).multi_processor_count
     return count

@@ -12,7 +12,7 @@ from reid.neighbors.screen import (
     ScreenedRows,
     as_tensor,
     budget_bytes,
-    choose_backend,
+    choose_graph_backend,
     is_cpu,
     least_distance,
     prepare,
@@ -55,7 +55,7 @@ def edges_of_block(
         radius: largest cosine distance kept, 0 < radius < 2.
         a_start: index of the first row of `a`; a_start ≤ b_start.
         b_start: index of the first row of `b`.
-        backend: see `choose_backend`.
+        backend: see `choose_graph_backend`.
         basis: (d, k) float32 of `choose_basis`: screen with it, whatever `backend` says. Changes no
             result. None: `prefix` finds one in the block `a`, other backends need none.
         device: where the work is done; with a basis the CPU.
@@ -75,7 +75,7 @@ def edges_of_block(
         )
     if backend == "prefix" and basis is None:
         basis = choose_basis(a, radius, backend=backend, device=device)
-    backend = choose_backend(max(len(a), len(b)), a.shape[1], device, backend)
+    backend = choose_graph_backend(max(len(a), len(b)), a.shape[1], device, backend)
     tile = _tile_rows(len(a), budget_bytes(device, memory_bytes), device)
     if not is_cpu(device):
         screen = screen_of(backend, tile)
@@ -120,12 +120,12 @@ def stream_edges(
         raise InputError(f"embeddings: {n} rows, at most {MAX_ROWS}; split them, say by species")
     if not on_cpu:
         yield from _edges_on_device(
-            embeddings, radius, new_from, choose_backend(n, d, device, backend), device,
+            embeddings, radius, new_from, choose_graph_backend(n, d, device, backend), device,
             budget_bytes(device, memory_bytes), block_rows or STRIP_ROWS, checked,
         )  # fmt: skip
         return
     basis = choose_basis(embeddings, radius, new_from=new_from, backend=backend, device=device)
-    backend = choose_backend(n, d, device, backend)
+    backend = choose_graph_backend(n, d, device, backend)
     budget = budget_bytes(device, memory_bytes)
     _check_graph_backend(backend)
     block = block_rows or _block_rows(d, budget)
@@ -174,7 +174,7 @@ def radius_graph(
     Args:
         embeddings: (n, d) float32, unit rows; n = 0 and n = 1 give a graph without edges.
         radius: largest cosine distance kept, 0 < radius < 2.
-        backend: `auto`, `torch`, `numpy`, `prefix`, `triton` or `int8`; `choose_backend` and `choose_basis`
+        backend: `auto`, `torch`, `numpy`, `prefix`, `triton` or `int8`; `choose_graph_backend` and `choose_basis`
             say what `auto` takes.
         device: "cpu", or a torch device such as "cuda".
         memory_bytes: budget for blocks and scores; by default 512 MiB, on a GPU half of what is

@@ -12,6 +12,7 @@ the threshold rounded to bfloat16, down or to nearest, loses nothing.
 """
 
 import functools
+import importlib.util
 import time
 import warnings
 from dataclasses import dataclass, replace
@@ -60,6 +61,20 @@ def _bfloat16_is_faster() -> bool:
     return seconds["torch"] < seconds["numpy"]
 
 
+def choose_graph_backend(n: int, d: int, device: str = "cpu", backend: str = "auto") -> str:
+    """`choose_backend` for a radius graph: `auto` is the fused kernel on the GPUs it has been seen on.
+
+    That is NVIDIA's Hopper (capability 9.x), with the package triton; on others it is `torch`.
+    """
+    import torch
+
+    chosen = choose_backend(n, d, device, backend)
+    if backend != "auto" or is_cpu(device) or not torch.cuda.is_available():
+        return chosen
+    hopper = torch.cuda.get_device_capability(torch.device(device))[0] == 9
+    return "triton" if hopper and importlib.util.find_spec("triton") else chosen
+
+
 def choose_backend(n: int, d: int, device: str = "cpu", backend: str = "auto") -> str:
     """The backend that will run: `backend` itself, or what `auto` means for this problem.
 
@@ -100,7 +115,9 @@ class ScreenedRows:
     low: "torch.Tensor"  # (b, ≥ d) bfloat16 or int8, or `exact` itself, or (b, k + 1) of `prefix_rows`
     error: float  # the largest ‖exact row − low row‖; of a prefix as defined there
     columns: "torch.Tensor | None" = None  # `low` transposed: see `with_columns`
-    scales: "torch.Tensor | None" = None  # (b,) float32, of whole numbers: see `quantised.py`
+    step: float = (
+        0.0  # what one is worth in `low`, where it holds whole numbers: see `quantised.py`
+    )
 
 
 def is_cpu(device: str) -> bool:
@@ -148,8 +165,8 @@ def lowered(exact: "torch.Tensor", backend: str, error: float | None = None) -> 
     if backend in ("numpy", "prefix"):  # `prefix` without a basis: no rows to find one on
         return ScreenedRows(exact, exact, 0.0)
     if backend == "int8":
-        low, scales, error = quantise(exact)
-        return ScreenedRows(exact, low, error, scales=scales)
+        low, step, error = quantise(exact)
+        return ScreenedRows(exact, low, error, step=step)
     low = exact.to(torch.bfloat16)
     if error is None:
         error = float(torch.linalg.vector_norm(exact - low, dim=1).max()) if len(exact) else 0.0
@@ -173,9 +190,8 @@ def score_error(a: ScreenedRows, b: ScreenedRows) -> float:
     """
     longest = 1 + UNIT_TOLERANCE
     rounding = a.error * longest + (longest + a.error) * b.error
-    # Whole numbers are summed without an error; their sum and two scales are rounded once each.
-    steps = a.low.shape[1] if a.scales is None else 4
-    summing = steps * 2.0**-23 * (longest + a.error) * (longest + b.error)
+    # Whole numbers are summed without an error.
+    summing = 0 if a.step else a.low.shape[1] * 2.0**-23 * (longest + a.error) * (longest + b.error)
     # The distance is ‖a − b‖²/2, which is 1 − a·b only when the rows are exactly unit.
     return rounding + summing + 2 * UNIT_TOLERANCE + UNIT_TOLERANCE**2 + DISTANCE_ERROR
 

@@ -155,19 +155,12 @@ def screen_of(backend: str, tile: int) -> Screen:
         )
     try:
         from reid.neighbors.fused_triton import FusedSearch
+        from reid.neighbors.marked_triton import MarkedSearch
     except ImportError as error:
         raise MissingPackageError(
             f"backend: triton is not installed ({error}); pip install triton, or use torch"
         ) from error
-    search = FusedSearch()
-
-    def fused(
-        a: ScreenedRows, b: ScreenedRows, threshold: float, diagonal: bool
-    ) -> Callable[[], Pairs]:
-        counts = search.start(a, b, threshold, diagonal=diagonal)
-        return lambda: search.finish(counts, a, b, threshold, diagonal=diagonal)
-
-    return fused
+    return FusedSearch().begin if backend == "triton" else MarkedSearch().begin
 
 
 def screened_pairs(
@@ -214,8 +207,7 @@ def put_rows(
 
     n, d = embeddings.shape
     low: torch.Tensor | None = None
-    scales: torch.Tensor | None = None
-    error, unit = 0.0, True
+    error, step, unit = 0.0, 0.0, True
     # float32, and bfloat16 or less.
     exact = torch.empty(n, d, device=device) if 6 * n * d <= EXACT_SHARE * budget else None
     for part, rows in _chunks(embeddings, device):
@@ -226,20 +218,15 @@ def put_rows(
         if low is None:
             low = ready.low.new_empty(n, ready.low.shape[1])
         low[part] = ready.low
-        if ready.scales is not None:
-            scales = ready.scales.new_empty(n) if scales is None else scales
-            scales[part] = ready.scales
         if exact is not None:
             exact[part] = rows
-        error = max(error, ready.error)
+        error, step = max(error, ready.error), ready.step
     if not unit:
         check_unit_rows(embeddings)  # says which, and has the last word on what lies on the border
     if low is None:
         ready = lowered(torch.empty(0, d, device=device), backend)
-        low, scales = ready.low, ready.scales
-    return ScreenedRows(
-        as_tensor(embeddings) if exact is None else exact, low, error, scales=scales
-    )
+        low, step = ready.low, ready.step
+    return ScreenedRows(as_tensor(embeddings) if exact is None else exact, low, error, step=step)
 
 
 def _chunks(embeddings: np.ndarray, device: str) -> "Iterator[tuple[slice, torch.Tensor]]":
@@ -269,5 +256,4 @@ def _chunks(embeddings: np.ndarray, device: str) -> "Iterator[tuple[slice, torch
 
 def part_of(rows: ScreenedRows, part: slice) -> ScreenedRows:
     """Some of the rows, where they are."""
-    scales = None if rows.scales is None else rows.scales[part]
-    return ScreenedRows(rows.exact[part], rows.low[part], rows.error, scales=scales)
+    return ScreenedRows(rows.exact[part], rows.low[part], rows.error, step=rows.step)

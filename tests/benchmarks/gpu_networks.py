@@ -69,7 +69,7 @@ def embed(bench: "Bench") -> None:
     from reid.embedder import Embedder, embed_annotations
     from reid.images import resize
 
-    n, side = bench.size(2048, 12), ((1632, 1224) if not bench.tiny else (320, 240))
+    n, side = bench.size(1024, 12), ((1632, 1224) if not bench.tiny else (320, 240))
     with tempfile.TemporaryDirectory() as folder:
         rows = draw_photographs(Path(folder), n, side)
         picture = np.asarray(Image.open(Path(folder) / "000000.jpg"))
@@ -95,6 +95,12 @@ def embed(bench: "Bench") -> None:
             rate = 4 * len(batch) / bench.seconds(forward)
             bench.note(**{f"{name}, network alone": {"images_per_second": rate}})
             still = _without_network(embedder)
+            if name in (MODELS[0], TINY):
+                bench.note(decoding_images_per_second_by_threads={
+                    threads: round(len(rows) / bench.seconds(
+                        partial(embed_annotations, still, rows, threads=threads), runs=1, warm=0
+                    ), 1) for threads in sorted({1, 4, THREADS})
+                })  # fmt: skip
             for decode in ("scaled", "nvjpeg"):
                 run = partial(embed_annotations, threads=THREADS, decode=decode)
                 measure = partial(_embed_by, bench, run, rows, embedder, still, rate)

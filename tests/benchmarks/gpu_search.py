@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ def product_of_all_pairs(low: torch.Tensor) -> Callable[[], None]:
 def graph(bench: "Bench") -> None:
     """Rows on the host to sorted edges on the host."""
     from reid.neighbors import radius_graph
+    from reid.neighbors.strips import put_rows
 
     n = bench.size(10**6, 600)
     rows = torch.cat(list(made_up(n, bench.device))).cpu().numpy()
@@ -74,6 +76,9 @@ def graph(bench: "Bench") -> None:
     matmul = bench.seconds(product_of_all_pairs(low))
     del low
     bench.note(rows=n, dimensions=D, product_seconds=matmul)
+    for backend in ("triton", "int8"):
+        put = partial(put_rows, rows, backend, bench.device, 2**36, checked=False)
+        bench.note(**{f"{backend}_rows_put_in_seconds": bench.seconds(put, runs=2)})
     found: dict[str, Any] = {}
 
     def build(backend: str) -> None:
@@ -127,57 +132,81 @@ def check_edges(bench: "Bench", backend: str, rows: np.ndarray, found: dict) -> 
 
 
 def kernels(bench: "Bench") -> None:
-    """The fused kernel on rows that lie there, against the product; hits counted, not measured."""
-    from reid.neighbors.fused_triton import FusedSearch, Shape
+    """The kernels on rows that lie there, against the product: marks alone where there are any, and pairs."""
+    from reid.neighbors.fused_triton import FusedSearch
+    from reid.neighbors.marked_triton import MarkedSearch, MarkedShape
     from reid.neighbors.screen import lowered
 
     if bench.device == "cpu":
-        bench.note(skipped="the kernel needs a GPU; tests/test_fused_triton.py interprets it")
+        bench.note(skipped="a kernel needs a GPU; tests/test_fused_triton.py interprets it")
         return
-    shapes = {
-        "default": Shape(),
-        "4 stages": Shape(stages=4),
-        "loads ahead": Shape(flatten=True),
-        "no loop": Shape(programs=2**30),
-        "128 × 128": Shape(blocks=(128, 128, 128), warps=4, stages=4),
+    small = MarkedShape(blocks=(128, 128, 128), warps=4, programs=2)
+    marked = {
+        "marked": MarkedShape(),
+        "marked, 4 stages": MarkedShape(stages=4),
+        "marked, loads after": MarkedShape(flatten=False),
+        "marked, 256 × 128": MarkedShape(blocks=(256, 128, 128)),
+        "marked, two of 128 × 128": small,
+        "marked, two of 128 × 128, loads after": replace(small, flatten=False),
     }
     for n in (bench.size(262_144, 4096), bench.size(10**6, 8192)):
         exact = torch.cat(list(made_up(n, bench.device)))
         matmul = bench.seconds(product_of_all_pairs(exact.bfloat16()))
+        usual = ("marked", "marked, two of 128 × 128")
         for backend in ("triton", "int8"):
             rows = lowered(exact, backend)
-            for name, shape in shapes.items() if n < 10**6 else [("default", Shape())]:
-                search = FusedSearch(shape=shape, capacity=2**24)
-
-                run = partial(_count_hits, search, rows)
+            for name in (
+                *(("listed",) if backend == "triton" else ()),
+                *(usual if n >= 10**6 else marked),
+            ):
+                search = (
+                    FusedSearch(capacity=2**24)
+                    if name == "listed"
+                    else MarkedSearch(shape=marked[name])
+                )
                 key = f"{backend}, {name}, {n:,} rows"
-                took = bench.tried(key, partial(bench.seconds, run))
-                if took is None:
+                found = bench.tried(key, partial(_kernel_seconds, bench, search, rows))
+                if found is None:
                     continue
-                compiled = search.compiled
-                bench.note(**{key: {
-                    "seconds": took, "over_product": took / matmul, "hits": run(),
-                    "registers": compiled.n_regs, "spilled_bytes": compiled.n_spills,
+                bench.note(**{key: found | {
+                    "over_product": found["seconds"] / matmul,
+                    "registers": search.compiled.n_regs, "spilled_bytes": search.compiled.n_spills,
                 }})  # fmt: skip
-                if n >= 10**6:
+                if n >= 10**6 and (backend, name) in (("triton", "listed"), ("int8", "marked")):
                     goal = 1.25 if backend == "triton" else 0.8
                     bench.goal(
-                        f"{backend} kernel over the bf16 product", took / matmul, goal, at_most=True
-                    )
+                        f"{backend} kernel over the bf16 product", found["seconds"] / matmul, goal,
+                        at_most=True,
+                    )  # fmt: skip
 
 
-def _count_hits(search: Any, rows: Any) -> int:
-    """Every pair once, strip by strip, as `StripSearch` does it."""
+def _kernel_seconds(bench: "Bench", search: Any, rows: Any) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if hasattr(search, "marks"):
+        marking = partial(_all_pairs, search, rows, listed=False)
+        found["marks_seconds"] = bench.seconds(marking, runs=2)
+    pairs: list[int] = []
+    found["seconds"] = bench.seconds(
+        lambda: pairs.append(_all_pairs(search, rows, listed=True)), runs=2
+    )
+    return found | {"pairs": pairs[-1]}
+
+
+def _all_pairs(search: Any, rows: Any, *, listed: bool) -> int:
+    """Every pair once, strip by strip, as `StripSearch` does it; marked, and listed or only marked."""
     from reid.neighbors.screen import score_error
     from reid.neighbors.strips import STRIP_ROWS, part_of
 
-    threshold, hits, n = 1 - EPS - score_error(rows, rows), 0, len(rows.low)
+    threshold, pairs, n = 1 - EPS - score_error(rows, rows), 0, len(rows.low)
     for start in range(0, n, STRIP_ROWS):
         a = part_of(rows, slice(start, min(start + STRIP_ROWS, n)))
         b = part_of(rows, slice(start, n))
-        counts = search.start(a, b, threshold, diagonal=True)
-        hits += len(search.finish(counts, a, b, threshold, diagonal=True)[0])
-    return hits
+        if listed:
+            pairs += len(search.begin(a, b, threshold, True)()[0])
+        else:
+            for _ in search.marks(a, b, threshold):
+                pass
+    return pairs
 
 
 def knn(bench: "Bench") -> None:
