@@ -10,7 +10,7 @@ Limits were chosen on some sets and measured on others (`tests/benchmarks/verdic
 nearest row and the rest, and whether the nearest shows the same side, were tried there and told nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -64,15 +64,16 @@ class Learned:
     """What labels say.
 
     Attributes:
-        expected: ARI that is to be expected among all images, by individuals that were not tuned on
-            (`reid.tune.expected`), mean and spread.
+        expected: ARI that is to be expected among all images (`reid.tune.expected`), mean and spread.
         individuals: how many are labelled in two images and more.
         top_1: of labelled rows whose nearest labelled row is the same individual; None: not known.
+        way: how that was found, in words that go before "an ARI of …".
     """
 
     expected: tuple[float, float]
     individuals: int
     top_1: float | None = None
+    way: str = "by individuals held out"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _from_labels(learned: Learned, signs: Signs) -> Verdict:
     mean, spread = learned.expected
     figures = {"expected_ari": mean, "expected_spread": spread, "individuals": learned.individuals}
     reported = (
-        f"by individuals held out, an ARI of {mean:.2f} ± {spread:.2f} is to be expected among all images "
+        f"{learned.way}, an ARI of {mean:.2f} ± {spread:.2f} is to be expected among all images "
         "(1: all right, 0: chance)"
     )
     if learned.top_1 is not None:
@@ -189,7 +190,7 @@ def _called_one(signs: Signs) -> str:
 
 
 def read_signs(
-    vectors: NDArray[np.float32],
+    vectors: NDArray[np.float32] | Callable[[NDArray[np.intp]], NDArray[np.float32]],
     labels: NDArray[np.int64],
     *,
     nearest: NDArray[np.int32] | None = None,
@@ -202,16 +203,16 @@ def read_signs(
     """What the rows and their clusters show without labels.
 
     Args:
-        vectors: (n, d) float32, unit rows.
+        vectors: (n, d) float32, unit rows; or what reads those of some rows, where they lie elsewhere.
         labels: (n,) int64 clusters, −1 = alone.
         nearest: (n,) int32, the nearest other row of each, −1 = none; for `encounters`.
         encounters: (n,) int64, −1 = unknown.
         sides: (n,) int64, the side that is seen, −1 = unknown.
-        images: (n,) int64, which image a row is a box of.
+        images: (n,) int64, which image a row is a box of, −1 = no matter.
         halves: compare what two halves of the vectors find, which takes longest.
         seed: of the sample of rows and of the halves.
     """
-    n = len(vectors)
+    n = len(labels)
     sizes = np.bincount(labels[labels >= 0], minlength=1)
     return Signs(
         rows=n,
@@ -222,20 +223,25 @@ def read_signs(
     )
 
 
-def _halves_ari(vectors: NDArray[np.float32], labels: NDArray[np.int64], seed: int) -> float | None:
+def _halves_ari(
+    vectors: NDArray[np.float32] | Callable[[NDArray[np.intp]], NDArray[np.float32]],
+    labels: NDArray[np.int64],
+    seed: int,
+) -> float | None:
     """How alike are the clusters that two halves of the dimensions find, each with its own threshold?"""
     from sklearn.metrics import adjusted_rand_score
 
-    n, d = vectors.shape
-    if n < FEW_ROWS or d < 2:
+    n = len(labels)
+    if n < FEW_ROWS:
         return None
     random = np.random.default_rng(seed)
-    rows, splits = vectors, SPLITS
+    chosen, splits = np.arange(n), SPLITS
     if n > SAMPLE:
-        rows, splits = (
-            vectors[_some_clusters(labels, random)],
-            SPLITS // 2,
-        )  # more rows, less chance
+        chosen, splits = _some_clusters(labels, random), SPLITS // 2  # more rows, less chance
+    rows = vectors(chosen) if callable(vectors) else vectors[chosen]
+    d = rows.shape[1]
+    if d < 2:
+        return None
     scores = []
     for _ in range(splits):
         order = random.permutation(d)
@@ -287,13 +293,15 @@ def _images_split(labels: NDArray[np.int64], images: NDArray[np.int64] | None) -
     """Of pairs of boxes of one image: the share that are in different clusters."""
     if images is None:
         return None
-    order = np.argsort(images, kind="stable")
-    parts = np.split(order, np.flatnonzero(np.diff(images[order])) + 1)
-    pairs = one = 0
-    for rows in parts:
-        if len(rows) > 1:
-            own = labels[rows]
-            sizes = np.bincount(own[own >= 0], minlength=1)
-            pairs += len(rows) * (len(rows) - 1) // 2
-            one += int((sizes * (sizes - 1) // 2).sum())
-    return 1 - one / pairs if pairs else None
+    boxes = np.flatnonzero(images >= 0)
+    _, image, sizes = np.unique(images[boxes], return_inverse=True, return_counts=True)
+    pairs = _pairs(sizes)
+    if not pairs:
+        return None
+    named = np.flatnonzero(labels[boxes] >= 0)
+    keys = image[named] * (labels.max() + 1) + labels[boxes[named]]
+    return 1 - _pairs(np.unique(keys, return_counts=True)[1]) / pairs
+
+
+def _pairs(sizes: NDArray[np.int64]) -> int:
+    return int((sizes * (sizes - 1) // 2).sum())

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from reid.cluster import noise_to_singletons, spanning_forest
+from reid.cluster import labels_at, noise_to_singletons, spanning_forest
 from reid.neighbors import radius_graph
 from reid.tune import find_individuals
-from reid.tune.expected import expected_ari, expected_of_forest
+from reid.tune.expected import expected_ari, expected_of_clusters, expected_of_forest
 
 
 def test_where_all_rows_are_asked_it_is_the_ari() -> None:
@@ -56,3 +56,16 @@ def test_it_is_the_same_twice() -> None:
     forest = spanning_forest(radius_graph(rows, 0.8))
     first, second = (expected_of_forest(forest, who, 0.8, "ari") for _ in range(2))
     assert first == second
+
+
+def test_clusters_that_no_label_has_shaped_are_scored_by_halves_of_the_labelled() -> None:
+    """Of 120 animals 40 are labelled; the clusters are those of a threshold that nobody tuned."""
+    rows, who = population(120)
+    labels = labels_at(spanning_forest(radius_graph(rows, 0.1)), 0.08)
+    reached = adjusted_rand_score(who, noise_to_singletons(labels))
+    assert 0.1 < reached < 0.9
+    found = expected_of_clusters(labels, np.where(who < 40, who, -1))
+    assert found is not None
+    assert found[0] == pytest.approx(reached, abs=0.1)
+    assert 0 < found[1] < 0.15
+    assert expected_of_clusters(labels, np.where(who < 3, who, -1)) is None, "too few for halves"

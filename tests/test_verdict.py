@@ -130,3 +130,26 @@ def test_of_many_rows_whole_clusters_are_looked_at() -> None:
     sizes, taken = np.bincount(labels[labels >= 0]), np.bincount(labels[rows][labels[rows] >= 0])
     partly = [k for k, size in enumerate(taken) if 0 < size < sizes[k]]
     assert len(partly) <= 1, "the last one may be cut"
+
+
+def test_rows_that_lie_elsewhere_are_read_only_where_they_are_asked() -> None:
+    vectors, identity = rows(0.5)
+    asked: list[int] = []
+
+    def read(some: np.ndarray) -> np.ndarray:
+        asked.extend(some.tolist())
+        return vectors[some]
+
+    assert read_signs(read, identity, halves=False).halves_ari is None
+    assert not asked
+    assert read_signs(read, identity).halves_ari == read_signs(vectors, identity).halves_ari
+    assert sorted(asked) == list(range(len(vectors)))
+
+
+def test_boxes_that_may_be_one_animal_say_nothing() -> None:
+    vectors, _ = rows(0.5)
+    labels = np.zeros(len(vectors), np.int64)
+    images = np.full(len(vectors), -1)
+    assert read_signs(vectors, labels, images=images, halves=False).images_split is None
+    images[:2] = 7
+    assert read_signs(vectors, labels, images=images, halves=False).images_split == 0

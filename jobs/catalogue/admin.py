@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from jobs.catalogue.sentences import images, in_words
 from jobs.common.console import print_result, printable, say
+from jobs.common.verdicts import sentences_of, stored_verdicts
 from reid import store
 from reid.catalogue import (
     Catalogue,
@@ -60,6 +61,9 @@ def show_history(
         print(printable(_headline(one)))  # noqa: T201  to stdout: this is the result
         for sentence in _told(by_run.get(one.run_id, []), pictures, names, everything):
             print(printable(f"  {sentence}"))  # noqa: T201
+    if not everything:
+        for sentence in sentences_of(stored_verdicts(catalogue)):
+            print(printable(f"verdict: {sentence}"))  # noqa: T201
     if len(runs) > most:
         say(f"and {len(runs) - most} older ones: --last {len(runs)}")
 

@@ -2,7 +2,6 @@
 
 import time
 from contextlib import nullcontext
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from jobs.catalogue.identification import (
     embedded_in_words,
     in_catalogues_words,
     read_upload,
+    species_outcomes,
     stage_seconds,
     warn_left_out,
     without,
@@ -120,7 +120,7 @@ def calibrate(config: Config, embed: EmbedStage, look: LookStage) -> None:
         "labelled": len(learned) - learned["identity"].null_count,
         "failed": len(failures),
         "rules": {name: _told(own) for name, own in rules.items()},
-        "species": {name: asdict(one) for name, one in decider.outcome.species.items()},
+        "species": species_outcomes(decider.outcome),
         "stage_seconds": {"embed": embedded.seconds, **stage_seconds(decider.outcome, updating)},
         "seconds": round(time.perf_counter() - started, 2),
     }

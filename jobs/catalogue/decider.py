@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from jobs.catalogue.admin import pictures_among
 from jobs.catalogue.increments import Growth, compared_nodes
 from jobs.catalogue.night_outcome import Outcome, SpeciesOutcome
+from jobs.catalogue.night_verdict import judge_night
 from jobs.catalogue.stored_vectors import read_vectors
 from jobs.catalogue.thresholds import (
     Modes,
@@ -24,6 +25,7 @@ from jobs.catalogue.thresholds import (
 )
 from jobs.common.console import say
 from jobs.common.looked import LookStage
+from jobs.common.verdicts import as_stored
 from reid import schema
 from reid.catalogue import (
     ROW_SCHEMA,
@@ -166,6 +168,7 @@ class Decider:
             counts=_counts(self.outcome),
             edges=self._growth.written,
             individuals=individuals,
+            verdicts={name: as_stored(one) for name, one in self.outcome.verdicts.items()},
         )
 
     def _decisions(
@@ -268,6 +271,14 @@ class Decider:
         outcome.search_seconds = round(search_seconds, 2)
         outcome.decide_seconds = round(time.perf_counter() - began - search_seconds, 2)
         self.outcome.species[name] = outcome
+        self.outcome.verdicts[name] = judge_night(
+            catalogue.path,
+            rules,
+            rows,
+            result,
+            catalogue.record.verdicts.get(name) if rules is was else None,
+            seed=self.config.seed,
+        )
         say(
             f"identify: {name}: {outcome.known:,} known, {outcome.new:,} new, {outcome.unsure:,} unsure; "
             f"{outcome.individuals_before:,} → {outcome.individuals:,} individuals, {outcome.merges} merges, "

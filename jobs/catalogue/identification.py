@@ -24,6 +24,7 @@ from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures
 from jobs.common.inputs import check_species_settings, read_sources, with_camera_times
 from jobs.common.looked import LookStage
 from jobs.common.session import ray_session
+from jobs.common.verdicts import say_verdicts, stored_verdicts, worst_of
 from jobs.neighbours.placement import wants_tasks
 from reid import schema, store
 from reid.catalogue import (
@@ -120,7 +121,8 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
         "cleared": outcome.cleared,
         "failed": len(failures),
         "events": len(outcome.events),
-        "species": {name: dataclasses.asdict(one) for name, one in outcome.species.items()},
+        "species": species_outcomes(outcome),
+        **({"verdict": worst_of(judged)} if (judged := stored_verdicts(newer)) else {}),
         "stage_seconds": {
             "read": round(reading, 2),
             "embed": embedded.seconds,
@@ -134,6 +136,14 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
     close(newer, outcome, run_id, failed=len(failures))
     say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
     check_failures(failures, len(annotations) + len(upload.failures), config.max_failures)
+
+
+def species_outcomes(outcome: Outcome) -> dict[str, Any]:
+    """What a run did to each species, as written to summary.json."""
+    return {
+        name: dataclasses.asdict(one) | {"verdict": dataclasses.asdict(outcome.verdicts[name])}
+        for name, one in outcome.species.items()
+    }
 
 
 def below_catalogue(config: Config, run_id: str) -> Config:
@@ -249,6 +259,7 @@ def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -
             f"nothing new: {catalogue.path} has these {outcome.known_already:,} images and all "
             "decisions already"
         )
+        say_verdicts(stored_verdicts(catalogue))
         return
     console.print(closing_table(outcome, failed))
     sentences = [
@@ -261,6 +272,7 @@ def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -
         say(
             f"  … and {len(sentences) - EVENTS_SHOWN} more: reid history --catalogue {catalogue.path}"
         )
+    say_verdicts(outcome.verdicts)
     say(
         f"commit: version {catalogue.version} of {catalogue.path}; to take it back: "
         f"reid undo {run_id} --catalogue {catalogue.path}"
@@ -298,10 +310,10 @@ def closing_table(outcome: Outcome, failed: int) -> Table:
     )
     columns = (
         "species", "known individual", "new individual", "unsure", "images in all",
-        "individuals", "merged", "split",
+        "individuals", "merged", "split", "verdict",
     )  # fmt: skip
     for name in columns:
-        table.add_column(name, justify="left" if name == "species" else "right")
+        table.add_column(name, justify="left" if name in ("species", "verdict") else "right")
     for species, one in outcome.species.items():
         table.add_row(
             species,
@@ -312,6 +324,7 @@ def closing_table(outcome: Outcome, failed: int) -> Table:
             f"{one.individuals_before:,} → {one.individuals:,}",
             f"{one.merges:,}",
             f"{one.splits:,}",
+            outcome.verdicts[species].level,
         )
     return table
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from reid import schema
+from reid.verdict import Verdict
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Outcome:
         events: schema.CHANGES.
         pictures: annotation_id → image_path, of those that events name.
         names: identity_id → what people call this individual.
+        verdicts: on those species.
     """
 
     species: dict[str, SpeciesOutcome] = field(default_factory=dict)
@@ -51,3 +53,4 @@ class Outcome:
     events: pa.Table = field(default_factory=schema.CHANGES.empty_table)
     pictures: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)

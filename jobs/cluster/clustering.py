@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from jobs.cluster.decided import with_decisions
 from jobs.cluster.groups import Group
-from jobs.cluster.judging import judge_group, verdict_of_run
+from jobs.cluster.judging import judge_group
 from jobs.cluster.species_individuals import cluster_group
 from jobs.common import outputs
 from jobs.common.console import say
 from jobs.common.counters import count
+from jobs.common.verdicts import worst_of
 from jobs.neighbours.placement import (
     search_backend,
     search_device,
@@ -119,7 +120,7 @@ def cluster(
             "scores": scores,
             "verdict": asdict(verdicts[group.species]),
         }
-    summary.verdict = verdict_of_run(verdicts)
+    summary.verdict = worst_of(verdicts)
     tables = [
         _clusters_of(group, found[group.species], names, raw[group.species])
         for group, names in zip(groups, labels, strict=True)

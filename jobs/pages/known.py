@@ -12,6 +12,7 @@ from PIL import Image
 from jobs.catalogue.admin import picture_names
 from jobs.catalogue.sentences import in_words
 from jobs.common.pictures import crops
+from jobs.common.verdicts import sentences_of, stored_verdicts
 from jobs.exports.holdings import read_holdings
 from reid.book import Near, Origin
 from reid.catalogue import (
@@ -91,6 +92,7 @@ def of_catalogue(found: Catalogue, where: tuple[dict[str, tuple[float, float]], 
         described=f"Version {found.version} of the catalogue {found.path}, {found.record.time[:16].replace('T', ' ')} UTC",
         locations=where[0],
         geographic=where[1],
+        notes=sentences_of(stored_verdicts(found)),
     )
     return Known(
         frame=sightings(rows, decisions),

@@ -14,7 +14,8 @@ from reid.value_digests import text_digest, value_digest
 
 # What is written as this is read by versions of this software that know this number or a higher one.
 # 2: unsure rows are stored without a confidence, and the individuals of each species are counted.
-FORMAT = 2
+# 3: the verdict on each species is remembered.
+FORMAT = 3
 KEY = "reid"  # in the commit's metadata
 DIGEST = "reid_digest"  # of the record behind KEY
 _READERS = 16
@@ -43,6 +44,8 @@ class Record:
         log_before: digest of the log file of the version before.
         individuals: species to the individuals that there are; those that no run has looked at since
             format 1 are not in it.
+        verdicts: species to the verdict of the run that looked at it last (`reid.verdict.Verdict`, as
+            JSON values).
         format: see FORMAT.
     """
 
@@ -62,6 +65,7 @@ class Record:
     decision_digest: str | None = None
     log_before: str | None = None
     individuals: Mapping[str, int] = field(default_factory=dict)
+    verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     format: int = 1
 
     def metadata(self) -> dict[str, Any]:

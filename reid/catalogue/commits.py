@@ -43,6 +43,7 @@ class Change:
         counts: numbers to be remembered with the run.
         edges: parts of the neighbour graph that the run has found, as `write_edge_part` gives them.
         individuals: species to the individuals that there are then; species left out keep theirs.
+        verdicts: species to its verdict, as JSON values; species left out keep theirs.
     """
 
     rows: pa.Table = field(default_factory=ROW_SCHEMA.empty_table)
@@ -53,6 +54,7 @@ class Change:
     counts: Mapping[str, int] = field(default_factory=dict)
     edges: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     individuals: Mapping[str, int] = field(default_factory=dict)
+    verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def new_run_id() -> str:
@@ -130,6 +132,7 @@ def _commit_change(catalogue: Catalogue, run_id: str, change: Change) -> Catalog
         event_digest=events.digest(change.events),
         decision_digest=decision_digest,
         individuals={**record.individuals, **change.individuals},
+        verdicts={**record.verdicts, **change.verdicts},
     )
     stamped = change.rows.select(ROW_SCHEMA.names).append_column(
         schema.CATALOGUE.field("run_id"), pa.repeat(pa.scalar(run_id), len(change.rows))

@@ -22,6 +22,7 @@ in the order the data meets them:
     wording.py                why, in words
     calibration.py            distance → probability of "same individual"
     decisions.py              known, new or unsure, and how sure
+    unaided.py                what the model alone makes of the rows, for the verdict
     default_rules.py          whether encounters and viewpoints are used, where nobody said
     one_species.py            all of it for one species, Arrow tables in and out
     joining_edges.py          single edges that hold large parts together

@@ -23,6 +23,7 @@ from reid.identify.species_nodes import (
     unsorted_row_edges,
 )
 from reid.identify.touched import repartition, touched_rows, unsure_nearby
+from reid.identify.unaided import Unaided, find_unaided
 from reid.identify.wording import contradiction_error, reason
 
 IDENTIFIED = pa.schema(
@@ -52,6 +53,7 @@ class Identified:
         notes: what a reader should know.
         individuals: that there are now.
         looked_at: rows whose individual was made anew; all others are as they were.
+        unaided: what distances and encounters alone make of the rows, in their order.
     """
 
     rows: pa.Table
@@ -61,6 +63,7 @@ class Identified:
     notes: list[str]
     individuals: int
     looked_at: int
+    unaided: Unaided
 
 
 def species_nodes(rows: pa.Table, decisions: pa.Table, *, encounters: str) -> Nodes:
@@ -136,6 +139,8 @@ def identify_species(
     if contradictions:
         raise contradiction_error(contradictions, read)
     pairs, distances = unsorted_row_edges(read, edges)
+    shown = sides(read.rows["viewpoint"], viewpoints)
+    unaided = find_unaided(read, pairs[distances <= np.float32(known_distance)], shown)
     fresh = read.decisions[read.decisions["run_id"] == run_id]
     # The mean of an encounter that has grown is another node, and the edges of the old one are no more.
     touched = asked = np.ones(n, np.bool_)
@@ -154,7 +159,6 @@ def identify_species(
         own = np.where(kept, before, -2 - np.arange(n))[pairs[close]]
         close = close[own[:, 0] != own[:, 1]]
         pairs, distances = pairs[close], distances[close]
-    shown = sides(read.rows["viewpoint"], viewpoints)
     if shown is not None:
         compared = comparable(*shown[pairs].T)
         pairs, distances = pairs[compared], distances[compared]
@@ -207,6 +211,7 @@ def identify_species(
         notes=notes,
         individuals=individuals,
         looked_at=int(touched.sum()),
+        unaided=unaided,
     )
 
 

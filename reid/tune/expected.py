@@ -10,6 +10,7 @@ from reid.tune.samples import held_out_folds
 from reid.tune.sweep import Criterion, best, encode_labels, sweep_forest
 
 SEEDS, FOLDS = (0, 1, 2), 2
+FEWEST = 4  # individuals of which halves can be drawn
 SMALLEST_EPS = 1e-7  # a threshold of 0 joins what has no distance
 
 
@@ -32,22 +33,31 @@ def expected_ari(
         ARI, from −1 to 1; 1 where neither clusters nor identities have a pair, as in scikit-learn.
 
     Source:
-        Hubert & Arabie 1985, by the counts of pairs as in scikit-learn's `pair_confusion_matrix`.
+        Hubert & Arabie 1985, by the counts of pairs.
         Differs: pairs of two individuals count n / r times. That takes the other images for those of
         other animals; if they show the same ones, it is too low.
     """
-    from sklearn.metrics.cluster import pair_confusion_matrix
-
-    apart = noise_to_singletons(labels)[rows]
-    pairs = pair_confusion_matrix(identities[rows], apart).astype(np.float64)
-    pairs[0] *= len(labels) / len(rows)
-    (right_apart, wrong_joined), (wrong_apart, right_joined) = pairs
+    apart, named = noise_to_singletons(labels)[rows], identities[rows]
+    both = np.unique(np.stack([apart, named]), axis=1, return_counts=True)[1]
+    right_joined = _ordered_pairs(both)
+    joined, one = (
+        _ordered_pairs(np.unique(group, return_counts=True)[1]) for group in (apart, named)
+    )
+    wrong_apart = one - right_joined
+    # Pairs of two individuals are as many more as there are more images to meet.
+    more = len(labels) / len(rows)
+    wrong_joined = more * (joined - right_joined)
+    right_apart = more * (len(rows) * (len(rows) - 1) - joined - one + right_joined)
     parts = (right_joined + wrong_apart) * (wrong_apart + right_apart) + (
         right_joined + wrong_joined
     ) * (wrong_joined + right_apart)
     if not parts:
         return 1.0
     return float(2 * (right_joined * right_apart - wrong_apart * wrong_joined) / parts)
+
+
+def _ordered_pairs(sizes: NDArray[np.int64]) -> float:
+    return float((sizes * (sizes - 1)).sum())
 
 
 def expected_of_forest(
@@ -77,3 +87,29 @@ def expected_of_forest(
             scores.append(expected_ari(labels, codes, known[tested_on]))
         means.append(float(np.mean(scores)))
     return float(np.mean(means)), float(np.std(means))
+
+
+def expected_of_clusters(
+    labels: NDArray[np.int64], identities: NDArray[np.int64]
+) -> tuple[float, float] | None:
+    """`expected_ari` of clusters that no identity has shaped, by the rows whose identity is known.
+
+    Args:
+        labels: (n,) clusters, −1 = noise.
+        identities: (n,) numbers, −1 for unknown.
+
+    Returns:
+        Mean over halves of the individuals, and the spread between halves, which is about as far as the whole
+        may be off for having just these individuals. None: fewer than four of them have two rows.
+    """
+    known = np.flatnonzero(identities >= 0)
+    several = np.unique(identities[known], return_counts=True)[1] > 1
+    if several.sum() < FEWEST:
+        return None
+    scores = [
+        expected_ari(labels, identities, known[half])
+        for seed in SEEDS
+        for _, half in held_out_folds(identities[known], FOLDS, seed)
+        if len(half) > 1
+    ]
+    return float(np.mean(scores)), float(np.std(scores))

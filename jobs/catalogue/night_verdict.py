@@ -1,0 +1,76 @@
+"""The verdict on a species of a catalogue, of what a night has at hand: nothing is compared for it again."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from jobs.catalogue.stored_vectors import read_vectors
+from jobs.common.verdicts import general_of
+from reid import store
+from reid.catalogue import SpeciesRules
+from reid.identify import Identified
+from reid.tune.expected import expected_of_clusters
+from reid.verdict import Learned, Verdict, judge, read_signs
+
+WAY = "by labelled and confirmed images, grouped as if nobody had named them"
+
+
+def judge_night(
+    path: str,
+    rules: SpeciesRules,
+    rows: pa.Table,
+    found: Identified,
+    before: Mapping[str, Any] | None,
+    *,
+    seed: int,
+) -> Verdict:
+    """What can this model tell apart among the images of a catalogue?
+
+    Individuals of a catalogue obey its labels, so that the verdict is on those that distances and encounters
+    alone make of it. Without labels two halves of the vectors are compared once, and again when rules change.
+
+    Args:
+        path: of the catalogue.
+        rules: of the species.
+        rows: all of the species, sorted by annotation_id.
+        found: its individuals.
+        before: the verdict under the same rules (JSON values of `Verdict`); None: there is none.
+        seed: of what is sampled.
+    """
+    alone = found.unaided
+    who = pd.factorize(found.rows["identity_id"].to_pandas())[0]
+    codes = np.where(alone.told & (alone.cluster >= 0), who, -1).astype(np.int64)
+    expected = expected_of_clusters(alone.cluster, codes)
+    learned = None
+    if expected is not None:
+        several = int((np.bincount(codes[codes >= 0]) > 1).sum())
+        learned = Learned(expected, several, way=WAY)
+    folder = store.join(path, "embeddings", rules.recipe)
+    known = ((before or {}).get("figures") or {}).get("halves_ari")
+    signs = read_signs(
+        partial(_vectors, path, rules.recipe, rows),
+        _with_alone(alone.cluster),
+        images=alone.image,
+        halves=learned is None and known is None,
+        seed=seed,
+    )
+    if learned is None and known is not None:
+        signs = replace(signs, halves_ari=known)
+    return judge(signs, learned, general=general_of(folder))
+
+
+def _vectors(path: str, recipe: str, rows: pa.Table, some: NDArray[np.intp]) -> NDArray[np.float32]:
+    few = rows.select(["annotation_id", "source_key"]).take(pa.array(some))
+    return read_vectors(path, recipe, few)
+
+
+def _with_alone(cluster: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Clusters of two rows and more; −1 for rows that are alone."""
+    sizes = np.bincount(cluster[cluster >= 0], minlength=1)
+    return np.where((cluster >= 0) & (sizes[cluster] > 1), cluster, -1)
