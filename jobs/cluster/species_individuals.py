@@ -79,6 +79,8 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
         )
     except InputError as error:
         raise InputError(f"species {group.species}: {error}") from error
+    # The last one is of the threshold's search; earlier ones were of a shorter reach.
+    found.warnings.extend(measured.sentence() for measured in search.measured[-1:])
     if config.pairs.mode != "off":
         found = _by_pairs(config, group, found, met)
     _say_what_encounters_do(group, found, met)

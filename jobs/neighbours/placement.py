@@ -9,7 +9,7 @@ from jobs.common.session import joins_cluster
 from jobs.neighbours.block_pairs import nearest_by_tasks, stream_edges_by_tasks
 from reid.config import Config
 from reid.errors import InputError
-from reid.neighbors import Refine, Search, local_search, nearest_backend
+from reid.neighbors import Refine, Search, cell_search, local_search, nearest_backend
 from reid.neighbors.edge_arrays import Edges, Wanted
 
 
@@ -17,9 +17,21 @@ def search_of(config: Config) -> Search:
     """How this job compares pairs; by Ray tasks it needs a Ray session (`wants_tasks`).
 
     Raises:
-        InputError: a GPU is wanted and this machine has none.
+        InputError: a GPU is wanted and this machine has none, or cells and tasks are wanted.
     """
     backend = search_backend(config)
+    if config.cluster.search == "cells":
+        if wants_tasks(config):
+            raise InputError(
+                "cluster.search=cells compares in one process; add cluster.distributed=false, or leave it out"
+            )
+        return cell_search(
+            config.cluster.recall,
+            backend=backend,
+            device=search_device(config.cluster.device),
+            memory_bytes=memory_bytes(config),
+            seed=config.seed,
+        )
     if not wants_tasks(config):
         return local_search(
             backend=backend,

@@ -230,6 +230,14 @@ class Cluster(Section):
         description="What finds the neighbours; triton: one kernel on a GPU (auto on Hopper GPUs); int8: the "
         "same on whole numbers, not yet tried on one",
     )
+    search: Literal["exact", "cells"] = Field(
+        "exact",
+        description="exact: all pairs are compared; cells, for tens of millions of images: only those in cells "
+        "that are near to each other, and what that misses is measured and said",
+    )
+    recall: float = Field(
+        0.99, gt=0, lt=1, description="cells: share of the pairs within reach to be found"
+    )
     device: Device = Field("auto", description="auto, cpu, cuda")
     memory_gb: float = Field(
         2.0, ge=0.01, le=100_000, description="Budget of the blocked neighbour search"

@@ -14,10 +14,12 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
     strips.py         the radius graph on a GPU: rows that stay there, a block against all behind it
     knn.py            knn, nearest
     search.py         the two functions that whoever needs neighbours is given
+    cells.py          the same past exact: only where cells meet, and what that misses
     fused_triton.py   matmul and threshold in one CUDA kernel, which lists its hits
     marked_triton.py  the same with a bit for each pair, for whole numbers (chosen by name)
 """
 
+from reid.neighbors.cells import cell_search
 from reid.neighbors.edge_arrays import Graph, Refine
 from reid.neighbors.graph import block_strips, edges_of_block, radius_graph, stream_edges
 from reid.neighbors.knn import knn, nearest
@@ -31,6 +33,7 @@ __all__ = [
     "Refine",
     "Search",
     "block_strips",
+    "cell_search",
     "check_unit_rows",
     "choose_backend",
     "choose_basis",

@@ -4,7 +4,8 @@ In this process they are `stream_edges` and `knn`; `jobs.neighbours` has the sam
 that on a cluster nothing compares all pairs in the driver.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -49,16 +50,58 @@ class FindNearest(Protocol):
 
 
 @dataclass(frozen=True)
+class Recall:
+    """What a search by cells found of the pairs of a sample, which was compared with all rows.
+
+    Attributes:
+        rows: of the sample; none of them had a part in choosing `visits`.
+        pairs, found: within the radius, of a row of the sample and any other; found by cells.
+        spread: standard error of found / pairs, as rows of the sample differ.
+        visits: cells that a row visits, its own included.
+        cells: of all.
+        compared: share of all pairs that were compared, the sample's not counted.
+        wanted: the share that was asked for.
+    """
+
+    rows: int
+    pairs: int
+    found: int
+    spread: float
+    visits: int
+    cells: int
+    compared: float
+    wanted: float
+
+    @property
+    def share(self) -> float:
+        """found / pairs; NaN without pairs."""
+        return self.found / self.pairs if self.pairs else math.nan
+
+    def sentence(self) -> str:
+        """What a user should know."""
+        how = f"{self.visits} of {self.cells:,} cells a row, {self.compared:.2%} of all pairs compared"
+        if not self.pairs:
+            return f"pairs were looked for within cells ({how}); a sample of {self.rows:,} has none to check"
+        short = "" if self.share >= self.wanted else f", fewer than the {self.wanted:.1%} asked for"
+        return (
+            f"pairs were looked for within cells ({how}): of {self.pairs:,} pairs within reach of {self.rows:,} "
+            f"images {self.share:.2%} ± {1.96 * self.spread:.2%} were found{short}; cluster.search=exact finds all"
+        )
+
+
+@dataclass(frozen=True)
 class Search:
     """Both take (n, d) float32 rows that were found to be unit (`check_unit_rows`) before.
 
     Attributes:
         edges: all pairs within a radius.
         nearest: the k nearest rows.
+        measured: where not all pairs are compared, how much each search for edges found; else empty.
     """
 
     edges: FindEdges
     nearest: FindNearest
+    measured: Sequence[Recall] = ()
 
 
 def local_search(

@@ -121,3 +121,19 @@ def test_labels_are_numbered_clusters_first() -> None:
     assert cluster_labels("snow_leopard", np.array([1, -1, 0, -1])).to_pylist() == [
         "cluster_snow_leopard_1", "cluster_snow_leopard_2", "cluster_snow_leopard_0", "cluster_snow_leopard_3",
     ]  # fmt: skip
+
+
+def test_a_search_within_cells_says_what_it_found(
+    groups: list[Group], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(tmp_path / "plain", groups)
+    monkeypatch.setattr("reid.neighbors.cells.LEAST_ROWS", 10)
+    found = run(tmp_path / "cells", groups, "cluster.search=cells", "cluster.recall=0.9")
+    for species in ("lynx", "tiger"):
+        said = found[species]["warnings"]  # type: ignore[index]
+        assert sum("were found" in text or "none to check" in text for text in said) == 1
+        assert not any("cells" in text for text in plain[species]["warnings"])  # type: ignore[index]
+    warnings = outputs.read_summary(str(tmp_path / "cells"))["cluster"]["warnings"]
+    assert any("cluster.search=exact finds all" in text for text in warnings)
+    with pytest.raises(InputError, match="compares in one process"):
+        run(tmp_path / "tasks", groups, "cluster.search=cells", "cluster.distributed=true")
