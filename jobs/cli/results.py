@@ -45,6 +45,35 @@ def run(
 
 
 @app.command(rich_help_panel=PANEL)
+@takes("overrides", "input", "config", *READING)
+def browse(
+    *,
+    given: dict[str, Any],
+    to: Annotated[
+        str, typer.Option("--to", metavar="FOLDER", help="Where the pages go; index.html is first.")
+    ] = "browse",
+    large_px: Annotated[
+        int,
+        typer.Option(
+            "--large-px",
+            min=0,
+            max=4000,
+            help="Longer side of pictures that are enlarged; 0: the small ones are, which saves most of the room.",
+        ),
+    ] = 1000,
+) -> None:
+    """Look at what was given: every picture as it was read, by folder, individual, species, place and side.
+
+    Nothing is embedded or grouped. Files that open from disk, with no network; run it again after adding
+    pictures, those that are there are not made again.
+    """
+    settings = config_of(**given)
+    from jobs.pages.browsing import browse as run_browse
+
+    run_browse(settings, to, large_px=large_px)
+
+
+@app.command(rich_help_panel=PANEL)
 @takes(
     "overrides", "input", "out", "config", *READING, "model", "store", "max_failures", "address",
     "metrics",

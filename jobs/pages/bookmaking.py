@@ -5,7 +5,7 @@ import time
 from jobs.common.console import print_result, progress, say
 from jobs.pages.known import picture_of, read_known
 from reid.book import animals, write_site
-from reid.book.site import LARGE_PX, SMALL_PX
+from reid.book.pictures import LARGE_PX, SMALL_PX
 from reid.config import Images
 from reid.errors import InputError
 

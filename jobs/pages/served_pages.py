@@ -12,7 +12,7 @@ from jobs.pages.acts import SIDES, decisions_of, in_short
 from jobs.pages.catalogue_desk import Desk, Held, Undoable
 from jobs.pages.known import picture_of
 from reid.book import Links, all_pictures, render_animal, render_index
-from reid.book.site import webp
+from reid.book.pictures import webp
 from reid.catalogue.state import called
 from reid.config import Images
 from reid.errors import InputError

@@ -4,15 +4,19 @@ animals.py     what is known of each individual, from sightings, remarks and nei
 why_here.py    why a picture is with its individual, in words
 timelines.py   sightings by time and place, and places on a map, as HTML and SVG
 animal_pages.py  the index of individuals, and a page each
+pictures.py    pictures as files beside pages
 site.py        all of them as files that open from disk
+browse.py      the same of pictures alone, before anything is grouped
 """
 
 from reid.book.animal_pages import Links, Origin, all_pictures, render_animal, render_index
 from reid.book.animals import Animal, KnownPicture, Near, Sighting, animals
+from reid.book.browse import Browsable, write_browser
 from reid.book.site import SiteWritten, write_site
 
 __all__ = [
     "Animal",
+    "Browsable",
     "KnownPicture",
     "Links",
     "Near",
@@ -23,5 +27,6 @@ __all__ = [
     "animals",
     "render_animal",
     "render_index",
+    "write_browser",
     "write_site",
 ]

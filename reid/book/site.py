@@ -1,10 +1,6 @@
 """All individuals as files that open from disk: an index, a page each, and every picture once."""
 
-import hashlib
-import io
-import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from PIL import Image
@@ -19,13 +15,9 @@ from reid.book.animal_pages import (
     render_index,
 )
 from reid.book.animals import Animal
+from reid.book.pictures import LARGE_PX, SMALL_PX, file_name, write_pictures
 from reid.exports.identifiers import cleaned
 from reid.report.html import encoded
-from reid.report.thumbnails import UNREADABLE
-
-SMALL_PX, LARGE_PX = 320, 1000  # longer sides
-QUALITY = 74
-BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +64,9 @@ def write_site(
         advance: called with the number of pictures that are done.
     """
     pictures = all_pictures(found)
-    files = {one: _file_name(one, keys[one]) for one in pictures}
+    files = {one: file_name(one, keys[one]) for one in pictures}
     sizes = [SMALL_PX, *([large_px] if large_px else [])]
-    made, lost = _write_pictures(store.join(to, "pictures"), files, sizes, picture, advance)
+    made, lost = write_pictures(store.join(to, "pictures"), files, sizes, picture, advance)
     names = cleaned(found)
     _write_pages(to, found, pictures, origin, names, files, lost, sizes)
     for page in store.list_files(store.join(to, "individuals")):
@@ -87,44 +79,6 @@ def write_site(
         unreadable={pictures[one][0].path: why for one, why in lost.items()},
         index=store.join(to, "index.html"),
     )
-
-
-def _write_pictures(
-    folder: str,
-    files: Mapping[str, str],
-    sizes: Sequence[int],
-    picture: Callable[[str], Image.Image],
-    advance: Callable[[int], None] | None,
-) -> tuple[int, dict[str, str]]:
-    """Write those that are not there; how many, and why others could not be read."""
-    there = set(store.list_files(folder, recursive=True))
-    wanted = {
-        one: [px for px in sizes if _place(folder, px, file) not in there]
-        for one, file in files.items()
-    }
-    lost: dict[str, str] = {}
-
-    def make(one: str) -> int:
-        try:
-            whole = picture(one)
-            for px in wanted[one]:
-                store.write_bytes(_place(folder, px, files[one]), webp(whole, px))
-        except UNREADABLE as error:
-            lost[one] = str(error) or type(error).__name__
-            return 0
-        return 1
-
-    todo = [one for one, missing in wanted.items() if missing]
-    if advance is not None:
-        advance(len(files) - len(todo))
-    made = 0
-    with ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2))) as pool:
-        for start in range(0, len(todo), BATCH):
-            for done in pool.map(make, todo[start : start + BATCH]):
-                made += done
-                if advance is not None:
-                    advance(1)
-    return made, lost
 
 
 def _write_pages(
@@ -156,23 +110,3 @@ def _write_pages(
         )
     index = render_index(found, links("", "individuals/"), origin)
     store.write_bytes(store.join(to, "index.html"), encoded(index))
-
-
-def webp(picture: Image.Image, side_px: int) -> bytes:
-    """The picture with a longer side of at most `side_px`, as WebP."""
-    small = picture.convert("RGB") if picture.mode != "RGB" else picture.copy()
-    small.thumbnail((side_px, side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=QUALITY, method=2)
-    return buffer.getvalue()
-
-
-def _file_name(annotation_id: str, key: str) -> str:
-    digest = hashlib.blake2b(
-        f"{annotation_id}\n{key}".encode(errors="replace"), digest_size=10
-    ).hexdigest()
-    return f"{digest[:2]}/{digest[2:]}.webp"
-
-
-def _place(folder: str, px: int, name: str) -> str:
-    return store.join(folder, str(px), name)

@@ -1,0 +1,87 @@
+"""Pictures of annotations as files beside the pages that show them; what lies there is not made again."""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from PIL import Image
+
+from reid import store
+from reid.report.thumbnails import UNREADABLE
+
+SMALL_PX, LARGE_PX = 320, 1000  # longer sides
+QUALITY = 74
+BATCH = 256
+
+
+def write_pictures(
+    folder: str,
+    files: Mapping[str, str],
+    sizes: Sequence[int],
+    picture: Callable[[str], Image.Image],
+    advance: Callable[[int], None] | None,
+) -> tuple[int, dict[str, str]]:
+    """Write `folder/<size>/<file>` of every annotation where it is not there.
+
+    Args:
+        folder: folder or URI.
+        files: annotation_id → `file_name`.
+        sizes: longer sides in pixels.
+        picture: gives the picture of an annotation; called from several threads. What it raises for a bad
+            image is counted, not passed on.
+        advance: called with the number of pictures that are done.
+
+    Returns:
+        How many annotations were written, and annotation_id → why others could not be read.
+    """
+    there = set(store.list_files(folder, recursive=True))
+    wanted = {
+        one: [px for px in sizes if _place(folder, px, file) not in there]
+        for one, file in files.items()
+    }
+    lost: dict[str, str] = {}
+
+    def make(one: str) -> int:
+        try:
+            whole = picture(one)
+            for px in wanted[one]:
+                store.write_bytes(_place(folder, px, files[one]), webp(whole, px))
+        except UNREADABLE as error:
+            lost[one] = str(error) or type(error).__name__
+            return 0
+        return 1
+
+    todo = [one for one, missing in wanted.items() if missing]
+    if advance is not None:
+        advance(len(files) - len(todo))
+    made = 0
+    with ThreadPoolExecutor(max(2, min(8, os.cpu_count() or 2))) as pool:
+        for start in range(0, len(todo), BATCH):
+            for done in pool.map(make, todo[start : start + BATCH]):
+                made += done
+                if advance is not None:
+                    advance(1)
+    return made, lost
+
+
+def webp(picture: Image.Image, side_px: int) -> bytes:
+    """The picture with a longer side of at most `side_px`, as WebP."""
+    small = picture.convert("RGB") if picture.mode != "RGB" else picture.copy()
+    small.thumbnail((side_px, side_px), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=QUALITY, method=2)
+    return buffer.getvalue()
+
+
+def file_name(annotation_id: str, key: str) -> str:
+    """Where the picture of an annotation lies; `key` changes when its picture does."""
+    digest = hashlib.blake2b(
+        f"{annotation_id}\n{key}".encode(errors="replace"), digest_size=10
+    ).hexdigest()
+    return f"{digest[:2]}/{digest[2:]}.webp"
+
+
+def _place(folder: str, px: int, name: str) -> str:
+    return store.join(folder, str(px), name)
