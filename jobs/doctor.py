@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from jobs.common.session import cluster_address, cores_here, ray_session
+
 HUB = ("huggingface.co", 443)
 HUB_TIMEOUT_SECONDS = 2.0
 RAY_TIMEOUT_SECONDS = 60.0
@@ -56,7 +58,7 @@ def _installed(package: str) -> str | None:
 
 
 def _machine() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = cores_here()
     memory = ""
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = (
@@ -142,7 +144,6 @@ def _cuml() -> Finding:
 
 
 def _ray(start: bool) -> Finding:
-    from jobs.common.session import cluster_address, ray_session
 
     address = cluster_address(None)
     where = f"{_installed('ray')}; {f'RAY_ADDRESS={address}' if address else 'on this machine'}"

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from jobs.common.console import say
 from jobs.common.endings import own_signals
@@ -46,6 +47,29 @@ def finds_gpu(device: str) -> bool:
     import torch
 
     return torch.cuda.is_available()
+
+
+def cores_here() -> int:
+    """CPU cores that this process may use, within the limit of a container where there is one."""
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = mine or 1
+    limit = Path("/sys/fs/cgroup/cpu.max")  # "200000 100000": two; "max 100000": any
+    if limit.exists():
+        quota, _, period = limit.read_text().strip().partition(" ")
+        if quota.isdigit():
+            cores = min(cores, -(-int(quota) // int(period)))
+    return max(1, cores)
+
+
+def machines() -> list[dict[str, float]]:
+    """CPUs and GPUs of each machine that work can go to: of the Ray session, without one of this machine."""
+    if is_open():
+        import ray
+
+        return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    import torch
+
+    return [{"CPU": cores_here(), "GPU": torch.cuda.device_count()}]
 
 
 @contextmanager

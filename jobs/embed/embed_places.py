@@ -5,12 +5,11 @@ stored does not depend on the place. Starting Ray and a worker takes longer than
 """
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from jobs.common.session import finds_gpu, is_open, joins_cluster
+from jobs.common.session import cores_here, finds_gpu, is_open, joins_cluster
 from jobs.embed.embed_worker import EmbedTask, EmbedWorker
 from reid import store
 from reid.config import Config
@@ -62,8 +61,7 @@ def cpus_per_worker(config: Config) -> int:
     if config.embed.cpus_per_worker != "auto":
         return config.embed.cpus_per_worker
     if not is_open():
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return cores or 1 if uses_gpu(config) else min(MOST_CPUS_PER_WORKER, cores or 1)
+        return cores_here() if uses_gpu(config) else min(MOST_CPUS_PER_WORKER, cores_here())
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

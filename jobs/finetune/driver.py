@@ -14,6 +14,7 @@ With folds, each has these in OUT/fold-<n>/, and OUT the figures over all of the
 """
 
 import time
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ from jobs.finetune.split_plan import (
     make_plans,
     make_record,
 )
-from jobs.finetune.train import fitting_workers, new_session, train
+from jobs.finetune.train import fitting_workers, new_session, train, trains_here
 from jobs.finetune.watch import Watch
 from jobs.finetune.worker import OUT_OF_TIME, TrainTask
 from reid import schema, store
@@ -81,9 +82,10 @@ def finetune(config: Config, embed: EmbedStage) -> None:
     outputs.write_config(config)
     store.remove(store.join(config.out, outputs.SUMMARY))  # until all that follows is done again
     if unfinished:
-        with ray_session(config.address):
+        here = trains_here(config)
+        with nullcontext() if here else ray_session(config.address):
             for plan in unfinished:
-                _run(config, embed, plan, start, record)
+                _run(config, embed, plan, start, record, here=here)
     if all(_finished(config, plan, more_time=True) for plan in plans):
         store.remove(store.join(config.out, "training", "cache"))
     failures = _one_each([reading.failures, *(outputs.read_failures(plan.out) for plan in plans)])
@@ -92,7 +94,15 @@ def finetune(config: Config, embed: EmbedStage) -> None:
     check_failures(failures, len(rows) + len(reading.failures), config.max_failures)
 
 
-def _run(config: Config, embed: EmbedStage, plan: Plan, start: str, record: dict[str, Any]) -> None:
+def _run(
+    config: Config,
+    embed: EmbedStage,
+    plan: Plan,
+    start: str,
+    record: dict[str, Any],
+    *,
+    here: bool,
+) -> None:
     """One training run from its split to its report."""
     name = "train" if plan.fold is None else f"fold {plan.fold}"
     counts = ", ".join(
@@ -132,7 +142,7 @@ def _run(config: Config, embed: EmbedStage, plan: Plan, start: str, record: dict
     )
     tensorboard = store.join(plan.out, "tensorboard")
     with Watch(name, epochs=settings.epochs, closed=plan.closed, tensorboard=tensorboard) as watch:
-        train(config, task, watch, workers=workers)
+        train(config, task, watch, workers=workers, here=here)
     _tell_why_it_stopped(config, watch)
 
     best = epochs.best(watch.history)

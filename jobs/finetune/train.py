@@ -1,44 +1,45 @@
-"""One training run on Ray Train, watched from the driver."""
+"""One training run: in this process where one worker does it, else by workers on Ray Train.
 
-import signal
-import threading
+The worker is the same in both places, and so are its epochs, its events and its weights, to the bit.
+"""
+
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
+from contextlib import nullcontext
 
-import ray
-import ray.train
-from ray.train.torch import TorchTrainer
-
+from jobs.common.console import say
 from jobs.common.endings import as_reid_error
-from jobs.common.session import joins_cluster
+from jobs.common.session import finds_gpu, joins_cluster, machines
 from jobs.finetune import epochs
-from jobs.finetune.event_queue import open_event_queue, raise_failure
+from jobs.finetune.event_reporter import EventReporter
+from jobs.finetune.freed_memory import freed_memory_kept
 from jobs.finetune.watch import Watch
-from jobs.finetune.worker import TrainTask, train_worker
+from jobs.finetune.worker import Member, TrainTask, train_epochs
 from reid import store
 from reid.config import Config
-from reid.errors import InputError, StorageError, TrainingDivergedError
-
-SECONDS_BETWEEN_LOOKS = 0.2
-# Each step on a CPU allocates the same hundreds of megabytes again. glibc hands blocks of this size back
-# to the kernel, which zeroes them anew, page by page: a sixth of the time of a small network. With this
-# a worker keeps what one step needs (mallopt(3)); it has to be in the environment, as training runs in a
-# thread, whose blocks glibc would otherwise hold apart. Other C libraries take no notice.
-KEEP_FREED_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": "2000000000",
-    "MALLOC_TOP_PAD_": str(2**26),
-}
+from reid.errors import InputError, ReidError, TrainingDivergedError
 
 
-def uses_gpu(config: Config) -> bool:
-    """True if training runs on GPUs."""
-    if config.finetune.device == "auto":
-        return bool(ray.cluster_resources().get("GPU", 0))
-    return config.finetune.device.startswith("cuda")
+def trains_here(config: Config) -> bool:
+    """True if this process trains by itself; the one place where that is decided.
+
+    It does where there is one worker on one machine. Ray would take longer to start than a small run
+    takes, and gives one thing more: it replaces a worker that died, while here the whole job dies and the
+    same command goes on after the last epoch. Whoever sets `finetune.max_restarts` above 0 has Ray do it.
+    """
+    return (
+        not joins_cluster(config.address)
+        and config.finetune.max_restarts in ("auto", 0)
+        and len(machines()) == 1
+        and wanted_workers(config) == 1
+    )
+
+
+def wanted_workers(config: Config) -> int:
+    """How many workers train: as it is set, or one for each GPU that there is, at least one."""
+    if config.finetune.workers != "auto":
+        return config.finetune.workers
+    return max(1, _gpus()) if finds_gpu(config.finetune.device) else 1
 
 
 def fitting_workers(config: Config) -> tuple[int, int]:
@@ -50,12 +51,11 @@ def fitting_workers(config: Config) -> tuple[int, int]:
     Raises:
         InputError: they do not fit on this machine. A cluster that was joined may still grow.
     """
-    gpu = uses_gpu(config)
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    gpus = int(sum(node.get("GPU", 0) for node in nodes))
+    gpu = finds_gpu(config.finetune.device)
+    nodes = machines()
+    gpus = _gpus()
     cpus = int(sum(node.get("CPU", 0) for node in nodes))
-    wanted = config.finetune.workers
-    workers = (max(1, gpus) if gpu else 1) if wanted == "auto" else wanted
+    workers = wanted_workers(config)
     if config.finetune.cpus_per_worker != "auto":
         threads = config.finetune.cpus_per_worker
     elif gpu:
@@ -66,7 +66,7 @@ def fitting_workers(config: Config) -> tuple[int, int]:
     if not joins_cluster(config.address):
         if gpu and workers > gpus:
             raise InputError(
-                f"finetune.workers: {workers} on {config.finetune.device}, but Ray finds {gpus} GPUs "
+                f"finetune.workers: {workers} on {config.finetune.device}, but there are {gpus} GPUs "
                 "here; take fewer, or finetune.device=cpu"
             )
         if workers * threads > cpus:
@@ -101,104 +101,62 @@ def new_session(folder: str) -> str:
     return name
 
 
-def train(config: Config, task: TrainTask, watch: Watch, *, workers: int) -> None:
+def train(config: Config, task: TrainTask, watch: Watch, *, workers: int, here: bool) -> None:
     """Train until a worker says that there is a reason to stop.
 
+    Args:
+        config: the resolved configuration.
+        task: what is to be done.
+        watch: sees what happens.
+        workers: how many train; with more than one a Ray session is needed.
+        here: in this process, as `trains_here` says.
+
     Raises:
-        ReidError: what a worker raised, as it was.
+        TrainingDivergedError: the loss is no number any more; says how to go on.
+        ReidError: what else a worker raised, as it was.
         StorageError: workers died more often than `finetune.max_restarts`.
     """
-    queue = open_event_queue()
-    filesystem, inner = store.filesystem(task.folder)
-    name = f"ray-{task.session}"
-    gpu = uses_gpu(config)
-    trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={"task": task, "queue": queue},
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=workers,
-            use_gpu=gpu,
-            resources_per_worker={"CPU": task.threads, **({"GPU": 1} if gpu else {})},
-        ),
-        run_config=ray.train.RunConfig(
-            name=name,
-            storage_path=inner,
-            storage_filesystem=filesystem,
-            failure_config=ray.train.FailureConfig(max_failures=config.finetune.max_restarts),
-            logging_config=ray.train.LoggingConfig(log_level="ERROR"),
-            worker_runtime_env={} if gpu else {"env_vars": KEEP_FREED_MEMORY},
-        ),
-    )
     try:
-        with _watching(queue, watch):
-            _fit(trainer)
-    except (ray.train.TrainingFailedError, ray.exceptions.RayError) as error:
-        _raise_failure(queue, task)
-        failure = as_reid_error(error, f"training stopped after epoch {len(watch.history)}")
-        if type(failure) is StorageError:
-            raise StorageError(
-                f"training stopped: {_last_line(error)}; run the same command again to go on after "
-                f"epoch {len(watch.history)}"
-            ) from error
-        raise failure from error
-    _raise_failure(queue, task)
-    store.remove(store.join(task.folder, name))
-
-
-def _raise_failure(queue: Any, task: TrainTask) -> None:
-    """Raise what a worker noted; where training diverged, with the way on from the last good epoch."""
-    try:
-        raise_failure(queue)
-    except TrainingDivergedError as error:
-        last = epochs.latest(task.folder)
-        if last is None:
-            way_on = "no epoch is stored yet, so this --out takes other settings"
+        if here:
+            _train_here(config, task, watch)
         else:
-            good = epochs.path(task.folder, last)
-            way_on = f"the last good epoch is {good}: go on from it with another --out and --model {good}"
-        raise TrainingDivergedError(f"{error}; {way_on}") from error
+            from jobs.finetune.ray_training import train_on_ray
+
+            train_on_ray(config, task, watch, workers=workers)
+    except TrainingDivergedError as error:
+        raise TrainingDivergedError(f"{error}; {_way_on(task)}") from error
 
 
-def _fit(trainer: TorchTrainer) -> None:
-    """Train. Ray answers Ctrl-C by ending the workers and then this process: make it an interrupt."""
-    before = signal.getsignal(signal.SIGINT)
+def _train_here(config: Config, task: TrainTask, watch: Watch) -> None:
+    """Be the only worker."""
+    import torch
+
+    say(f"{watch.name}: in this process, without Ray")
+    device = config.finetune.device
+    if device in ("auto", "cuda"):
+        device = "cuda:0" if finds_gpu(device) else "cpu"
+    threads_before = torch.get_num_threads()  # the worker takes the process for its own
     try:
-        trainer.fit()
-    except SystemExit:
-        raise KeyboardInterrupt from None
+        with freed_memory_kept() if device == "cpu" else nullcontext():
+            train_epochs(task, Member(device), EventReporter(watch.see))
+    except ReidError:
+        raise
+    except Exception as error:
+        raise as_reid_error(error, f"training stopped after epoch {len(watch.history)}") from error
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, before)
+        torch.set_num_threads(threads_before)
+        if device != "cpu":
+            torch.cuda.empty_cache()  # the figures may be embedded by other processes
 
 
-@contextmanager
-def _watching(queue: Any, watch: Watch) -> Iterator[None]:
-    """Draw what the workers tell, in a thread beside the one that waits for them."""
-    ended = threading.Event()
-    failed: list[Exception] = []
-
-    def look() -> None:
-        try:
-            last = False
-            while not last:
-                last = ended.wait(SECONDS_BETWEEN_LOOKS)  # and once more for what came at the end
-                for event in ray.get(queue.take.remote()):
-                    watch.see(event)
-        except Exception as error:  # noqa: BLE001  raised by the thread that waits
-            failed.append(error)
-
-    thread = threading.Thread(target=look, name="watch", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        # Before Ray is shut down: it ends a process in which a thread still waits for it.
-        ended.set()
-        thread.join()
-    if failed:
-        raise failed[0]
+def _way_on(task: TrainTask) -> str:
+    """From where a training that diverged can go on."""
+    last = epochs.latest(task.folder)
+    if last is None:
+        return "no epoch is stored yet, so this --out takes other settings"
+    good = epochs.path(task.folder, last)
+    return f"the last good epoch is {good}: go on from it with another --out and --model {good}"
 
 
-def _last_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def _gpus() -> int:
+    return int(sum(node.get("GPU", 0) for node in machines()))

@@ -10,6 +10,7 @@ Keypoints and descriptors stay as they are; what learns is what matches them.
 import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import ray
-import ray.train
-from ray.train.torch import TorchTrainer
 
 from jobs.common import outputs
 from jobs.common.console import print_result, say
-from jobs.common.session import ray_session
-from jobs.finetune.train import fitting_workers, uses_gpu
+from jobs.common.session import finds_gpu, ray_session
+from jobs.finetune.train import fitting_workers, trains_here
 from reid import schema, store
 from reid.config import Config
 from reid.errors import InputError, ReidError
@@ -116,7 +114,8 @@ def finetune_matcher(config: Config) -> None:
         f"matcher: {len(train):,} triplets to train on, {len(judged):,} of animals that are held out"
     )
     aside = store.join(config.out, f"training-{MATCHER}")
-    with ray_session(config.address):
+    here = trains_here(config)
+    with nullcontext() if here else ray_session(config.address):
         workers, threads = fitting_workers(config)
         task = MatcherTask(
             keypoints=recipe,
@@ -130,10 +129,14 @@ def finetune_matcher(config: Config) -> None:
             rate=config.finetune.matcher_rate,
             batch=config.finetune.matcher_batch,
             seed=config.seed,
-            device="cuda" if uses_gpu(config) else "cpu",
+            device="cuda" if finds_gpu(config.finetune.device) else "cpu",
             threads=threads,
         )
-        history = _train(config, task, workers, aside)
+        if here:
+            _train_here(task)
+        else:
+            _train_on_ray(config, task, workers, aside)
+    history: list[dict[str, Any]] = store.read_json(f"{task.result}.json")
     before, after = history[0]["right"], history[-1]["right"]
     better = after > before
     place = store.join(config.out, MATCHER if better else REJECTED)
@@ -188,8 +191,24 @@ def _labelled_pairs(config: Config) -> tuple[pa.Table, np.ndarray, np.ndarray]:
     return annotations, pairs, table["log_odds"].to_numpy().astype(np.float64)
 
 
-def _train(config: Config, task: MatcherTask, workers: int, aside: str) -> list[dict[str, Any]]:
-    """Train by Ray Train; a record for the start and each epoch."""
+def _train_here(task: MatcherTask) -> None:
+    """Train in this process."""
+    import torch
+
+    threads_before = torch.get_num_threads()
+    try:
+        _train_epochs(task)
+    finally:
+        torch.set_num_threads(threads_before)
+
+
+def _train_on_ray(config: Config, task: MatcherTask, workers: int, aside: str) -> None:
+    """Train by Ray Train."""
+    import ray.train
+    from ray.train.torch import TorchTrainer
+
+    from jobs.finetune.ray_training import max_restarts
+
     filesystem, inner = store.filesystem(store.join(store.absolute(aside), "ray"))
     gpu = task.device == "cuda"
     trainer = TorchTrainer(
@@ -204,7 +223,7 @@ def _train(config: Config, task: MatcherTask, workers: int, aside: str) -> list[
             name=f"{MATCHER}-{time.time_ns()}",
             storage_path=inner,
             storage_filesystem=filesystem,
-            failure_config=ray.train.FailureConfig(max_failures=config.finetune.max_restarts),
+            failure_config=ray.train.FailureConfig(max_failures=max_restarts(config)),
             logging_config=ray.train.LoggingConfig(log_level="ERROR"),
         ),
     )
@@ -215,17 +234,23 @@ def _train(config: Config, task: MatcherTask, workers: int, aside: str) -> list[
             if isinstance(cause, ReidError):
                 raise cause from error
         raise
-    history: list[dict[str, Any]] = store.read_json(f"{task.result}.json")
-    return history
 
 
 def matcher_worker(given: dict[str, Any]) -> None:
-    """One worker of Ray Train: its share of the triplets, gradients averaged with the others'."""
+    """Ray Train's entry."""
+    import ray.train
+
+    context = ray.train.get_context()
+    _train_epochs(given["task"], context.get_world_rank(), context.get_world_size())
+
+
+def _train_epochs(task: MatcherTask, rank: int = 0, world: int = 1) -> None:
+    """One worker's share of the triplets, gradients averaged with the others'.
+
+    The first worker writes the weights, and a record for the start and each epoch.
+    """
     import torch
 
-    task: MatcherTask = given["task"]
-    context = ray.train.get_context()
-    rank, world = context.get_world_rank(), context.get_world_size()
     torch.set_num_threads(task.threads)
     torch.manual_seed(task.seed)
     points = _points(task)
@@ -260,7 +285,6 @@ def matcher_worker(given: dict[str, Any]) -> None:
             right = _share_right(judged, confidences)
             history.append({"epoch": epoch, "right": right, "loss": float(np.mean(losses))})
             _write_epoch(task.result, module, history)
-        ray.train.report({"epoch": epoch})
 
 
 def _points(task: MatcherTask) -> dict[int, tuple["torch.Tensor", ...]]:

@@ -1,7 +1,8 @@
 """A training worker: epochs of `Trainer`, each validated, stored and reported to the driver.
 
-Ray Train starts the workers, joins them into one process group, and starts them again when one dies.
-Each epoch is stored by `epochs.py`, so that whatever begins again begins after the last one.
+It is the same in the job's own process and on Ray Train, which joins several into one process group and
+starts them again when one dies. Each epoch is stored by `epochs.py`, so that whatever begins again begins
+after the last one.
 """
 
 import hashlib
@@ -12,19 +13,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import ray
-import ray.train
-import ray.train.torch
 import torch
 import torch.distributed as dist
-from ray.train.collective import broadcast_from_rank_zero
 
 from jobs.finetune import epochs
-from jobs.finetune.event_queue import EventReporter
+from jobs.finetune.event_reporter import EventReporter
 from jobs.finetune.split_plan import TRAIN, VALIDATION
 from reid import schema, store
 from reid.config import Images
-from reid.errors import InputError, ReidError, StorageError
+from reid.errors import InputError, StorageError
 from reid.training import ClassTable, TrainSettings
 from reid.training.pixels import Pixels, open_pixels
 from reid.training.trainer import StepInfo, Trainer
@@ -69,32 +66,38 @@ class TrainTask:
     about: dict[str, Any]
 
 
-def train_worker(given: dict[str, Any]) -> None:
-    """Ray Train's entry: `given` holds the `task` and the `queue` that tells the driver."""
-    tell = EventReporter(given["queue"], first=ray.train.get_context().get_world_rank() == 0)
-    if tell.failed():
-        return  # Ray Train starts every failure again, and this one would only come back
-    try:
-        _Run(given["task"], tell).epochs()
-    except ReidError as error:
-        tell.fail(error)
-        raise
-    except Exception as error:
-        tell.event("trouble", everyone=True, text=f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        tell.end()  # or the driver may look for the last time before the last epoch is reported
+@dataclass(frozen=True)
+class Member:
+    """A worker's place among the workers of a run.
+
+    Attributes:
+        device: that it trains on.
+        rank, world: its number, and how many there are; with more than one, torch.distributed joins them.
+        local_rank: its number on its machine.
+    """
+
+    device: str
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+
+
+def train_epochs(task: TrainTask, member: Member, tell: EventReporter) -> None:
+    """Train, after the last stored epoch, until there is a reason to stop.
+
+    Raises:
+        ReidError: what would come back if it were tried again.
+    """
+    _Run(task, member, tell).epochs()
 
 
 class _Run:
     """The state of one worker."""
 
-    def __init__(self, task: TrainTask, tell: EventReporter) -> None:
+    def __init__(self, task: TrainTask, member: Member, tell: EventReporter) -> None:
         self.task, self.tell = task, tell
         self.began = time.perf_counter()
-        context = ray.train.get_context()
-        self.rank, self.world = context.get_world_rank(), context.get_world_size()
-        self.local_rank = context.get_local_rank()
+        self.rank, self.world, self.local_rank = member.rank, member.world, member.local_rank
         own = hashlib.sha256(task.folder.encode()).hexdigest()[:16]
         self.cache = task.cache or f"{tempfile.gettempdir()}/reid-pixels/{own}"
         torch.set_num_threads(task.threads)
@@ -111,9 +114,8 @@ class _Run:
         self.encounters = table["encounter_id"].to_pylist()
         train = np.flatnonzero(self.parts == TRAIN)
         classes = ClassTable.of(*self._labels(train))
-        device = str(ray.train.torch.get_device())
         self.trainer = Trainer(
-            task.settings, classes, device=device, rank=self.rank, world=self.world
+            task.settings, classes, device=member.device, rank=self.rank, world=self.world
         )
         if self.trainer.precision_note:
             self.tell.event("note", text=self.trainer.precision_note)
@@ -132,7 +134,7 @@ class _Run:
         self.done_before = len(self.history)
         self.tell.event(
             "start",
-            device=device,
+            device=member.device,
             workers=self.world,
             images=len(self.train_rows),
             history=self.history,
@@ -142,14 +144,13 @@ class _Run:
         """Train until there is a reason to stop."""
         while True:
             # Rank 0 has the clock; the others must not disagree and wait for it for ever.
-            reason = broadcast_from_rank_zero(self._reason_to_stop())
+            reason = self._gather(self._reason_to_stop())[0]
             if reason:
                 break
             record = self._epoch(len(self.history))
             self.history.append(record)
             self._store()
             self.tell.event("epoch", record=record)
-            ray.train.report({"epoch": record["epoch"], "loss": record["loss"]})
         ranks = self._gather(self._weights_digest())
         if self.task.cache is None and self.local_rank == 0 and reason != OUT_OF_TIME:
             store.remove(self.cache)

@@ -4,7 +4,6 @@ A page shows some hundred pairs of a million. Keeping the points of all would ta
 evidence of all; finding those of the few that are shown takes a minute at most.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.common.console import progress
+from jobs.common.session import cores_here
 from jobs.pairs.stored_pairs import make_keypoints, pair_workers, plan
 from reid.config import Config
 from reid.keypoints import KeypointStore
@@ -75,7 +75,7 @@ def _of_species(
         device=task.device if task.device != "auto" else "cpu",
         precision=task.precision,  # type: ignore[arg-type]
         runtime=task.runtime,  # type: ignore[arg-type]
-        threads=len(os.sched_getaffinity(0)),
+        threads=cores_here(),
     )
     matches: list[Matches] = []
     for start in range(0, len(pairs), AT_ONCE):

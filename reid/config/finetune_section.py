@@ -204,8 +204,10 @@ class Finetune(Training):
     workers: Count | Auto = Field("auto", description="Training workers; auto: every GPU, else 1")
     cpus_per_worker: Count | Auto = Field("auto", description="CPU cores of one training worker")
     device: Device = Field("auto", description="auto, cpu, cuda")
-    max_restarts: int = Field(
-        3, ge=0, le=1000, description="Times that workers which died are replaced"
+    max_restarts: Annotated[int, Field(ge=0, le=1000)] | Auto = Field(
+        "auto",
+        description="Times that workers which died are replaced; auto: 3, but a single worker on one machine "
+        "trains in the job's own process, without Ray, and dies with it: the same command goes on",
     )
     keep: Count = Field(2, description="Epochs kept on disk: the best ones, and always the last")
     time_limit_minutes: Positive | None = Field(

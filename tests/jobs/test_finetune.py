@@ -1,4 +1,4 @@
-"""The fine-tuning job on a real Ray: it goes on after anything dies, and its proof is honest."""
+"""The fine-tuning job, in one process and on a real Ray: it goes on after anything dies, and its proof is honest."""
 
 import json
 import os
@@ -17,22 +17,23 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-import jobs.finetune.train
 from jobs.common import outputs
-from jobs.finetune.worker import train_worker
+from jobs.finetune import epochs, ray_training
+from jobs.finetune.train import new_session
 from reid import schema, store
 from reid.models import load_model
 from reid.synthetic import make_herd
+from reid.training.sampler import identity_batches
+from reid.training.trainer import Trainer
 from tests.jobs.processes import needs_proc, start_and_kill, wait_until
 
-pytestmark = pytest.mark.usefixtures("local_ray")
-
-# Small pictures, two epochs, a worker on two of the four logical CPUs.
+# Small pictures, two epochs, one thread: others test on the same cores.
 QUICK = (
     "finetune.epochs=2", "finetune.input_size=64", "finetune.identities=4", "finetune.precision=fp32",
-    "finetune.cpus_per_worker=2", "finetune.hold_out=0.3", "finetune.validation_share=0.3",
-    "embed.runtime=torch", "embed.cpus_per_worker=2", "embed.workers=1",
+    "finetune.cpus_per_worker=1", "finetune.hold_out=0.3", "finetune.validation_share=0.3",
+    "embed.runtime=torch", "embed.cpus_per_worker=1", "embed.workers=1",
 )  # fmt: skip
+ON_RAY = "finetune.max_restarts=1"  # who wants a worker to be replaced has Ray do it
 INDIVIDUALS, IMAGES = 12, 4
 
 Reid = Callable[..., int]
@@ -72,10 +73,8 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def first(
-    local_ray: None, labelled: Path, reid: Reid, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """The output of one run. Tests that change it take a copy."""
+def first(labelled: Path, reid: Reid, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of one run in this process. Tests that change it take a copy."""
     out = tmp_path_factory.mktemp("first") / "out"
     assert reid("finetune", "-i", labelled, "-o", out, *QUICK) == 0
     return out
@@ -225,21 +224,16 @@ def test_a_run_whose_driver_is_killed_goes_on_after_its_last_epoch(
     assert_same_training(out, first)
 
 
-def test_ctrl_c_ends_the_run_and_says_how_to_go_on(labelled: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["finetune.max_restarts=0", ON_RAY])
+def test_ctrl_c_ends_the_run_and_says_how_to_go_on(
+    labelled: Path, tmp_path: Path, where: str
+) -> None:
     out, log = tmp_path / "out", tmp_path / "log"
-    command = [
-        sys.executable,
-        "-m",
-        "jobs",
-        "finetune",
-        "-i",
-        str(labelled),
-        "-o",
-        str(out),
-        *QUICK,
-    ]
+    command = [sys.executable, "-m", "jobs", "finetune", "-i", str(labelled), "-o", str(out)]
     with log.open("wb") as stream:
-        driver = subprocess.Popen([*command, "finetune.epochs=200"], stdout=stream, stderr=stream)
+        driver = subprocess.Popen(
+            [*command, *QUICK, "finetune.epochs=200", where], stdout=stream, stderr=stream
+        )
         try:
             one = out / "training" / "epoch-0001" / "history.json"
             wait_until(lambda: one.exists() or driver.poll() is not None)
@@ -248,11 +242,14 @@ def test_ctrl_c_ends_the_run_and_says_how_to_go_on(labelled: Path, tmp_path: Pat
         finally:
             driver.kill()
             driver.wait()
-    assert "stopped; run the same command again" in log.read_text()
-    assert "Traceback" not in log.read_text()
+    said = log.read_text()
+    assert ("in this process, without Ray" in said) == (where != ON_RAY)
+    assert "stopped; run the same command again" in said
+    assert "Traceback" not in said
 
 
-def test_a_killed_worker_is_replaced_and_goes_on_after_its_last_epoch(
+@pytest.mark.usefixtures("local_ray")
+def test_on_ray_a_killed_worker_is_replaced_and_the_weights_are_those_of_one_process(
     first: Path,
     labelled: Path,
     tmp_path: Path,
@@ -261,25 +258,24 @@ def test_a_killed_worker_is_replaced_and_goes_on_after_its_last_epoch(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     killed = tmp_path / "killed"
+    train_epoch, ray_worker = Trainer.train_epoch, ray_training.ray_worker
+
+    def fatal(self: Trainer, epoch: int, *arguments: Any, **options: Any) -> Any:
+        if epoch == 1 and not killed.exists():
+            killed.write_text("")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return train_epoch(self, epoch, *arguments, **options)
 
     def killed_in_the_second_epoch(given: dict[str, Any]) -> None:
-        from reid.training.trainer import Trainer
-
-        train_epoch = Trainer.train_epoch
-
-        def fatal(self: Trainer, epoch: int, *arguments: Any, **options: Any) -> Any:
-            if epoch == 1 and not killed.exists():
-                killed.write_text("")
-                os.kill(os.getpid(), signal.SIGKILL)
-            return train_epoch(self, epoch, *arguments, **options)
-
         Trainer.train_epoch = fatal  # type: ignore[method-assign]
-        train_worker(given)
+        ray_worker(given)
 
-    monkeypatch.setattr(jobs.finetune.train, "train_worker", killed_in_the_second_epoch)
-    assert reid("finetune", "-i", labelled, "-o", tmp_path / "out", *QUICK) == 0
+    monkeypatch.setattr(ray_training, "ray_worker", killed_in_the_second_epoch)
+    assert reid("finetune", "-i", labelled, "-o", tmp_path / "out", *QUICK, ON_RAY) == 0
     assert killed.exists(), "it did die"
-    assert "begun again after epoch 1: a worker died" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert "begun again after epoch 1: a worker died" in said
+    assert "without Ray" not in said
     assert_same_training(tmp_path / "out", first)
 
 
@@ -291,29 +287,53 @@ def assert_same_training(out: Path, first: Path) -> None:
         assert [r[name] for r in history_of(out)] == [r[name] for r in history_of(first)]
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_epoch(
+def test_an_attempt_that_another_one_overtakes_stops_and_writes_no_epoch(
     labelled: Path,
     tmp_path: Path,
     reid: Reid,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    def spoilt_in_the_second_epoch(given: dict[str, Any]) -> None:
-        from reid.training.trainer import Trainer
+    train_epoch, folder = Trainer.train_epoch, tmp_path / "out" / "training"
 
-        train_epoch = Trainer.train_epoch
+    def overtaken(self: Trainer, epoch: int, *arguments: Any, **options: Any) -> Any:
+        if epoch == 1:
+            new_session(str(folder))
+        return train_epoch(self, epoch, *arguments, **options)
 
-        def spoilt(self: Trainer, epoch: int, *arguments: Any, **options: Any) -> Any:
-            if epoch == 1:
-                next(self.network.parameters()).data.fill_(float("nan"))
-            return train_epoch(self, epoch, *arguments, **options)
+    monkeypatch.setattr(Trainer, "train_epoch", overtaken)
+    assert reid("finetune", "-i", labelled, "-o", tmp_path / "out", *QUICK) == 3
+    assert "another attempt at this training has begun" in capfd.readouterr().err
+    assert epochs.stored(str(folder)) == [0]
 
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("where", ["finetune.max_restarts=0", ON_RAY])
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_epoch(
+    labelled: Path,
+    tmp_path: Path,
+    reid: Reid,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    where: str,
+) -> None:
+    train_epoch, ray_worker = Trainer.train_epoch, ray_training.ray_worker
+
+    def spoilt(self: Trainer, epoch: int, *arguments: Any, **options: Any) -> Any:
+        if epoch == 1:
+            next(self.network.parameters()).data.fill_(float("nan"))
+        return train_epoch(self, epoch, *arguments, **options)
+
+    def spoilt_worker(given: dict[str, Any]) -> None:
         Trainer.train_epoch = spoilt  # type: ignore[method-assign]
-        train_worker(given)
+        ray_worker(given)
 
-    monkeypatch.setattr(jobs.finetune.train, "train_worker", spoilt_in_the_second_epoch)
+    if where == ON_RAY:
+        monkeypatch.setattr(ray_training, "ray_worker", spoilt_worker)
+    else:
+        monkeypatch.setattr(Trainer, "train_epoch", spoilt)
     out = tmp_path / "out"
-    assert reid("finetune", "-i", labelled, "-o", out, *QUICK) == 1
+    assert reid("finetune", "-i", labelled, "-o", out, *QUICK, where) == 1
     message = capfd.readouterr().err.replace("\n", " ")
     assert re.search(r"error: training diverged in epoch 2, step 1 .*nan", message)
     ids = store.read_table(str(out / "split.parquet"))["annotation_id"].to_pylist()
@@ -327,54 +347,13 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_epoch(
 # ── Several workers, folds, other splits ──────────────────────────────────────────────────────────
 
 
-def test_two_workers_train_on_the_same_images_and_end_with_the_same_weights(
+@pytest.mark.usefixtures("local_ray")
+def test_two_workers_train_on_what_both_can_read_and_end_with_the_same_weights(
     first: Path, labelled: Path, tmp_path: Path, reid: Reid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = tmp_path / "seen"
     seen.mkdir()
-
-    def told(given: dict[str, Any]) -> None:
-        from ray.train import get_context
-
-        from reid.training import trainer
-
-        rank = get_context().get_world_rank()
-        identity_batches = trainer.identity_batches
-
-        def batches(codes: Any, **options: Any) -> Any:
-            plan = identity_batches(codes, **options)
-            np.savez(seen / f"{options['epoch']}-{rank}.npz", plan=plan, codes=codes)
-            return plan
-
-        trainer.identity_batches = batches
-        train_worker(given)
-
-    monkeypatch.setattr(jobs.finetune.train, "train_worker", told)
-    two = (*QUICK, "finetune.workers=2", "finetune.identities=2")
-    assert reid("finetune", "-i", labelled, "-o", tmp_path / "out", *two) == 0
-    metrics, one = metrics_of(tmp_path / "out"), metrics_of(first)
-    assert metrics["workers"] == 2
-    assert len(metrics["weights_of_ranks"]) == 2
-    assert len(set(metrics["weights_of_ranks"])) == 1
-    for epoch, (record, of_one) in enumerate(
-        zip(history_of(tmp_path / "out"), history_of(first), strict=True)
-    ):
-        assert record["images"] == of_one["images"]
-        assert len(set(record["images_per_rank"])) == 1
-        ranks = [np.load(seen / f"{epoch}-{rank}.npz") for rank in (0, 1)]
-        codes = ranks[0]["codes"]
-        for left, right in zip(*(rank["plan"] for rank in ranks), strict=True):
-            assert not set(codes[left]) & set(codes[right]), "an identity on both ranks in a step"
-        trained = np.concatenate([rank["plan"].ravel() for rank in ranks])
-        assert set(trained) == set(range(len(codes))), "every image, every epoch"
-    assert one["images"] == metrics["images"], "the same rows are held out"
-
-
-def test_an_image_that_one_worker_cannot_read_is_trained_on_by_none(
-    labelled: Path, tmp_path: Path, reid: Reid, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = tmp_path / "seen"
-    seen.mkdir()
+    ray_worker = ray_training.ray_worker
 
     def the_second_cannot_read(given: dict[str, Any]) -> None:
         from ray.train import get_context
@@ -393,21 +372,32 @@ def test_an_image_that_one_worker_cannot_read_is_trained_on_by_none(
 
         def batches(codes: Any, **options: Any) -> Any:
             plan = identity_batches(codes, **options)
-            np.savez(seen / f"{rank}.npz", plan=plan, codes=codes)
+            np.savez(seen / f"{options['epoch']}-{rank}.npz", plan=plan, codes=codes)
             return plan
 
         worker.open_pixels, trainer.identity_batches = open_some, batches
-        train_worker(given)
+        ray_worker(given)
 
-    monkeypatch.setattr(jobs.finetune.train, "train_worker", the_second_cannot_read)
-    two = (*QUICK, "finetune.workers=2", "finetune.identities=2", "finetune.epochs=1")
+    monkeypatch.setattr(ray_training, "ray_worker", the_second_cannot_read)
+    two = (*QUICK, "finetune.workers=2", "finetune.identities=2")
     assert reid("finetune", "-i", labelled, "-o", tmp_path / "out", *two) == 0
-    first, second = (np.load(seen / f"{rank}.npz") for rank in (0, 1))
-    individuals = metrics_of(tmp_path / "out")["individuals"]["train"]
-    assert first["codes"].tolist() == second["codes"].tolist()
-    assert len(first["codes"]) == individuals * (IMAGES - 1)
-    for left, right in zip(first["plan"], second["plan"], strict=True):
-        assert not set(first["codes"][left]) & set(first["codes"][right])
+    metrics, one = metrics_of(tmp_path / "out"), metrics_of(first)
+    assert metrics["workers"] == 2
+    assert len(metrics["weights_of_ranks"]) == 2
+    assert len(set(metrics["weights_of_ranks"])) == 1
+    assert one["images"] == metrics["images"], "the same rows are held out"
+    for epoch, record in enumerate(history_of(tmp_path / "out")):
+        ranks = [np.load(seen / f"{epoch}-{rank}.npz") for rank in (0, 1)]
+        codes = ranks[0]["codes"]
+        assert codes.tolist() == ranks[1]["codes"].tolist()
+        assert len(codes) == metrics["individuals"]["train"] * (IMAGES - 1)
+        for left, right in zip(*(rank["plan"] for rank in ranks), strict=True):
+            assert not set(codes[left]) & set(codes[right]), "an identity on both ranks in a step"
+        trained = np.concatenate([rank["plan"].ravel() for rank in ranks])
+        assert set(trained) == set(range(len(codes))), "every image, every epoch"
+        of_one = identity_batches(codes, identities=4, images=2, seed=0, epoch=epoch)
+        assert record["images"] == of_one.size, "as one worker alone would"
+        assert len(set(record["images_per_rank"])) == 1
 
 
 def test_folds_hold_every_individual_out_once_and_make_an_ensemble(
@@ -428,7 +418,7 @@ def test_folds_hold_every_individual_out_once_and_make_an_ensemble(
     both = [metrics_of(out / f"fold-{fold}")["after"]["top_1"] for fold in (0, 1)]
     assert metrics_of(out)["after"]["top_1"] == pytest.approx(np.mean(both), abs=1e-4)
     assert metrics_of(out)["after"]["top_1_spread"] == pytest.approx(np.std(both, ddof=1), abs=1e-4)
-    quick = ("embed.runtime=torch", "embed.cpus_per_worker=2", "embed.workers=1")
+    quick = ("embed.runtime=torch", "embed.cpus_per_worker=1", "embed.workers=1")
     arguments = ("-i", labelled, "-o", tmp_path / "embedded", "--model", models, *quick)
     assert reid("embed", *arguments, "--max-failures", "0.1") == 0
     summary = outputs.read_summary(str(tmp_path / "embedded"))["embed"]
@@ -495,7 +485,7 @@ def test_a_short_training_on_the_herd_helps_with_individuals_that_it_never_saw(
         "finetune.hold_out=0.4", "finetune.validation_share=0", "finetune.input_size=128",
         "finetune.epochs=8", "finetune.lr=1e-3", "finetune.head_lr=5e-3", "finetune.margin_rad=0.3",
         "finetune.warmup_epochs=1", "finetune.sampling=shuffled", "finetune.cpus_per_worker=2",
-        "embed.runtime=torch", "embed.cpus_per_worker=2", "embed.workers=1",
+        "embed.runtime=torch", "embed.cpus_per_worker=1", "embed.workers=1",
     )  # fmt: skip
     arguments = ("-i", tmp_path / "herd" / "labelled.csv", "-o", tmp_path / "out", *settings)
     assert reid("finetune", *arguments) == 0

@@ -5,7 +5,6 @@ A run killed at any moment, and every order of settings, can so be tried in well
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,15 +13,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 
 from jobs.cli import run_command
 from jobs.common import outputs
 from jobs.finetune import driver, epochs
-from jobs.finetune.train import most_threads
+from jobs.finetune import train as training
+from jobs.finetune.train import fitting_workers, most_threads, new_session, train, trains_here
 from jobs.finetune.watch import Watch
 from jobs.finetune.worker import FINISHED, OUT_OF_TIME, TrainTask
 from reid import schema, store
+from reid.config import load_config
+from reid.errors import InputError, StorageError
 from tests.training_toy import write_model
 
 EPOCHS = 3
@@ -52,7 +55,9 @@ class MadeUp:
         self.better = True
         self.dies_in: str | None = None
 
-    def train(self, _config: Any, task: TrainTask, watch: Watch, *, workers: int) -> None:
+    def train(
+        self, _config: Any, task: TrainTask, watch: Watch, *, workers: int, here: bool
+    ) -> None:
         last = epochs.latest(task.folder)
         history = [] if last is None else epochs.read_history(task.folder, last)
         watch.see(
@@ -89,7 +94,6 @@ class MadeUp:
 def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUp:
     stand_in = MadeUp()
     monkeypatch.setattr(driver, "start_from", lambda _: SimpleNamespace(digest="d"))
-    monkeypatch.setattr(driver, "ray_session", lambda _: nullcontext())
     monkeypatch.setattr(driver, "fitting_workers", lambda _: (1, 1))
     monkeypatch.setattr(driver, "train", stand_in.train)
     monkeypatch.setattr(driver.score, "embed_rows", stand_in.embed_rows)
@@ -302,3 +306,87 @@ def test_settings_that_do_not_fit_the_model_are_refused_before_anything_starts(
 )
 def test_workers_get_the_cores_of_a_machine(cpus: list[int], workers: int, threads: int) -> None:
     assert most_threads(cpus, workers) == threads
+
+
+GPU_HERE = [{"CPU": 8.0, "GPU": 1.0}]
+GPUS_HERE = [{"CPU": 8.0, "GPU": 2.0}]
+TWO_MACHINES = [{"CPU": 8.0}, {"CPU": 8.0}]
+
+
+@pytest.mark.parametrize(
+    ("machines", "settings", "here"),
+    [
+        ([{"CPU": 8.0}], [], True),
+        ([{"CPU": 8.0}], ["finetune.max_restarts=0"], True),
+        ([{"CPU": 8.0}], ["finetune.max_restarts=1"], False),
+        ([{"CPU": 8.0}], ["finetune.workers=2"], False),
+        ([{"CPU": 8.0}], ["address=ray://head"], False),
+        (TWO_MACHINES, [], False),
+        (GPU_HERE, ["finetune.device=cuda"], True),
+        (GPUS_HERE, ["finetune.device=cuda"], False),
+        (GPUS_HERE, ["finetune.device=cuda", "finetune.workers=1"], True),
+        (GPUS_HERE, ["finetune.device=cpu"], True),
+    ],
+)
+def test_one_worker_on_one_machine_trains_in_this_process(
+    machines: list[dict[str, float]],
+    settings: list[str],
+    here: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "machines", lambda: machines)
+    assert trains_here(load_config(None, settings)) == here
+
+
+@pytest.mark.parametrize(
+    ("settings", "workers", "threads"),
+    [([], 1, 8), (["finetune.cpus_per_worker=2"], 1, 2), (["finetune.device=cuda"], 2, 4)],
+)
+def test_workers_are_those_that_this_machine_has_room_for(
+    settings: list[str], workers: int, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "machines", lambda: GPUS_HERE)
+    config = load_config(None, ["finetune.device=cpu", *settings])
+    assert fitting_workers(config) == (workers, threads)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["finetune.device=cuda", "finetune.workers=3"], "but there are 2 GPUs here"),
+        (["finetune.cpus_per_worker=9"], "1 with 9 CPUs each are more than this machine's 8"),
+    ],
+)
+def test_what_does_not_fit_on_this_machine_is_refused(
+    settings: list[str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "machines", lambda: GPUS_HERE)
+    with pytest.raises(InputError, match=message):
+        fitting_workers(load_config(None, ["finetune.device=cpu", *settings]))
+
+
+def test_another_attempt_takes_the_folder_and_what_ray_left_there_goes(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    first = new_session(folder)
+    store.write_text(store.join(folder, f"ray-{first}", "state.json"), "")
+    store.write_text(store.join(folder, "epoch-0001", "history.json"), "[]")
+    assert new_session(folder) == epochs.session(folder) != first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0001", "session"]
+
+
+def test_what_fails_while_this_process_trains_is_told_with_the_way_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        torch.set_num_threads(threads + 1)
+        raise OSError("no space left on device")
+
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(training, "train_epochs", fails)
+    task = SimpleNamespace(folder=str(tmp_path))
+    with (
+        Watch("train", epochs=3, closed=False, tensorboard=str(tmp_path)) as watch,
+        pytest.raises(StorageError, match=r"after epoch 0: .*no space.*the same command again"),
+    ):
+        train(load_config(), task, watch, workers=1, here=True)  # type: ignore[arg-type]
+    assert torch.get_num_threads() == threads, "the worker is gone, and its settings with it"

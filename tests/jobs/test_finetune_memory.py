@@ -8,11 +8,12 @@ from collections.abc import Mapping
 
 import pytest
 
-from jobs.finetune.train import KEEP_FREED_MEMORY
+from jobs.finetune.freed_memory import KEEP_FREED_MEMORY
 
-FAULTS = """
+ROUNDS = """
 import resource, threading
 import numpy as np
+from jobs.finetune.freed_memory import freed_memory_kept
 
 def rounds():
     for _ in range(4):
@@ -20,25 +21,41 @@ def rounds():
         blocks = [np.ones(2**22) for _ in range(4)]
         del blocks
         print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-
+"""
+IN_A_THREAD = """
 thread = threading.Thread(target=rounds)
 thread.start()
 thread.join()
 """
+IN_THIS_PROCESS = """
+with freed_memory_kept():
+    rounds()
+rounds()
+"""
+
+pytestmark = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="the settings are glibc's"
+)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the settings are glibc's")
-def test_freed_memory_is_not_asked_of_the_kernel_again() -> None:
-    assert min(_faults({})) > 1000, "glibc keeps it by itself now"
-    first, *later = _faults(KEEP_FREED_MEMORY)
+def test_a_worker_of_ray_does_not_ask_the_kernel_again_for_freed_memory() -> None:
+    assert min(_faults(IN_A_THREAD, {})) > 1000, "glibc keeps it by itself now"
+    first, *later = _faults(IN_A_THREAD, KEEP_FREED_MEMORY)
     assert first > 1000
     assert max(later) < 100
 
 
-def _faults(environment: Mapping[str, str]) -> list[int]:
-    """Pages that the kernel handed out to a thread, round by round."""
+def test_this_process_does_not_either_and_hands_it_back_at_the_end() -> None:
+    first, *later = _faults(IN_THIS_PROCESS, {})
+    assert first > 1000
+    assert max(later[:3]) < 100
+    assert min(later[3:]) > 1000
+
+
+def _faults(what: str, environment: Mapping[str, str]) -> list[int]:
+    """Pages that the kernel handed out, round by round."""
     done = subprocess.run(
-        [sys.executable, "-c", FAULTS],
+        [sys.executable, "-c", ROUNDS + what],
         env=os.environ | environment,
         stdout=subprocess.PIPE,
         text=True,

