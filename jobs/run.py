@@ -232,12 +232,10 @@ def run_calibrate(config: Config) -> None:
     calibrate(config, embed, look)
 
 
-def run_review(
-    config: Config, out: str, *, results: str | None, species: str | None, limit: int
-) -> None:
+def run_review(config: Config, out: str, *, results: str | None, **wanted: Any) -> None:
     """Catalogue, or the output folder of a run → a page of pairs to judge.
 
-    A closer look is taken at the pairs of species that the catalogue compares so, or of all with `pairs=on`.
+    What is wanted beside is `jobs.catalogue.reviewing.review`'s. A closer look is taken at the pairs of species that the catalogue compares so, or of all with `pairs=on`.
     """
     from jobs.catalogue.reviewing import review, reviewable_catalogue
 
@@ -246,7 +244,7 @@ def run_review(
 
         if config.identify.catalogue is not None:
             raise InputError("give either --catalogue or --results, of which folder is asked about")
-        review(config, out, reviewable_run(absolute(results)), species=species, limit=limit)
+        review(config, out, reviewable_run(absolute(results)), **wanted)
         return
     from jobs.catalogue.admin import catalogue_place
     from jobs.catalogue.closer_look import settings_for_pages
@@ -269,7 +267,7 @@ def run_review(
                     found |= shown_evidence(own, here, [pair for pair in pairs if pair[0] in ids])
         return found
 
-    review(config, out, about, species=species, limit=limit, look=look if settings else None)
+    review(config, out, about, look=look if settings else None, **wanted)
 
 
 def run_finetune(config: Config) -> None:

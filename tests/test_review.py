@@ -16,7 +16,7 @@ from PIL import Image
 from reid.catalogue import SpeciesGraph, SpeciesRules, read_decisions
 from reid.errors import InputError
 from reid.report.pair_evidence import PairEvidence
-from reid.review import Question, Written, best_questions, questions, shown_ids, write_review
+from reid.review import Question, Written, ask, best_questions, shown_ids, write_review
 from reid.review.review_page import KINDS, LARGE_PX, likeness
 from tests.browser import CHROMIUM, Browser
 from tests.identified import identified, row_ids
@@ -47,7 +47,7 @@ def graph(
 
 
 def asked(**options: object) -> dict[tuple[str, str], Question]:
-    found = questions(*graph(**options))  # type: ignore[arg-type]
+    found = ask(*graph(**options)).questions  # type: ignore[arg-type]
     return {(one.a.annotation_id, one.b.annotation_id): one for one in found}
 
 
@@ -141,16 +141,18 @@ def test_nobody_is_asked_what_is_decided() -> None:
 
 
 def test_of_several_species_the_best_come_first() -> None:
-    lynx = questions(*graph())
+    found = ask(*graph())
+    lynx = found.questions
     otter = [
         replace(one, species="otter", expected_corrections=one.expected_corrections + 0.001)
         for one in lynx
     ]
-    best = best_questions([*lynx, *otter], 3)
+    both = [found, replace(found, questions=otter)]
+    best = best_questions(both, 3)
     assert best[0].species == "otter"
     worth = sorted((one.expected_corrections for one in [*lynx, *otter]), reverse=True)
     assert [one.expected_corrections for one in best] == worth[:3]
-    assert {one.species for one in best_questions([*lynx, *otter], 100)} == {"lynx", "otter"}
+    assert {one.species for one in best_questions(both, 100)} == {"lynx", "otter"}
 
 
 # ── The page ──────────────────────────────────────────────────────────────────────────────────────
@@ -158,7 +160,7 @@ def test_of_several_species_the_best_come_first() -> None:
 
 def test_the_page_holds_pairs_pictures_and_the_next_command() -> None:
     species, decisions = graph()
-    found = questions(species, decisions)
+    found = ask(species, decisions).questions
     html, written = page(found, species)
     content = script(html, "content")
     assert isinstance(content, dict)
@@ -184,7 +186,7 @@ def test_a_probability_is_said_only_where_it_was_learned() -> None:
     assert likeness(learned) == "93 %"
     assert likeness(replace(learned, probability=0.9951)) == "99.5 %"
     species, decisions = graph()
-    content = script(page(questions(species, decisions), species)[0], "content")
+    content = script(page(ask(species, decisions).questions, species)[0], "content")
     assert isinstance(content, dict)
     assert all("%" not in one["likeness"] for one in content["questions"])
 
@@ -193,7 +195,7 @@ def test_names_and_ids_cannot_become_html() -> None:
     species, decisions = graph(paths=[f"{NASTY}{k}" for k in range(10)])
     found = [
         replace(one, why=NASTY, if_match=NASTY, species=NASTY)
-        for one in questions(species, decisions)
+        for one in ask(species, decisions).questions
     ]
     html, _ = page(found, species, catalogue=NASTY, command=NASTY, key=NASTY)
     assert "<script>alert" not in html
@@ -205,7 +207,7 @@ def test_names_and_ids_cannot_become_html() -> None:
 
 def test_a_small_budget_makes_pictures_smaller_and_then_drops_the_last_pairs() -> None:
     species, decisions = graph()
-    found = questions(species, decisions)
+    found = ask(species, decisions).questions
     large = {side.annotation_id for one in found for side in (one.a, one.b)}
     html, full = page(found, species, picture=noise)
     texts = script(html, "pictures")
@@ -236,7 +238,7 @@ def test_a_picture_that_cannot_be_read_is_said_and_its_pair_stays() -> None:
         return plain(annotation_id)
 
     species, decisions = graph()
-    found = questions(species, decisions)
+    found = ask(species, decisions).questions
     html, written = page(found, species, picture=broken)
     assert written.questions == len(found)
     assert written.unreadable == {"a06": "truncated file"}
@@ -245,7 +247,7 @@ def test_a_picture_that_cannot_be_read_is_said_and_its_pair_stays() -> None:
 
 def test_without_a_question_there_is_no_page() -> None:
     species, decisions = graph(n=2, links={})
-    assert questions(species, decisions) == []
+    assert ask(species, decisions).questions == []
     with pytest.raises(InputError, match="nothing to ask"):
         page([], species)
 
@@ -259,7 +261,7 @@ PRESSED = "document.querySelector('[data-decision][aria-pressed=true]')?.dataset
 @needs_browser
 def test_keys_decide_and_the_file_is_what_the_next_run_reads(tmp_path: Path) -> None:
     species, decisions = graph()
-    found = questions(species, decisions)
+    found = ask(species, decisions).questions
     assert len(found) >= 4
     write(tmp_path / "review.html", found, species)
     with Browser(tmp_path / "browser") as browser:
@@ -317,7 +319,7 @@ def test_keys_decide_and_the_file_is_what_the_next_run_reads(tmp_path: Path) -> 
 @needs_browser
 def test_the_page_can_be_worked_without_a_mouse_and_on_a_phone(tmp_path: Path) -> None:
     species, decisions = graph(paths=[f"{NASTY}{k}" for k in range(10)])
-    found = questions(species, decisions)
+    found = ask(species, decisions).questions
     write(tmp_path / "review.html", found, species)
     nameless = (
         "[...document.querySelectorAll('button, input, img, [role=img], progress')].filter((e) => "
@@ -359,7 +361,7 @@ def test_the_page_can_be_worked_without_a_mouse_and_on_a_phone(tmp_path: Path) -
 def test_matched_points_join_the_two_pictures_and_can_be_put_away(tmp_path: Path) -> None:
     """Lines end where the points are in the pictures, which lie beside each other or one above the other."""
     species, decisions = graph()
-    found = questions(species, decisions)
+    found = ask(species, decisions).questions
     ends = found[0].a.annotation_id, found[0].b.annotation_id
     points = np.array([[0.5, 0.5, 0.25, 0.5], [0.0, 0.0, 1.0, 1.0]], np.float32)
     said = PairEvidence(points, np.array([0.9, 0.2], np.float32), 7, [NASTY], ["too far"], [])

@@ -15,6 +15,7 @@ from reid import store
 from reid.catalogue import (
     Catalogue,
     Run,
+    called_so,
     history,
     join_edge_parts,
     names_of_individuals,
@@ -46,7 +47,7 @@ def show_history(
     labelled = catalogue.rows(["annotation_id", "identity_id", "identity"])
     names = names_of_individuals(labelled, catalogue.decisions())
     if identity is not None:
-        about = _about(events, {identity, *_labelled(labelled, names, identity)})
+        about = _about(events, {identity, *called_so(labelled, names, identity)})
         if not len(about):
             raise InputError(f"{catalogue.path}: {_nobody(identity, events, labelled, names)}")
         events = about
@@ -140,19 +141,6 @@ def _about(events: pa.Table, identities: Collection[str]) -> pa.Table:
         not {*identities}.isdisjoint(names or []) for names in events["other_ids"].to_pylist()
     ]
     return events.filter(pc.or_(pc.fill_null(own, False), pa.array(others, pa.bool_())))
-
-
-def _labelled(rows: pa.Table, names: Mapping[str, str], name: str) -> list[str]:
-    """identity_ids of the individuals that people call so; capitals and blanks around do not matter."""
-    wanted = name.strip().casefold()
-    labels = zip(rows["identity_id"].to_pylist(), rows["identity"].to_pylist(), strict=True)
-    given = ((one, part) for one, several in names.items() for part in several.split(" / "))
-    found = {
-        one
-        for one, label in (*labels, *given)
-        if label is not None and label.strip().casefold() == wanted
-    }
-    return sorted(found)
 
 
 def _nobody(name: str, events: pa.Table, rows: pa.Table, names: Mapping[str, str]) -> str:

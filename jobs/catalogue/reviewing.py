@@ -5,7 +5,8 @@ import shlex
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NoReturn
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -16,11 +17,32 @@ from jobs.common.console import print_result, progress, say
 from jobs.common.pictures import crops
 from jobs.common.reviewable import Reviewable
 from reid import schema, store
-from reid.catalogue import names_of_individuals, open_catalogue, read_graph, read_rules
+from reid.catalogue import (
+    called_so,
+    names_of_individuals,
+    open_catalogue,
+    read_graph,
+    read_rules,
+)
 from reid.config import Config
+from reid.config.spelling import did_you_mean, list_a_few
 from reid.errors import InputError
 from reid.report.pair_evidence import PairEvidence
-from reid.review import Question, Written, best_questions, questions, shown_ids, write_review
+from reid.review import (
+    ERROR_SHARE,
+    EVERYWHERE,
+    Asked,
+    Question,
+    Within,
+    Written,
+    answers_an_hour,
+    ask,
+    best_questions,
+    in_words,
+    shown_ids,
+    workload,
+    write_review,
+)
 from reid.review.review_page import LARGE_PX
 
 COLUMNS = (
@@ -40,6 +62,8 @@ def review(
     *,
     species: str | None = None,
     limit: int = 200,
+    within: Within = EVERYWHERE,
+    error: float = ERROR_SHARE,
     look: Look | None = None,
 ) -> None:
     """Write the page, or say that there is nothing to ask.
@@ -51,22 +75,27 @@ def review(
         look: a closer look at the pairs that are asked about; None: there is none.
         species: to ask about; by default all.
         limit: pairs at most.
+        within: which pictures are asked about.
+        error: share of images with the wrong individual at which people may stop.
 
     Raises:
-        InputError: there is no such species, or a page in so few bytes is not possible.
+        InputError: there is no such species, place or individual, or a page in so few bytes is not possible.
         StorageError: storage failed.
     """
     started = time.perf_counter()
-    asked = _ask(about, species, limit)
+    doubts = _ask(about, species, limit, within)
+    asked = best_questions(doubts, limit)
+    progressed = in_words(workload(doubts, error), answers_an_hour(about.decisions))
     if not asked:
         whom = f" about {species}" if species else ""
+        whom += " within these limits" if within.limits else ""
         say(
             f"nothing to review{whom}: no pair in {about.described} is in doubt that nobody has judged. No "
             "page was written"
         )
         return
     stream = io.BytesIO()
-    written = _write(config, about, asked, stream, look)
+    written = _write(config, about, asked, progressed, stream, look)
     store.write_bytes(out, stream.getvalue())
     kinds = Counter(one.kind for one in asked[: written.questions])
     said = ", ".join(
@@ -76,6 +105,8 @@ def review(
         f"review: {written.questions:,} pair{'s' if written.questions > 1 else ''} ({said}) with {written.pictures:,} pictures, "
         f"{written.bytes / 1e6:.1f} MB ({time.perf_counter() - started:.1f} s)"
     )
+    for sentence in progressed:
+        say(f"review: {sentence}")
     for sentence in written.left_out:
         say(f"note: left out: {sentence}")
     say(f"Open the page in a browser, decide, press Download; then: {about.command}")
@@ -112,7 +143,7 @@ def reviewable_catalogue(path: str | None) -> Reviewable:
     )
 
 
-def _ask(about: Reviewable, species: str | None, limit: int) -> list[Question]:
+def _ask(about: Reviewable, species: str | None, limit: int, within: Within) -> list[Asked]:
     known = about.species
     if species is not None and species not in known:
         raise InputError(
@@ -120,18 +151,41 @@ def _ask(about: Reviewable, species: str | None, limit: int) -> list[Question]:
             f"{', '.join(known) or 'none yet'}"
         )
     names = known if species is None else [species]
-    asked: list[Question] = []
+    if within.limits:
+        _check_there(within, about, names)
+    asked: list[Asked] = []
     with progress("pairs worth a look", len(names), "species") as advance:
         for name in names:
-            asked += questions(about.graph(name), about.decisions, limit=limit)
+            asked.append(ask(about.graph(name), about.decisions, limit=limit, within=within))
             advance(1, name)
-    return best_questions(asked, limit)
+    return asked
+
+
+def _check_there(within: Within, about: Reviewable, species: Sequence[str]) -> None:
+    """Refuse places and individuals that no picture has."""
+    rows = about.table(species)
+    names = about.names(rows)
+    places = {one for one in pc.unique(rows["location_id"]).to_pylist() if one is not None}
+    there = {*pc.unique(rows["identity_id"]).to_pylist()}
+    for place in within.places:
+        if place not in places:
+            _refuse("--place", place, places)
+    for one in within.individuals:
+        if one not in there and not called_so(rows, names, one):
+            _refuse("--individual", one, {*there, *names.values()})
+
+
+def _refuse(option: str, name: str, known: Collection[str]) -> NoReturn:
+    near = did_you_mean(name, known)
+    meant = f"; did you mean {near}?" if near else f"; known: {list_a_few(sorted(known))}"
+    raise InputError(f"{option} {name}: no picture is of that{meant}")
 
 
 def _write(
     config: Config,
     about: Reviewable,
     asked: Sequence[Question],
+    progressed: Sequence[str],
     stream: io.BytesIO,
     look: Look | None,
 ) -> Written:
@@ -167,6 +221,7 @@ def _write(
             key=about.key,
             command=about.command,
             names=about.names(table),
+            progressed=progressed,
             evidence=evidence,
             guard=config.guard_formulas,
             budget_bytes=int(config.report.max_megabytes * 1e6),

@@ -74,6 +74,38 @@ def review(
         str | None,
         typer.Option("--species", metavar="NAME", help="Ask about this one. [default: all]"),
     ] = None,
+    place: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--place", metavar="NAME", help="Only pairs with a picture of it. Several times."
+        ),
+    ] = None,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DAY", help="Only pairs with a picture of it or later."),
+    ] = None,
+    last: Annotated[
+        str | None,
+        typer.Option("--to", metavar="DAY", help="Only pairs with a picture of it or earlier."),
+    ] = None,
+    individual: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--individual",
+            metavar="NAME",
+            help="Only pairs with a picture of it, by its id or name. Several times.",
+        ),
+    ] = None,
+    error: Annotated[
+        float,
+        typer.Option(
+            "--error",
+            metavar="SHARE",
+            min=0.0,
+            max=1.0,
+            help="Of images with the wrong individual: how many questions remain to it is said.",
+        ),
+    ] = 0.05,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Pairs at most.")] = 200,
 ) -> None:
     """The pairs most worth a look, on a page for any browser: match, no match, unknown, by keys.
@@ -81,13 +113,23 @@ def review(
     It needs no server, and gives a constraints.csv back: `reid identify --constraints` keeps to it, or for the folder
     of a run (`--results`) `reid cluster --constraints`.
     `report.max_megabytes=…` bounds its size; `pairs=on` looks at each pair closely, and draws the points
-    that both pictures share.
+    that both pictures share. With --place, --from, --to and --individual one picture of a pair fits all of them.
     """
     results = given.pop("results")
     settings = config_of(**given)
+    from jobs.common.days import parse_day
     from jobs.run import run_review
+    from reid.review import Within
 
-    run_review(settings, out, results=results, species=species, limit=limit)
+    within = Within(
+        places=tuple(place or ()),
+        start=parse_day(first, "--from"),
+        end=parse_day(last, "--to"),
+        individuals=tuple(individual or ()),
+    )
+    run_review(
+        settings, out, results=results, species=species, limit=limit, within=within, error=error
+    )
 
 
 @app.command(rich_help_panel=PANEL)

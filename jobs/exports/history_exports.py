@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 from jobs.common.console import say
+from jobs.common.days import parse_day
 from jobs.exports.holdings import Holdings
-from jobs.exports.wishes import Survey, parse_clock, parse_day, read_sexes
+from jobs.exports.wishes import Survey, parse_clock, read_sexes
 from reid.exports.camtrapr import camtrapr_files
 from reid.exports.deployments import Stations, read_stations
 from reid.exports.flanks import TOGETHER

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date, time
+from datetime import time
 
 import pandas as pd
 
@@ -66,20 +66,6 @@ class Wish:
     contributor: str | None = None
     keep: str = "sharpest"
     confirmed: bool = False
-
-
-def parse_day(text: str | None, option: str) -> date | None:
-    """A day such as 2026-05-31.
-
-    Raises:
-        InputError: it is none.
-    """
-    if text is None:
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise InputError(f"{option} {text}: write a day like 2026-05-31") from None
 
 
 def parse_clock(text: str, option: str) -> time:

@@ -31,7 +31,7 @@ from reid.catalogue import (
 )
 from reid.config import Config
 from reid.errors import InputError
-from reid.review import Question, best_questions, questions
+from reid.review import Asked, Within, ask
 
 QUESTIONS = 200
 
@@ -83,8 +83,8 @@ class Desk(Protocol):
     def undo(self, run_id: str) -> None:
         """Take the latest act back."""
 
-    def questions(self) -> list[Question]:
-        """Pairs that are worth a look, the best first."""
+    def asked(self, within: Within) -> list[Asked]:
+        """What is in doubt about these pictures, species by species."""
 
 
 def held_of(known: Known, version: str, undoable: Undoable | None) -> Held:
@@ -162,14 +162,14 @@ class CatalogueDesk:
         with self._lock:
             undo(open_catalogue(self._path), run_id, new_run_id())
 
-    def questions(self) -> list[Question]:
-        """Of all species, most worth first."""
+    def asked(self, within: Within) -> list[Asked]:
+        """What is in doubt, species by species."""
         catalogue = open_catalogue(self._path)
         decisions = catalogue.decisions()
-        asked: list[Question] = []
-        for name in read_rules(catalogue):
-            asked += questions(read_graph(catalogue, name), decisions, limit=QUESTIONS)
-        return best_questions(asked, QUESTIONS)
+        return [
+            ask(read_graph(catalogue, name), decisions, limit=QUESTIONS, within=within)
+            for name in read_rules(catalogue)
+        ]
 
     def _look(self, *arguments: Any, **named: Any) -> Any:
         """A closer look at pairs, where the catalogue compares by them: that alone needs Ray."""

@@ -22,7 +22,7 @@ from reid.config import Config
 from reid.errors import InputError
 from reid.identify.decided_clusters import decided_clusters
 from reid.identify.remarks import with_said_viewpoints
-from reid.review import Question, best_questions, questions
+from reid.review import Asked, Within, ask
 from reid.value_digests import whole_digest
 
 
@@ -89,13 +89,13 @@ class RunDesk:
                 )
             self._apply(stored.filter(pc.not_equal(stored["run_id"], run_id)))
 
-    def questions(self) -> list[Question]:
-        """Of all species, most worth first."""
+    def asked(self, within: Within) -> list[Asked]:
+        """What is in doubt, species by species."""
         about = reviewable_run(self._out)
-        asked: list[Question] = []
-        for name in about.species:
-            asked += questions(about.graph(name), about.decisions, limit=QUESTIONS)
-        return best_questions(asked, QUESTIONS)
+        return [
+            ask(about.graph(name), about.decisions, limit=QUESTIONS, within=within)
+            for name in about.species
+        ]
 
     def _apply(self, decisions: pa.Table) -> tuple[int, int]:
         """Write decisions, then the tables that follow from them; individuals before and after."""

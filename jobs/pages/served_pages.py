@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from jobs.common.console import say
+from jobs.common.days import parse_day
 from jobs.pages.acts import SIDES, decisions_of, in_short
-from jobs.pages.catalogue_desk import Desk, Held, Undoable
+from jobs.pages.catalogue_desk import QUESTIONS, Desk, Held, Undoable
 from jobs.pages.known import picture_of
 from reid.book import Links, all_pictures, render_animal, render_index
 from reid.book.pictures import webp
@@ -17,7 +18,7 @@ from reid.catalogue.state import called
 from reid.config import Images
 from reid.errors import InputError
 from reid.report.html import encoded, json_for_script, render
-from reid.review import Question
+from reid.review import Question, Within, answers_an_hour, best_questions, in_words, workload
 from reid.review.review_page import KINDS, likeness
 
 SMALL_PX, LARGE_PX = 320, 1600
@@ -81,7 +82,7 @@ class ServedPages:
         self.csrf = secrets.token_urlsafe(24)
         self._images, self._base, self._effect = images, base, effect
         self._cache = PictureCache()
-        self._asked: tuple[str, list[Question]] = ("", [])
+        self._asked: tuple[str, list[Question], Sequence[str]] = ("", [], [])
 
     def index(self) -> bytes:
         """All individuals."""
@@ -104,15 +105,24 @@ class ServedPages:
         )
         return encoded(page)
 
-    def review(self, skipped: Sequence[str]) -> bytes:
-        """The pair that is most worth a look, of those that were not left for later."""
+    def review(self, skipped: Sequence[str], limits: Mapping[str, str]) -> bytes:
+        """The pair that is most worth a look, of those that were not left for later.
+
+        Args:
+            skipped: those that were.
+            limits: `place`, `from`, `to` and `individual`, as people filled them in.
+
+        Raises:
+            InputError: a day is none.
+        """
         held = self.desk.held()
-        if self._asked[0] != held.version:
-            self._asked = (held.version, self.desk.questions())
+        limits = {name: value.strip() for name, value in limits.items()}
+        asked, progressed = self._in_doubt(held, limits)
         later = {*skipped}
-        waiting = [one for one in self._asked[1] if _key(one) not in later]
+        waiting = [one for one in asked if _key(one) not in later]
         question = next(iter(waiting), None)
         links = self._links(held)
+        places = sorted({one for one in held.frame["location_id"] if isinstance(one, str)})
         page = render(
             "serve_review.html",
             acts=self._acts(held),
@@ -121,10 +131,40 @@ class ServedPages:
             question=question and _as_shown(question, held),
             waiting=len(waiting),
             skipped=list(skipped),
+            limits=limits,
+            limited=_query(limits),
+            places=places,
+            called=sorted({one.called for one in held.animals.values()}),
+            progressed=progressed,
             key=question and _key(question),
             content=json_for_script(_about_pair(question, held, links)),
         )
         return encoded(page)
+
+    def _in_doubt(
+        self, held: Held, limits: Mapping[str, str]
+    ) -> tuple[list[Question], Sequence[str]]:
+        """The questions within limits, most worth first, and how much is left to do, in words."""
+        key = f"{held.version} {_query(limits)}"
+        if self._asked[0] != key:
+            place, name = limits["place"], limits["individual"]
+            ids = [
+                one.identity_id for one in held.animals.values() if name in (one.called, one.name)
+            ]
+            within = Within(
+                places=(place,) if place else (),
+                start=parse_day(limits["from"] or None, "from"),
+                end=parse_day(limits["to"] or None, "to"),
+                individuals=(name, *ids) if name else (),
+            )
+            doubts = self.desk.asked(within)
+            rate = answers_an_hour(held.scene.decisions)
+            self._asked = (
+                key,
+                best_questions(doubts, QUESTIONS),
+                in_words(workload(doubts), rate),
+            )
+        return self._asked[1:]
 
     def act(self, name: str, form: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """Do what somebody asked for; what to say, and where to go on.
@@ -185,6 +225,11 @@ class ServedPages:
             pictures_from="'self'",
             served=True,
         )
+
+
+def _query(limits: Mapping[str, str]) -> str:
+    """Those that were filled in, as they stand in an address."""
+    return urlencode({name: value for name, value in limits.items() if value})
 
 
 def _key(question: Question) -> str:

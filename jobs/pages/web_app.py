@@ -23,6 +23,7 @@ GUARDS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "frame-ancestors 'none'",
 }
+LIMITS = ("place", "from", "to", "individual")  # of what is asked about, in the address
 KEPT = {"Cache-Control": "private, max-age=3600"}
 STALE = "This page is of before the server was started again: reload it."
 
@@ -41,7 +42,12 @@ def make_app(pages: ServedPages, base: str) -> web.Application:
 
     @routes.get(f"{base}/review")
     async def review(request: web.Request) -> web.Response:
-        return _html(await asyncio.to_thread(pages.review, request.query.getall("skip", [])))
+        limits = {name: request.query.get(name, "") for name in LIMITS}
+        try:
+            page = await asyncio.to_thread(pages.review, request.query.getall("skip", []), limits)
+        except InputError as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+        return _html(page)
 
     @routes.get(f"{base}/version")
     async def version(_: web.Request) -> web.Response:

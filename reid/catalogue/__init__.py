@@ -52,7 +52,7 @@ from reid.catalogue.reviewer_decisions import check_known, check_matches, read_d
 from reid.catalogue.reviewer_decisions import fresh as fresh_decisions
 from reid.catalogue.rules import SpeciesRules, read_rules, rules_as_settings
 from reid.catalogue.runs import Run, history, undo
-from reid.catalogue.state import Catalogue, called, names_of_individuals, open_catalogue
+from reid.catalogue.state import Catalogue, called, called_so, names_of_individuals, open_catalogue
 from reid.catalogue.upkeep import tidy
 
 __all__ = [
@@ -65,6 +65,7 @@ __all__ = [
     "SpeciesGraph",
     "SpeciesRules",
     "called",
+    "called_so",
     "changed_rows",
     "check_known",
     "check_matches",

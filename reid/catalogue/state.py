@@ -159,6 +159,25 @@ def called(identity_id: str | None, names: Mapping[str, str] | None) -> str:
     return identity_id or "" if name is None else f"{identity_id} ({name})"
 
 
+def called_so(rows: pa.Table, names: Mapping[str, str], name: str) -> list[str]:
+    """identity_ids of the individuals that people call so; capitals and blanks around do not matter.
+
+    Args:
+        rows: columns identity_id and identity.
+        names: of `names_of_individuals`.
+        name: what they are called.
+    """
+    wanted = name.strip().casefold()
+    labels = zip(rows["identity_id"].to_pylist(), rows["identity"].to_pylist(), strict=True)
+    given = ((one, part) for one, several in names.items() for part in several.split(" / "))
+    found = {
+        one
+        for one, label in (*labels, *given)
+        if label is not None and label.strip().casefold() == wanted
+    }
+    return sorted(found)
+
+
 def annotations_path(path: str) -> str:
     """C/annotations."""
     return store.join(path, "annotations")

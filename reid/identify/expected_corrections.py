@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reid.identify.calibration import Calibration
@@ -48,7 +49,8 @@ def review_candidates(
     new_distance: float,
     calibration: Calibration | None = None,
     encounters: str = "off",
-    limit: int = 200,
+    about: pa.Array | None = None,
+    limit: int | None = 200,
 ) -> pa.Table:
     """The pairs (schema `CANDIDATES`) where a look is expected to put most rows right, best first.
 
@@ -64,7 +66,8 @@ def review_candidates(
         known_distance, new_distance: as in `identify_species`.
         calibration: for the probabilities; without it they are drawn between the two thresholds.
         encounters: as in `identify_species`.
-        limit: pairs at most.
+        about: only pairs of which at least one image is among these ids; None: all.
+        limit: pairs at most; None: all that are in doubt.
     """
     import pandas as pd
 
@@ -86,11 +89,13 @@ def review_candidates(
         _margins(component, pairs, distances, same, read.constraints),
     ]
     frame = pd.concat(found, ignore_index=True)
-    frame = frame[askable[frame["edge"]] & (frame["expected_corrections"] > 0)]
+    wanted = askable & _about(read.rows["annotation_id"], pairs, about)
+    frame = frame[wanted[frame["edge"]] & (frame["expected_corrections"] > 0)]
     ranked = frame.sort_values(
         ["expected_corrections", "edge", "kind"], ascending=[False, True, True]
     )
-    ranked = ranked.drop_duplicates("edge").head(limit)
+    ranked = ranked.drop_duplicates("edge")
+    ranked = ranked if limit is None else ranked.head(limit)
     edge = ranked["edge"].to_numpy(np.int64)
     ids = read.rows["annotation_id"]
     a, b = pairs[edge].T
@@ -109,6 +114,15 @@ def review_candidates(
         ],
         schema=CANDIDATES,
     )
+
+
+def _about(
+    ids: pa.ChunkedArray, pairs: NDArray[np.int64], about: pa.Array | None
+) -> NDArray[np.bool_]:
+    if about is None:
+        return np.ones(len(pairs), np.bool_)
+    among: NDArray[np.bool_] = pc.is_in(ids, value_set=about).to_numpy()
+    return np.asarray(among[pairs].any(axis=1))
 
 
 def _candidates(

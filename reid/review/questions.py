@@ -15,6 +15,7 @@ from reid.identify import review_candidates
 from reid.identify.constraints import must_links
 from reid.identify.decisions import undecided_crossings
 from reid.identify.species_nodes import Species, read_species, row_edges
+from reid.review.within import EVERYWHERE, Within, ids_within
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -73,16 +74,45 @@ class Question:
     if_nomatch: str
 
 
-def questions(graph: SpeciesGraph, decisions: pa.Table, *, limit: int = 200) -> list[Question]:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is in doubt about one species.
+
+    Attributes:
+        questions: most worth first, up to the limit.
+        expected: (k,) float64, falling: how many images each pair in doubt is expected to put right, those beyond
+            the limit as well.
+        unseen: images expected to be wrong that no pair shows: nobody else is within reach of their individuals.
+        images: that are asked about.
+        learned: whether labels taught the probabilities; else `expected` is a rank, and no number of images.
+    """
+
+    questions: list[Question]
+    expected: NDArray[np.float64]
+    unseen: float
+    images: int
+    learned: bool
+
+
+def ask(
+    graph: SpeciesGraph,
+    decisions: pa.Table,
+    *,
+    limit: int = 200,
+    within: Within = EVERYWHERE,
+) -> Asked:
     """What to ask about one species, most worth first.
 
     Args:
         graph: of the species, as `reid.catalogue.read_graph` gives it.
         decisions: all decisions of the catalogue; pairs that somebody has judged are left out.
         limit: questions at most.
+        within: which pictures; a pair is asked about where one of its two is among them.
     """
     rules = graph.rules
     individuals = max(1, len(pc.unique(graph.rows["identity_id"])))
+    calibration = rules.calibration and rules.calibration.for_gallery(individuals)
+    about = ids_within(within, graph.rows, decisions)
     found = review_candidates(
         graph.species,
         graph.rows,
@@ -90,24 +120,32 @@ def questions(graph: SpeciesGraph, decisions: pa.Table, *, limit: int = 200) -> 
         decisions,
         known_distance=rules.known_distance,
         new_distance=rules.new_distance,
-        calibration=rules.calibration and rules.calibration.for_gallery(individuals),
+        calibration=calibration,
         encounters=rules.encounters,
-        limit=limit,
+        about=about,
+        limit=None,
     )
-    if not len(found):
-        return []
-    read = read_species(graph.rows, decisions, encounters=rules.encounters)
-    surroundings = _Surroundings(read, graph.edges, rules.known_distance)
-    return [
-        _question(candidate, surroundings, rules.calibration is not None)
-        for candidate in found.to_pylist()
-    ]
+    asked: list[Question] = []
+    unseen = 0.0
+    if len(found) or calibration is not None:
+        read = read_species(graph.rows, decisions, encounters=rules.encounters)
+        surroundings = _Surroundings(read, graph.edges, rules.known_distance)
+        asked = [
+            _question(candidate, surroundings, calibration is not None)
+            for candidate in found.slice(0, limit).to_pylist()
+        ]
+        if calibration is not None:
+            unseen = float(calibration(rules.radius)) * surroundings.out_of_reach(about)
+    expected = found["expected_corrections"].to_numpy().astype(np.float64)
+    images = len(graph.rows) if about is None else len(about)
+    return Asked(asked, expected, unseen, images, calibration is not None)
 
 
-def best_questions(asked: Iterable[Question], limit: int) -> list[Question]:
+def best_questions(asked: Iterable[Asked], limit: int) -> list[Question]:
     """The best of several species, most worth first."""
     return sorted(
-        asked, key=lambda one: (-one.expected_corrections, one.species, one.a.annotation_id)
+        (question for one in asked for question in one.questions),
+        key=lambda one: (-one.expected_corrections, one.species, one.a.annotation_id),
     )[:limit]
 
 
@@ -135,6 +173,15 @@ class _Surroundings:
         weights = coo_array((lengths + SHORTEST, (links[:, 0], links[:, 1])), shape=(n, n))
         self.links: csr_array[Any, Any] = weights.tocsr()
         self.crossing, _ = undecided_crossings(self.component, self.pairs, species.constraints)
+
+    def out_of_reach(self, about: pa.Array | None) -> int:
+        """How many images, of those with these ids, are of individuals that no link brings near to another."""
+        near = np.zeros(len(self.members), np.bool_)
+        near[self.component[self.pairs[self.crossing]].ravel()] = True
+        far = ~near[self.component]
+        if about is not None:
+            far &= pc.is_in(pa.array(self.ids, pa.string()), value_set=about).to_numpy(False)
+        return int(far.sum())
 
     def others(self, a: int, b: int) -> tuple[list[str], list[str]]:
         """Ids of other images of each side's individual."""

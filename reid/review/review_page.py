@@ -88,6 +88,7 @@ def write_review(
     key: str,
     command: str,
     names: Mapping[str, str] | None = None,
+    progressed: Sequence[str] = (),
     evidence: Mapping[tuple[str, str], PairEvidence] | None = None,
     guard: bool = True,
     budget_bytes: int = BUDGET_BYTES,
@@ -110,6 +111,7 @@ def write_review(
         key: equal for pages whose decisions belong together; the browser keeps them under it.
         command: what to run with the CSV.
         names: identity_id → what people call the individual.
+        progressed: sentences on how much is left to do, of `reid.review.in_words`.
         evidence: ids of a question's a and b → the points that the two share, to be drawn, and what
             speaks for and against, where somebody looked.
         guard: no cell of the CSV shall be a formula to a spreadsheet (`reid.spreadsheet`).
@@ -128,7 +130,9 @@ def write_review(
         "guard": guard,
     }
     evidence = evidence or {}
-    bare = len(encoded(_render(asked, _content(asked, rows, about, names, evidence), [])))
+    bare = len(
+        encoded(_render(asked, _content(asked, rows, about, names, evidence), [], progressed))
+    )
     bare += SLACK_BYTES
     room = budget_bytes - bare
     large_ids = list(dict.fromkeys(s.annotation_id for one in asked for s in (one.a, one.b)))
@@ -149,7 +153,7 @@ def write_review(
     unreadable |= {small_ids[k]: why for k, why in small.unreadable.items()}
     left_out = _left_out(len(asked) - len(kept), small.no_room, unreadable, rows)
     content = _content(kept, rows, about, names, evidence, pictures)
-    head, tail = _render(kept, content, left_out).split(PICTURES_GO_HERE)
+    head, tail = _render(kept, content, left_out, progressed).split(PICTURES_GO_HERE)
     packed = json.dumps(list(pictures.values()), separators=(",", ":"))
     page = encoded(head + packed + tail)
     write_page(path, page)
@@ -228,13 +232,19 @@ def _ends(question: Question) -> tuple[str, str]:
     return question.a.annotation_id, question.b.annotation_id
 
 
-def _render(asked: Sequence[Question], content: dict[str, Any], left_out: Sequence[str]) -> str:
+def _render(
+    asked: Sequence[Question],
+    content: dict[str, Any],
+    left_out: Sequence[str],
+    progressed: Sequence[str],
+) -> str:
     return render(
         "review.html",
         asked=asked,
         species=sorted({one.species for one in asked}),
         about=content,
         left_out=left_out,
+        progressed=progressed,
         matched=any(one["evidence"] for one in content["questions"]),
         content=json_for_script(content),
         pictures_go_here=Markup(PICTURES_GO_HERE),  # noqa: S704 our own words

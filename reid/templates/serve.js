@@ -126,9 +126,8 @@
   }));
   const answers = byId("answers");
   function answer(decision) {
-    const skip = new URLSearchParams(location.search).getAll("skip");
-    const query = new URLSearchParams(skip.map((one) => ["skip", one])).toString();
-    act("judge", [["a", answers.dataset.a], ["b", answers.dataset.b], ["decision", decision], ["note", byId("judge-note").value]], `${base}/review${query ? `?${query}` : ""}`);
+    // What was left for later, and the limits, stay.
+    act("judge", [["a", answers.dataset.a], ["b", answers.dataset.b], ["decision", decision], ["note", byId("judge-note").value]], `${base}/review${location.search}`);
   }
   document.querySelectorAll("[data-answer]").forEach((button) => button.addEventListener("click", () => answer(button.dataset.answer)));
   let enlarged = [];

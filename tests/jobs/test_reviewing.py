@@ -112,3 +112,22 @@ def test_what_a_person_clicks_holds_in_the_next_run(herd: Path, tmp_path: Path, 
     (merge,) = [event for event in events if event["event"] == "merge"]
     assert {merge["identity_id"], *merge["other_ids"]} == pair
     assert merge["reason"].startswith("match by Anna")
+
+
+def test_limits_that_fit_nothing_are_said(
+    herd: Path, tmp_path: Path, reid: Reid, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "review.html"
+    capsys.readouterr()
+    assert reid("review", "-C", herd, "-o", page, "--individual", "lynx-0009") == 1
+    assert "--individual lynx-0009: no picture is of that; did you mean" in capsys.readouterr().err
+    assert reid("review", "-C", herd, "-o", page, "--place", "hill") == 1
+    assert reid("review", "-C", herd, "-o", page, "--from", "May") == 1
+    assert "--from May: write a day like" in capsys.readouterr().err
+    assert reid("review", "-C", herd, "-o", page, "--from", "2026-01-01") == 0
+    assert "nothing to review within these limits" in " ".join(capsys.readouterr().err.split())
+    assert not page.exists()
+    assert reid("review", "-C", herd, "-o", page, "--individual", "lynx-0001") == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "How many questions remain is not known" in said, "the rules were given, not learned"
+    assert "How many questions remain is not known" in page.read_text(encoding="utf-8")

@@ -263,6 +263,24 @@ def test_what_cannot_be_served_is_said(
     assert "there is no catalogue here" in " ".join(capsys.readouterr().err.split())
 
 
+def test_only_some_pictures_are_asked_about(served: Served) -> None:
+    page = served.page("review")
+    assert "How many questions remain is not known" in page
+    assert 'data-a="' in page
+    who = served.desk.held().scene.owner
+    first, far = who[served.ids["a1"]], who[served.ids["c1"]]
+    assert 'data-a="' in served.page(f"review?individual={first}")
+    nothing = served.page(f"review?individual={far}&from=")
+    assert "No pair of these pictures is in doubt" in nothing
+    assert f'value="{far}"' in nothing
+    assert "No pair of these pictures" in served.page("review?from=2026-01-01")
+    assert f"individual={first}&amp;skip=" in served.page(f"review?individual={first}")
+    with pytest.raises(urllib.error.HTTPError, match="400") as caught:
+        served.page("review?to=May")
+    with caught.value as answer:
+        assert "write a day like" in answer.read().decode()
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 def test_a_person_splits_renames_merges_and_takes_back(served: Served, tmp_path: Path) -> None:
     ids = served.ids
