@@ -10,7 +10,9 @@ import reid.tune.heldout as heldout
 from reid.cluster import dbscan, linkage_labels, noise_to_singletons
 from reid.errors import InputError
 from reid.metrics import agreement
-from reid.neighbors import Graph, radius_graph
+from reid.neighbors import radius_graph
+from reid.neighbors.edge_arrays import join_edges
+from reid.neighbors.stored_edges import edges_among
 from reid.rerank import rerank
 from reid.tune import (
     best,
@@ -23,7 +25,6 @@ from reid.tune import (
     tuning_ceiling,
 )
 from reid.tune import tune as tune_on
-from reid.tune.samples import subgraph
 from tests.clumps import equal_clumps
 
 clumps = partial(equal_clumps, individuals=20, images=6, d=16, spread=0.35)
@@ -62,13 +63,13 @@ def test_thinning_never_makes_denser():
         np.testing.assert_array_equal(thin(codes, wanted, seed=0), np.arange(15))
 
 
-def test_a_subgraph_is_the_graph_of_the_rows_alone():
+def test_edges_among_rows_are_those_of_the_rows_alone():
     embeddings, _ = clumps(0)
     rows = np.flatnonzero(np.random.default_rng(0).random(len(embeddings)) < 0.4)
-    part = subgraph(radius_graph(embeddings, 0.5), rows)
+    edges, distances = join_edges(edges_among(radius_graph(embeddings, 0.5), rows))
     alone = radius_graph(embeddings[rows], 0.5)
-    np.testing.assert_array_equal(part.edges, alone.edges)
-    np.testing.assert_allclose(part.distances, alone.distances, atol=1e-6)
+    np.testing.assert_array_equal(edges, alone.edges)
+    np.testing.assert_allclose(distances, alone.distances, atol=1e-6)
 
 
 def test_the_ceiling_gives_the_wanted_number_of_neighbours():
@@ -214,8 +215,3 @@ def test_too_few_labels_are_refused():
         tune(embeddings, identity[1:])
     with pytest.raises(InputError, match="not unit"):
         tune(2 * embeddings, identity)
-
-
-def test_a_graph_without_edges_keeps_its_rows():
-    empty = Graph(3, np.empty((0, 2), np.int32), np.empty(0, np.float32))
-    assert subgraph(empty, np.array([0, 2])).n == 2

@@ -3,12 +3,11 @@
 import numpy as np
 
 from jobs.cluster.groups import Group
-from reid.cluster import dbscan
+from reid.cluster import RunningForest, labels_at
 from reid.cluster.gates import Gate, passing
 from reid.config import Cluster
 from reid.errors import InputError
-from reid.neighbors import Graph, Search
-from reid.neighbors.edge_arrays import join_edges
+from reid.neighbors import Search
 from reid.tune import Individuals, Threshold, encode_labels, warnings
 
 EPS = 0.1  # cosine 0.9, where none is given
@@ -28,12 +27,15 @@ def by_threshold(settings: Cluster, group: Group, eps: float | None, search: Sea
     """
     used = EPS if eps is None else eps
     gate = Gate(settings.gate_seconds, settings.gate_pixels, settings.gate_pixels_seconds)
-    edges, distances = join_edges(search.edges(group.vectors, used))
     note = (
         "given in the configuration" if eps is not None else f"{EPS:g} is taken where none is given"
     )
     notes = []
-    if not gate.is_open:
+    running = RunningForest(len(group.vectors))
+    if gate.is_open:
+        for part in search.edges(group.vectors, used):
+            running.add(part)
+    else:
         moments = group.rows["timestamp"].to_numpy().astype("datetime64[us]")
         if np.isnat(moments).all():
             raise InputError(
@@ -41,16 +43,19 @@ def by_threshold(settings: Cluster, group: Group, eps: float | None, search: Sea
                 "--time-format reads them from file names"
             )
         places = encode_labels(np.asarray(group.rows["location_id"].to_pylist(), object))
-        kept = passing(edges, gate, moments=moments, centres=_centres(group), places=places)
-        notes.append(
-            f"{len(edges) - int(kept.sum()):,} of {len(edges):,} pairs are too far apart in time and place"
-        )
+        centres = _centres(group)
+        found = apart = 0
+        for edges, distances in search.edges(group.vectors, used):
+            kept = passing(edges, gate, moments=moments, centres=centres, places=places)
+            running.add((edges[kept], distances[kept]))
+            found += len(edges)
+            apart += len(edges) - int(kept.sum())
+        notes.append(f"{apart:,} of {found:,} pairs are too far apart in time and place")
         unknown = int(np.isnat(moments).sum())
         if unknown:
             notes.append(f"{unknown:,} images without a time are joined with nothing")
-        edges, distances = edges[kept], distances[kept]
         note += "; " + "; ".join(notes)
-    labels = dbscan(Graph(len(group.vectors), edges, distances), used, 2)
+    labels = labels_at(running.forest(), used)
     near, far = search.nearest(group.vectors, 1)
     threshold = Threshold(used, "given", "threshold", note)
     return Individuals(

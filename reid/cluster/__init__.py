@@ -3,7 +3,7 @@
 Leiden is left out: the libraries that bring it (leidenalg, igraph) are under the GPL.
 """
 
-from reid.cluster.compared import Compared, compare_all, streamed_forest
+from reid.cluster.compared import Compared, compare_all
 from reid.cluster.dbscan import check_eps, dbscan, noise_to_singletons
 from reid.cluster.duplicates import Collapsed, collapse, expand, expand_forest
 from reid.cluster.encounter_joins import (
@@ -13,10 +13,11 @@ from reid.cluster.encounter_joins import (
     forest_with_encounters,
     join_encounters,
 )
-from reid.cluster.forest import Forest, labels_at, minimum_forest, spanning_forest
+from reid.cluster.forest import Forest, labels_at, minimum_forest
 from reid.cluster.linkage import linkage_forest, linkage_labels
 from reid.cluster.naming import species_words
 from reid.cluster.other_methods import cuml_dbscan, hdbscan, kmeans
+from reid.cluster.running_forest import RunningForest, spanning_forest, streamed_forest
 from reid.cluster.scan import NEIGHBOURS, scan
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Collapsed",
     "Compared",
     "Forest",
+    "RunningForest",
     "check_eps",
     "collapse",
     "compare_all",

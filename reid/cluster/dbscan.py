@@ -75,16 +75,12 @@ def label_components(
     Returns:
         (n,) int64: the cluster, and -1 for a row that is neither core nor in `borders`.
     """
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
     n = len(core)
     labels = np.full(n, NOISE, dtype=np.int64)
     rows = np.flatnonzero(core)
     if not len(rows):
         return labels
-    matrix = csr_array((np.ones(len(joins), dtype=np.int8), (joins[:, 0], joins[:, 1])), (n, n))
-    count, component = connected_components(matrix, directed=False)
+    count, component = connected(n, joins)
     component = component[rows]
     first = np.empty(count, dtype=np.int64)
     first[component[::-1]] = rows[::-1]  # the last assignment wins: the smallest row
@@ -98,6 +94,16 @@ def label_components(
         reached = nearest < count
         labels[reached] = nearest[reached]
     return labels
+
+
+def connected(n: int, edges: NDArray[np.integer]) -> tuple[int, NDArray[np.int32]]:
+    """How many components n rows have, and the number of each row's, (n,) int32."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    matrix = csr_array((np.ones(len(edges), dtype=np.int8), (edges[:, 0], edges[:, 1])), (n, n))
+    count, component = connected_components(matrix, directed=False)
+    return int(count), component
 
 
 def noise_to_singletons(labels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.cluster.compared import streamed_forest
 from reid.cluster.dbscan import check_eps
 from reid.cluster.forest import Forest, labels_at
+from reid.cluster.running_forest import streamed_forest
 from reid.errors import InputError
 from reid.neighbors import Search, check_unit_rows, local_search
 

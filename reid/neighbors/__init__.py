@@ -10,6 +10,7 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
     hits.py           which scores reach a threshold
     measure.py        float32 distances of what passed the screen, and what is kept
     edge_arrays.py    edges as arrays, Graph
+    stored_edges.py   edges that are wanted more than once, on disk where they are many
     graph.py          radius_graph, whole, in parts, or between two blocks
     strips.py         the radius graph on a GPU: rows that stay there, a block against all behind it
     knn.py            knn, nearest

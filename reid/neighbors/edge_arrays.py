@@ -46,3 +46,10 @@ def sort_edges(parts: Iterable[Edges]) -> Edges:
     # One sort of pairs as single numbers is ten times faster than lexsort; no pair comes twice.
     order = np.argsort(edges[:, 0].astype(np.int64) << 32 | edges[:, 1])
     return edges[order], distances[order]
+
+
+def renumbered(part: Edges, number: np.ndarray) -> Edges:
+    """The edges between some rows, by their new numbers; -1 for the other rows."""
+    low, high = number[part[0][:, 0]], number[part[0][:, 1]]
+    inside = np.flatnonzero((low >= 0) & (high >= 0))
+    return np.stack([low[inside], high[inside]], axis=1), part[1][inside]

@@ -7,12 +7,19 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.cluster import Forest, forest_with_encounters, linkage_forest, spanning_forest
+from reid.cluster import (
+    Forest,
+    RunningForest,
+    forest_with_encounters,
+    linkage_forest,
+    spanning_forest,
+)
 from reid.errors import InputError
 from reid.neighbors import Graph, knn
 from reid.neighbors.search import FindNearest
+from reid.neighbors.stored_edges import StoredEdges, edges_among
 from reid.rerank import rerank as rerank_graph
-from reid.tune.samples import Rows, held_out_folds, subgraph, thin
+from reid.tune.samples import Rows, held_out_folds, thin
 from reid.tune.sweep import (
     Best,
     Criterion,
@@ -81,7 +88,7 @@ class _Trial:
 def tune(
     vectors: NDArray[np.float32],
     labels: NDArray[Any],
-    graph: Graph,
+    graph: Graph | StoredEdges,
     ceiling: float,
     *,
     method: Method | Literal["auto"] = "dbscan",
@@ -141,10 +148,12 @@ def tune(
 
     def plain(kind: Method) -> _Candidate:
         def forest_of(rows: Rows) -> Forest:
-            part = subgraph(graph, rows)
+            running = RunningForest(len(rows), min_samples if kind == "dbscan" else 1)
+            for part in edges_among(graph, rows):
+                running.add(part)
             if kind == "dbscan":
-                return joined(spanning_forest(part, min_samples), rows)
-            return joined(linkage_forest(part, vectors[rows], ceiling, kind), rows)
+                return joined(running.forest(), rows)
+            return joined(linkage_forest(running.links(), vectors[rows], ceiling, kind), rows)
 
         return _Candidate(kind, None, ceiling, forest_of)
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reid.neighbors import Graph
 from reid.tune.sweep import encode_labels
 
 Rows = NDArray[np.int64]
@@ -61,16 +60,6 @@ def held_out_folds(codes: NDArray[np.int64], folds: int, seed: int) -> Iterator[
     fold = fold_of[np.searchsorted(individuals, codes)]
     for k in range(folds):
         yield np.flatnonzero(fold != k), np.flatnonzero(fold == k)
-
-
-def subgraph(graph: Graph, rows: Rows) -> Graph:
-    """The graph of some rows alone, numbered in their order (`rows` rises)."""
-    number = np.full(graph.n, -1, dtype=np.int32)
-    number[rows] = np.arange(len(rows), dtype=np.int32)
-    low, high = number[graph.edges[:, 0]], number[graph.edges[:, 1]]
-    inside = np.flatnonzero((low >= 0) & (high >= 0))
-    edges = np.stack([low[inside], high[inside]], axis=1)
-    return Graph(len(rows), edges, graph.distances[inside])
 
 
 def search_ceiling(

@@ -16,8 +16,7 @@ from reid.cluster import (
     spanning_forest,
 )
 from reid.errors import InputError
-from reid.neighbors import Graph
-from reid.neighbors.edge_arrays import join_edges
+from reid.neighbors.stored_edges import StoredEdges
 from reid.tune.clustered_rows import ClusteredRows
 from reid.tune.expected import expected_of_forest
 from reid.tune.heldout import Tuning, tune
@@ -54,7 +53,9 @@ def tuned_threshold(
     ceiling = compared.ceiling
     graph = compared.labelled
     if graph is None:  # copies among the labelled images are no rows of their own in `compared`
-        graph = Graph(len(labelled), *join_edges(search.edges(labelled, ceiling)))
+        graph = StoredEdges(len(labelled))
+        for part in search.edges(labelled, ceiling):
+            graph.add(part)
 
     method = asked.method
     if method == "hdbscan" or method == "kmeans" or method == "scan":
