@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reid.cluster import compared, dbscan, labels_at, running_forest, streamed_forest
 from reid.neighbors import Search, knn, local_search, nearest, radius_graph, stream_edges
 from reid.neighbors import graph as graph_module
-from reid.neighbors.edge_arrays import join_edges
+from reid.neighbors.edge_arrays import sort_edges
 from reid.tune import find_individuals
 
 
@@ -140,7 +140,7 @@ def assert_is_complete(
         return
     alone = radius_graph(rows[labelled], ceiling)
     assert found.labelled is not None
-    edges, distances = join_edges(found.labelled.parts())
+    edges, distances = sort_edges(found.labelled.parts())
     np.testing.assert_array_equal(edges, alone.edges)
     np.testing.assert_array_equal(distances, alone.distances)
     assert found.labelled.n == labelled.sum()

@@ -62,10 +62,10 @@ class RunningForest:
     def add(self, part: Edges) -> None:
         """Take note of (edges, distances); each pair of rows comes once."""
         edges, distances = part[0], part[1] + np.float32(0)  # -0.0 becomes 0.0
-        lower_near(self.near, (edges, distances))
         if len(self._levels):
             matters = self.matters(edges[:, 0], edges[:, 1], distances)
             edges, distances = edges[matters], distances[matters]
+        lower_near(self.near, (edges, distances))
         self._waiting.append((edges, distances))
         self._count += len(edges)
         if self._count >= EDGES_A_ROW * self.n:

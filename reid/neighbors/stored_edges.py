@@ -11,7 +11,7 @@ from reid.errors import StorageError
 from reid.neighbors.edge_arrays import Edges, Graph, join_edges, renumbered
 
 HELD_EDGES = 16_000_000  # 192 MB; more go to disk
-READ_EDGES = 4_000_000  # handed on together
+READ_EDGES = 1_000_000  # handed on together
 RUNS = 64  # files, each of a range of distances
 _EDGE = np.dtype([("edge", np.int32, 2), ("distance", np.float32)])
 
@@ -47,14 +47,20 @@ class StoredEdges:
             self._store()
 
     def parts(self) -> Iterator[Edges]:
-        """All edges; of those on disk the nearest first, at most READ_EDGES at once.
+        """All edges, at most READ_EDGES at once; those of each run behind all nearer runs, as they came,
+        and in rising order where several parts are in memory.
 
         Raises:
             StorageError: no room on disk.
         """
         if not self._runs:
-            self._held = [join_edges(self._held)]
-            yield self._held[0]
+            if len(self._held) != 1:
+                edges, distances = join_edges(self._held)
+                order = np.argsort(distances, kind="stable")
+                self._held = [(edges[order], distances[order])]
+            edges, distances = self._held[0]
+            for start in range(0, len(edges), READ_EDGES):
+                yield edges[start : start + READ_EDGES], distances[start : start + READ_EDGES]
             return
         self._store()
         for run in self._runs:
