@@ -44,12 +44,12 @@ class Cells:
     """Rows by cell.
 
     Attributes:
-        visits: (n, v) int32: the cells that a row visits, nearest centre first; the first is its own.
+        visits: (n, v) uint16, or int32 where there are more cells: those that a row visits, nearest centre first; the first is its own.
         count: cells.
         centres: (count, d) float32, unit.
     """
 
-    visits: NDArray[np.int32]
+    visits: NDArray[np.integer]
     count: int
     centres: Rows
 
@@ -96,7 +96,8 @@ def find_cells(
     training.train(np.ascontiguousarray(vectors[some]))
     index = faiss.IndexFlatIP(d)
     index.add(training.centroids)
-    found = np.empty((n, min(visits or MOST_VISITS, count)), np.int32)
+    kind = np.uint16 if count <= 2**16 else np.int32  # at 10⁸ rows the largest array beside them
+    found = np.empty((n, min(visits or MOST_VISITS, count)), kind)
     for at in range(0, n, ROWS_AT_ONCE):
         part = np.ascontiguousarray(vectors[at : at + ROWS_AT_ONCE])
         found[at : at + ROWS_AT_ONCE] = index.search(part, found.shape[1])[1]
