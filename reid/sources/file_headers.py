@@ -8,6 +8,7 @@ from datetime import datetime
 from PIL import Image
 
 from reid import store
+from reid.errors import StorageDownError
 from reid.exif import time_taken
 from reid.image_files import known_formats, orientation_of
 from reid.sources import places
@@ -39,17 +40,23 @@ def read_headers(files: Sequence[str]) -> dict[str, Header]:
         return {path: one for path, one in zip(files, found, strict=True) if one is not None}
 
 
+def _read_once(path: str) -> Header:
+    fs, inner = store.filesystem(path)
+    with (
+        fs.open_input_file(inner) as stream,
+        Image.open(stream, formats=known_formats()) as image,
+    ):
+        taken, offset = time_taken(image)
+        return Header(*image.size, orientation_of(image), taken, offset)
+
+
 def _read(path: str) -> Header | None:
     # Decoders and broken files raise anything; what the picture is, embedding finds out.
     try:
         if places.look(path) != "file":
             return None
-        fs, inner = store.filesystem(path)
-        with (
-            fs.open_input_file(inner) as stream,
-            Image.open(stream, formats=known_formats()) as image,
-        ):
-            taken, offset = time_taken(image)
-            return Header(*image.size, orientation_of(image), taken, offset)
+        return store.guarded(path, "read", lambda: _read_once(path))
+    except StorageDownError:
+        raise
     except Exception:  # noqa: BLE001
         return None

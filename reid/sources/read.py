@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
 from reid import store
-from reid.errors import InputError
+from reid.errors import InputError, StorageError
 from reid.image_files import READABLE_SUFFIXES
 from reid.sources import columns, places
 from reid.sources.camtrap_dp import holds_package, is_package
@@ -165,9 +165,17 @@ def _refuse_large(source: str, how: How, flag: str = "--input") -> None:
 def _first_line(source: str) -> str:
     """The first line of a text file that holds anything; "" where it is no text."""
     fs, inner = store.filesystem(source)
-    try:
+
+    def read() -> bytes:
         with fs.open_input_stream(inner, compression=None) as stream:
-            text, _ = decode_text(stream.read(65536))
+            return bytes(stream.read(65536))
+
+    try:
+        text, _ = decode_text(store.guarded(source, "read", read))
+    except StorageError:
+        if store.is_remote(source):
+            raise  # what it is nobody can say
+        return ""
     except (InputError, OSError):
         return ""
     return next((line for line in text.splitlines() if line.strip()), "")
