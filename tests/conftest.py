@@ -23,6 +23,18 @@ else:
     settings.load_profile("no deadline")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_core() -> Iterator[None]:
+    """What is tested in this process takes one core, unless it is told otherwise.
+
+    Two files are tested at once, and threads of two processes on the same cores wait for each other.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        if hasattr(os, "sched_getaffinity"):
+            patch.setattr(os, "sched_getaffinity", lambda _: {0})
+        yield
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
     """Endpoint of an object storage on this machine that speaks S3.

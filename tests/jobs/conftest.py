@@ -6,6 +6,8 @@ import pytest
 import ray
 from PIL import Image
 
+from tests.jobs.labelled_tiles import QUICK, make_labelled
+
 
 @pytest.fixture(scope="session")
 def local_ray(s3: str) -> Iterator[None]:
@@ -63,3 +65,19 @@ def make_photos() -> Callable[..., list[Path]]:
         return paths
 
     return make
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table of labelled pictures."""
+    return make_labelled(tmp_path_factory.mktemp("tiles"))
+
+
+@pytest.fixture(scope="session")
+def finetuned(
+    labelled: Path, reid: Callable[..., int], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The output of one fine-tuning in this process. Tests that change it take a copy."""
+    out = tmp_path_factory.mktemp("finetuned") / "out"
+    assert reid("finetune", "-i", labelled, "-o", out, *QUICK) == 0
+    return out

@@ -2,7 +2,7 @@
 
     python nodes.py WORKERS
 
-The head has no CPUs, so that drivers are safe there; each worker node has two. The first line printed
+The head has no CPUs, so that drivers are safe there; each worker node has one. The first line printed
 is JSON: the address, and the ids of the worker nodes. Then a line in is an order, a line out says that
 it was done: `remove ID` kills all processes of a node at once, `add` starts another and prints its id.
 At the end of stdin, also where the test that asked for it was killed, the cluster goes.
@@ -13,13 +13,17 @@ import sys
 
 from ray.cluster_utils import Cluster
 
-CPUS = 2
+CPUS = 1
+# A node is dead that has not answered for a second or two, not for a quarter of a minute as by default.
+SOON = {
+    "health_check_period_ms": 500, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 3,
+}  # fmt: skip
 
 
 def main() -> None:
     cluster = Cluster(
         initialize_head=True,
-        head_node_args={"num_cpus": 0, "include_dashboard": False},
+        head_node_args={"num_cpus": 0, "include_dashboard": False, "_system_config": SOON},
     )
     try:
         nodes = {}

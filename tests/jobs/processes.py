@@ -50,7 +50,7 @@ def start_and_kill(command: Sequence[str], log: Path, when: Callable[[], bool]) 
     with log.open("wb") as stream:
         driver = subprocess.Popen(
             [sys.executable, "-m", "jobs", *command],
-            env={**os.environ, name: value, "OMP_NUM_THREADS": "2"},
+            env={**os.environ, name: value},
             stdout=stream,
             stderr=stream,
         )

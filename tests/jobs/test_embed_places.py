@@ -72,13 +72,13 @@ def test_a_gpu_that_is_not_there_is_an_error(
 def test_the_same_bytes_here_and_on_ray(
     local_ray: None, make_photos: MakePhotos, tmp_path: Path
 ) -> None:
-    make_photos(tmp_path / "photos", range(70))[3].write_bytes(b"")  # in three shards
+    make_photos(tmp_path / "photos", range(20))[3].write_bytes(b"")
     parts, failures = {}, {}
     threads = torch.get_num_threads()
     for place in ("never", "always"):
         flags = {"input": [str(tmp_path / "photos")], "out": str(tmp_path / place)}
-        settings = [f"embed.ray={place}", "embed.workers=1", "embed.cpus_per_worker=2"]
-        summary = run_embed(load_config(None, settings, flags))
+        settings = ["embed.workers=1", "embed.cpus_per_worker=1", "embed.shard_rows=8"]
+        summary = run_embed(load_config(None, [f"embed.ray={place}", *settings], flags))
         (folder,) = summary.folders.values()
         parts[place] = {
             Path(part).name: store.read_bytes(part) for part in embeddings.parts(folder)
@@ -101,6 +101,7 @@ finally:
     print("ray" in sys.modules)
 """
     arguments = ("run", "-i", str(tmp_path / "photos"), "-o", str(tmp_path / "out"))
+    arguments += ("embed.runtime=torch", "embed.cpus_per_worker=1")
     ended = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
     )

@@ -38,7 +38,7 @@ def worker(make_photos: Callable[..., list[Path]], tmp_path: Path) -> EmbedWorke
         device="cpu",
         runtime="torch",
         batch_size=2,
-        threads=2,
+        threads=1,
         images=Images(),
     )
     annotations, _ = read_annotations([str(tmp_path / "photos")])

@@ -45,7 +45,7 @@ def run_of_a_herd(
     """An output folder, and the truth about its images."""
     folder = tmp_path_factory.mktemp("herd")
     herd = make_herd(folder / "herd", individuals=8, images_per_individual=4, species=1)
-    settings = ("embed.cpus_per_worker=2", "embed.workers=1")
+    settings = ("embed.cpus_per_worker=1", "embed.workers=1")
     assert reid("run", *settings, "--input", herd.annotations, "--out", folder / "out") == 0
     return folder / "out", Path(herd.truth)
 

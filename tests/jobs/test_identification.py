@@ -1102,7 +1102,7 @@ def without_places(found: tuple[Any, ...]) -> tuple[Any, ...]:
 
 # ── Real pictures, a real Ray ─────────────────────────────────────────────────────────────────────
 
-QUICK = ("embed.runtime=torch", "embed.cpus_per_worker=2", "embed.workers=1")
+QUICK = ("embed.runtime=torch", "embed.cpus_per_worker=1", "embed.workers=1")
 NYALA = Path(
     os.environ.get("REID_NYALA", Path(__file__).parents[2].parent / "shared" / "data" / "nyala")
 )

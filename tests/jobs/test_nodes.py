@@ -5,7 +5,6 @@ Ray may be in this one.
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -23,8 +22,10 @@ pytestmark = pytest.mark.timeout(900)  # Ray's processes start slowly on a machi
 
 SHARD_ROWS = 2
 SHARDS = 12
+QUICK = ("embed.runtime=torch", "embed.cpus_per_worker=1", f"embed.shard_rows={SHARD_ROWS}")
 
 MakePhotos = Callable[..., list[Path]]
+Reid = Callable[..., int]
 
 # `reid embed`, slow enough to be interrupted, leaving a note of each shard begun: <shard>-<node>-<time>.
 EMBED = """
@@ -119,7 +120,6 @@ class Driver:
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", script, str(self.notes), *map(str, arguments)],
-                env={**os.environ, "OMP_NUM_THREADS": "2"},
                 stdout=log,
                 stderr=log,
             )
@@ -157,6 +157,11 @@ def no_driver_outlives_its_test() -> Iterator[None]:
         process.wait()
 
 
+def parts(folder: Path) -> dict[str, bytes]:
+    """The parts of a store: name → bytes."""
+    return {path.name: path.read_bytes() for path in folder.glob("*/part-*.parquet")}
+
+
 class Embedding:
     """A job that embeds the pictures; where it leaves what."""
 
@@ -175,13 +180,8 @@ class Embedding:
             folder,
             EMBED,
             *("-i", photos, "-o", self.out, f"address={address}", f"store={self.store}"),
-            *("embed.runtime=torch", "embed.cpus_per_worker=2", f"embed.workers={workers}"),
-            f"embed.shard_rows={SHARD_ROWS}",
+            *(*QUICK, f"embed.workers={workers}"),
         )
-
-    def parts(self) -> dict[str, bytes]:
-        """The embeddings as they are stored: name → bytes."""
-        return {path.name: path.read_bytes() for path in self.store.glob("*/part-*.parquet")}
 
     def counts(self) -> tuple[int, int, int]:
         summary = outputs.read_summary(str(self.out))["embed"]
@@ -196,40 +196,43 @@ def photos(make_photos: MakePhotos, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
-def undisturbed(nodes: Nodes, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Embedding:
-    run = Embedding(tmp_path_factory.mktemp("undisturbed"), photos, nodes.address)
-    run.driver.finish()
-    assert run.counts() == (0, SHARDS * SHARD_ROWS, 0)
-    return run
+def undisturbed(photos: Path, reid: Reid, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embeddings of a run in one process, where nothing dies."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    command = ("embed", "-i", photos, "-o", folder / "out", f"store={folder / 'store'}")
+    assert reid(*command, *QUICK, "embed.ray=never") == 0
+    return folder / "store"
 
 
 def test_a_node_that_dies_in_mid_embedding_costs_nothing(
-    nodes: Nodes, photos: Path, undisturbed: Embedding, tmp_path: Path
+    nodes: Nodes, photos: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     run = Embedding(tmp_path, photos, nodes.address)
-    run.driver.wait_until(lambda: len(run.parts()) >= 3)
+    run.driver.wait_until(lambda: len(parts(run.store)) >= 3)
     begun = run.driver.notes_by_node()
     victim = max(begun, key=lambda node: len(begun[node]))
     nodes.order(f"remove {victim}")
-    assert len(run.parts()) < SHARDS, "it did die in the middle"
+    assert len(parts(run.store)) < SHARDS, "it did die in the middle"
     try:
         run.driver.finish()
     finally:
         nodes.order("add")
     assert run.counts() == (0, SHARDS * SHARD_ROWS, 0)
-    assert run.parts() == undisturbed.parts(), "nothing lost, nothing twice, the same to the bit"
+    assert parts(run.store) == parts(undisturbed), (
+        "nothing lost, nothing twice, the same to the bit"
+    )
     assert len(run.driver.notes_by_node()) > 1, "other nodes went on"
     assert not list(run.store.glob("*/work-*"))
 
 
 def test_a_driver_that_is_killed_and_started_again_goes_on(
-    nodes: Nodes, photos: Path, undisturbed: Embedding, tmp_path: Path
+    nodes: Nodes, photos: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     first = Embedding(tmp_path, photos, nodes.address)
-    first.driver.wait_until(lambda: len(first.parts()) >= 3)
+    first.driver.wait_until(lambda: len(parts(first.store)) >= 3)
     first.driver.process.kill()
     first.driver.process.wait()
-    before = first.parts()
+    before = parts(first.store)
     assert 3 <= len(before) < SHARDS
     # At once: workers of the first may not have heard yet.
     again = Embedding(tmp_path, photos, nodes.address)
@@ -237,11 +240,11 @@ def test_a_driver_that_is_killed_and_started_again_goes_on(
     reused, embedded, failed = again.counts()
     assert (reused + embedded, failed) == (SHARDS * SHARD_ROWS, 0)
     assert reused >= SHARD_ROWS * len(before)
-    assert again.parts() == undisturbed.parts()
+    assert parts(again.store) == parts(undisturbed)
 
 
 def test_two_runs_at_once_over_one_store(
-    nodes: Nodes, photos: Path, undisturbed: Embedding, tmp_path: Path
+    nodes: Nodes, photos: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
     shared = tmp_path / "store"
     # A worker each, so that there is room for both of them at once.
@@ -255,7 +258,7 @@ def test_two_runs_at_once_over_one_store(
         assert (reused + embedded, failed) == (SHARDS * SHARD_ROWS, 0)
     annotations = store.read_table(str(runs[0].out / outputs.ANNOTATIONS))
     (folder,) = shared.iterdir()
-    (plain,) = undisturbed.store.iterdir()
+    (plain,) = undisturbed.iterdir()
     found, wanted = (
         embeddings.read_embeddings(str(each), annotations["annotation_id"].combine_chunks())
         for each in (folder, plain)

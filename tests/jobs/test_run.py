@@ -35,7 +35,7 @@ OUTPUTS = {
     outputs.CONFIG,
     outputs.REPORT,
 }
-QUICK = ("embed.cpus_per_worker=2",)
+QUICK = ("embed.cpus_per_worker=1",)
 
 Reid = Callable[..., int]
 

@@ -24,7 +24,7 @@ from tests.survey_reviewer import answer
 
 Reid = Callable[..., int]
 
-QUICK = ("embed.cpus_per_worker=2", "embed.workers=1")
+QUICK = ("embed.cpus_per_worker=1", "embed.workers=1")
 MOST_PAGES = 6
 
 
