@@ -139,6 +139,12 @@ OPTIONS: dict[str, Any] = {
             "--max-failures", metavar="SHARE", help="Share of images that may fail. [default: 0.1]"
         ),
     ],
+    "retry_failed": Annotated[
+        bool | None,
+        typer.Option(
+            "--retry-failed", help="Try images again that failed before and have not changed."
+        ),
+    ],
     "model": Annotated[
         str | None,
         typer.Option("--model", "-m", metavar="NAME", help="A model, or several with commas."),
@@ -231,8 +237,9 @@ def config_of(
     for flag in ("identity_from_parent", "metrics"):
         if not flags.get(flag):
             flags.pop(flag, None)  # not given: what the file says holds
-    if model is not None:
-        flags["embed"] = {"model": model}
+    embed = {"model": model, "retry_failed": flags.pop("retry_failed", None) or None}
+    if given := {key: value for key, value in embed.items() if value is not None}:
+        flags["embed"] = given
     tables = {
         "columns": _pairs(flags.pop("column", None)),
         "date_order": flags.pop("date_order", None),

@@ -12,7 +12,8 @@ PANEL = "Images to individuals"
 
 @app.command(rich_help_panel=PANEL)
 @takes(
-    "overrides", "input", "out", "config", *READING, "model", "store", "max_failures", "address",
+    "overrides", "input", "out", "config", *READING, "model", "store", "max_failures",
+    "retry_failed", "address",
     "metrics", "seed", "constraints",
 )  # fmt: skip
 def run(
@@ -75,7 +76,8 @@ def browse(
 
 @app.command(rich_help_panel=PANEL)
 @takes(
-    "overrides", "input", "out", "config", *READING, "model", "store", "max_failures", "address",
+    "overrides", "input", "out", "config", *READING, "model", "store", "max_failures",
+    "retry_failed", "address",
     "metrics",
 )  # fmt: skip
 def embed(given: dict[str, Any]) -> None:

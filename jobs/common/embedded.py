@@ -34,6 +34,7 @@ class EmbedSummary:
     embedded: int = 0
     reused: int = 0
     failed: int = 0
+    failed_before: int = 0  # of them: not tried again, as they have not changed
     seconds: float = 0.0
     images_per_second: float | None = None
     recipes: dict[str, str] = field(default_factory=dict)  # species → recipe

@@ -14,9 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import PIL
 import pyarrow as pa
 import pyarrow.compute as pc
 
+import reid
 from jobs.common import outputs
 from jobs.common.beforehand import check_room
 from jobs.common.console import progress, say
@@ -43,6 +45,8 @@ from reid.errors import InputError, ReidError, StorageError
 from reid.layout import Window
 from reid.models import LoadedModel, load_model
 from reid.precision import choose_precision
+from reid.refused import refused_before, remember_refused
+from reid.value_digests import text_digest
 
 SHARD_ROWS_RANGE = (32, 4096)
 SHARDS_PER_WORKER = 8  # enough that a slow one does not keep the others waiting at the end
@@ -94,9 +98,10 @@ def _embed(
         stored = pa.chunked_array(chunks, pa.string())
         pending = rows.filter(pc.invert(pc.is_in(rows["annotation_id"], stored)))
         pending = _join_stored(task, pending)
+        reused = len(rows) - len(pending)
+        pending, before = _without_refused(config, task, pending)
         _forget_dead_runs(task.folder)
         store.write_json(store.join(task.folder, "recipe.json"), _describe(task))
-        reused = len(rows) - len(pending)
         if reused:
             say(f"embed: {reused:,} of {len(rows):,} are in {task.recipe.folder} already")
             count(config, "images", reused, stage="embed", outcome="reused")
@@ -111,16 +116,41 @@ def _embed(
                 ]
                 busy += time.perf_counter() - began
                 failed = _check_accounted(task, pending, known)
+                remember_refused(task.folder, pending, failed, _how(config))
             finally:
                 store.remove(task.work)
-        failures.append(failed)
+        failures += [before, failed]
         summary.reused += reused
         summary.embedded += len(pending) - len(failed)
-        summary.failed += len(failed)
+        summary.failed += len(before) + len(failed)
+        summary.failed_before += len(before)
     summary.seconds = round(time.perf_counter() - started, 2)
     summary.images_per_second = round(summary.embedded / busy, 1) if busy else None
     count(config, "seconds", summary.seconds, stage="embed")
     return summary, pa.concat_tables(failures)
+
+
+def _without_refused(
+    config: Config, task: EmbedTask, pending: pa.Table
+) -> tuple[pa.Table, pa.Table]:
+    """What is to be tried, and the failures (schema.FAILURES) of what failed before and has not changed."""
+    if config.embed.retry_failed:
+        return pending, schema.FAILURES.empty_table()
+    before = refused_before(task.folder, pending, _how(config))
+    if len(before):
+        say(
+            f"embed: {len(before):,} images failed before and have not changed; they are not tried again "
+            "(--retry-failed does)"
+        )
+        known = pc.is_in(pending["annotation_id"], before["annotation_id"].combine_chunks())
+        pending = pending.filter(pc.invert(known))
+    return pending, before
+
+
+def _how(config: Config) -> str:
+    """What decides whether a picture can be used, beside the picture."""
+    settings = config.images.model_dump_json()
+    return text_digest(f"{settings} reid {reid.__version__} Pillow {PIL.__version__}".encode())
 
 
 def _routes(config: Config, annotations: pa.Table) -> list[tuple[Route, Window | None, list[str]]]:

@@ -151,6 +151,9 @@ class Embed(Route):
         "auto", description="auto: openvino on CPU where installed and checked, torch otherwise"
     )
     batch_size: Count | Auto = Field("auto", description="Images a forward pass")
+    retry_failed: bool = Field(
+        False, description="Try images again that failed before and have not changed"
+    )
     ray: Literal["auto", "always", "never"] = Field(
         "auto",
         description="Whether Ray's actors embed; auto: not where it is less work than to start them, on "
