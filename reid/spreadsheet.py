@@ -17,6 +17,11 @@ _SPECIAL = re.compile(r'[",\r\n]')
 _GUARDED = re.compile(r"'+[=+\-@\t\r\n]")
 
 
+def encode(text: str, *, excel: bool) -> bytes:
+    """A CSV as bytes in UTF-8; with `excel` begun by the mark without which Excel takes é for Ã©."""
+    return text.encode("utf-8-sig" if excel else "utf-8")
+
+
 def guard(text: str) -> str:
     """The text as a cell that no spreadsheet takes for a formula; most texts stay as they are."""
     return f"'{text}" if _FORMULA.match(text) else text

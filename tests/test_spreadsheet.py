@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from reid import spreadsheet
 from reid.spreadsheet import (
+    encode,
     guard,
     guard_note,
     guard_table,
@@ -79,3 +80,8 @@ def test_the_page_of_pairs_guards_by_the_same_rule() -> None:
 def test_a_column_of_nulls_alone_is_empty_cells() -> None:
     table = pa.table({"image": ["one.jpg"], "nearest": pa.nulls(1)})
     assert write_text_table(table) == ("image,nearest\none.jpg,\n", 0)
+
+
+def test_excel_gets_its_mark_and_others_none() -> None:
+    assert encode("é\n", excel=True) == b"\xef\xbb\xbf\xc3\xa9\n"
+    assert encode("é\n", excel=False) == b"\xc3\xa9\n"

@@ -112,7 +112,7 @@ def calibrate(config: Config, embed: EmbedStage, look: LookStage) -> None:
         updating = time.perf_counter() - began
     console.print(rules_table(rules, config))
     failures = pa.concat_tables([upload.failures, failures, clashes])
-    store.write_table(store.join(config.out, outputs.FAILURES), failures)
+    outputs.write_failures(config, failures)
     summary = {
         "catalogue": path,
         "run_id": run_id if newer.record.run_id == run_id else None,  # None: nothing new

@@ -130,7 +130,7 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
         },
         "seconds": round(time.perf_counter() - started, 2),
     }
-    store.write_table(store.join(config.out, outputs.FAILURES), failures)
+    outputs.write_failures(config, failures)
     outputs.write_summary(config, "embed", embedded)
     outputs.write_summary(config, "identify", summary)
     close(newer, outcome, run_id, failed=len(failures))

@@ -28,7 +28,7 @@ PLACES: dict[str, Any] = {
 @app.command(rich_help_panel=PANEL)
 @takes(
     "overrides", "input", "catalogue", "constraints", "out", "config", *READING, "model",
-    "max_failures", "retry_failed", "address", "metrics", "seed",
+    "max_failures", "retry_failed", "excel", "address", "metrics", "seed",
     out=RunOut,
 )  # fmt: skip
 def identify(given: dict[str, Any]) -> None:

@@ -139,6 +139,10 @@ OPTIONS: dict[str, Any] = {
             "--max-failures", metavar="SHARE", help="Share of images that may fail. [default: 0.1]"
         ),
     ],
+    "excel": Annotated[
+        bool | None,
+        typer.Option("--excel", help="CSV with a mark by which Excel sees that it is UTF-8."),
+    ],
     "retry_failed": Annotated[
         bool | None,
         typer.Option(
@@ -234,7 +238,7 @@ def config_of(
         meant = next((name for name in ("input", "out", "catalogue") if name in flags), None)
         if "=" not in text and meant is not None:
             raise InputError(f"{text!r} is no setting (key=value); did you mean --{meant} {text}?")
-    for flag in ("identity_from_parent", "metrics"):
+    for flag in ("identity_from_parent", "metrics", "excel"):
         if not flags.get(flag):
             flags.pop(flag, None)  # not given: what the file says holds
     embed = {"model": model, "retry_failed": flags.pop("retry_failed", None) or None}

@@ -13,7 +13,7 @@ PANEL = "Images to individuals"
 @app.command(rich_help_panel=PANEL)
 @takes(
     "overrides", "input", "out", "config", *READING, "model", "store", "max_failures",
-    "retry_failed", "address",
+    "retry_failed", "excel", "address",
     "metrics", "seed", "constraints",
 )  # fmt: skip
 def run(
@@ -77,7 +77,7 @@ def browse(
 @app.command(rich_help_panel=PANEL)
 @takes(
     "overrides", "input", "out", "config", *READING, "model", "store", "max_failures",
-    "retry_failed", "address",
+    "retry_failed", "excel", "address",
     "metrics",
 )  # fmt: skip
 def embed(given: dict[str, Any]) -> None:
@@ -113,7 +113,9 @@ def match(
 
 
 @app.command(rich_help_panel=PANEL)
-@takes("overrides", "out", "config", "species", "constraints", "address", "metrics", "seed")
+@takes(
+    "overrides", "out", "config", "species", "constraints", "excel", "address", "metrics", "seed"
+)
 def cluster(
     given: dict[str, Any],
     embeddings: Annotated[

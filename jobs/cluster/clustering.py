@@ -27,7 +27,7 @@ from reid import cluster as clustering
 from reid import metrics, schema, store
 from reid.config import Config
 from reid.neighbors import choose_graph_backend
-from reid.spreadsheet import guard_note, write_text_table
+from reid.spreadsheet import encode, guard_note, write_text_table
 from reid.tune import Individuals, can_tune
 from reid.verdict import Verdict
 
@@ -225,7 +225,8 @@ def write_clusters(config: Config, groups: Sequence[Group], tables: Sequence[pa.
     whole = pa.concat_tables([schema.CLUSTERS.empty_table(), *tables])
     store.write_table(store.join(config.out, outputs.CLUSTERS), whole)
     text, guarded = write_text_table(pa.concat_tables(texts), raw=not config.guard_formulas)
-    store.write_text(store.join(config.out, outputs.IDENTITIES), text)
+    place = store.join(config.out, outputs.IDENTITIES)
+    store.write_bytes(place, encode(text, excel=config.excel))
     if guarded:
         say(f"note: {outputs.IDENTITIES}: {guard_note(guarded, 'guard_formulas=false')}")
 

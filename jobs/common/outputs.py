@@ -12,7 +12,7 @@ from reid import schema, store
 from reid.config import Config, dump_config
 from reid.errors import DamagedError, InputError
 from reid.parquet import damaged
-from reid.spreadsheet import write_text_table
+from reid.spreadsheet import encode, write_text_table
 from reid.value_digests import text_digest, value_digest, whole_digest
 
 ANNOTATIONS = "annotations.parquet"
@@ -196,7 +196,7 @@ def write_failures(config: Config, failures: pa.Table) -> None:
     """
     store.write_table(store.join(config.out, FAILURES), failures)
     text, _ = write_text_table(failures, raw=not config.guard_formulas)
-    store.write_text(store.join(config.out, FAILURES_TEXT), text)
+    store.write_bytes(store.join(config.out, FAILURES_TEXT), encode(text, excel=config.excel))
 
 
 def read_failures(out: str) -> pa.Table:

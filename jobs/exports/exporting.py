@@ -1,6 +1,5 @@
 """`reid export`: what is known, in the form that another program reads."""
 
-import codecs
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +21,7 @@ from reid.exports.insights_ids import insights_files
 from reid.exports.picture_folders import CLUSTERS, UNMATCHED, picture_folders, place_pictures
 from reid.exports.who_is_who import who_is_who
 from reid.exports.wildbook import wildbook_files
-from reid.spreadsheet import guard_note, guard_table
+from reid.spreadsheet import encode, guard_note, guard_table
 
 TABLES = ("csv", "parquet")
 FORMATS = (
@@ -111,9 +110,8 @@ def _write_tables(holdings: Holdings, targets: Sequence[str], wish: Wish) -> Non
         if kind == "csv":
             guarded, cells = (rows, 0) if wish.raw else guard_table(rows)
             sink = io.BytesIO()
-            sink.write(codecs.BOM_UTF8 if wish.excel else b"")
             pyarrow.csv.write_csv(guarded, sink, pyarrow.csv.WriteOptions(quoting_style="needed"))
-            store.write_bytes(place, sink.getvalue())
+            store.write_bytes(place, encode(sink.getvalue().decode(), excel=wish.excel))
             if cells:
                 say(f"note: {place}: {guard_note(cells, '--raw')}")
         else:

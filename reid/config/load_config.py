@@ -22,8 +22,8 @@ UNION_BRANCHES = ("int", "constrained-int", "float", "bool", "literal['auto']")
 # What a stage that goes on takes from the config.yaml of the output folder. The folder may be another's:
 # where to compute, where to write and whether to run code is never decided there.
 DATA_SETTINGS = (
-    "input", "root", "species", "identity_from_parent", "max_failures", "seed", "images", "embed",
-    "cluster", "rerank", "pairs", "report",
+    "input", "root", "species", "identity_from_parent", "max_failures", "excel", "seed", "images",
+    "embed", "cluster", "rerank", "pairs", "report",
 )  # fmt: skip
 
 
@@ -43,6 +43,9 @@ class Config(Section):
     metrics: bool = Field(False, description="Counters at the cluster's Prometheus endpoint")
     guard_formulas: bool = Field(
         True, description="CSV: an apostrophe before text that a spreadsheet would run (= + - @)"
+    )
+    excel: bool = Field(
+        False, description="identities.csv, failures.csv: with a mark by which Excel sees UTF-8"
     )
     seed: Seed = Field(0, description="Of everything random")
     sources: Sources = Field(default_factory=Sources)

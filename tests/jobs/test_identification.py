@@ -715,7 +715,11 @@ def test_a_broken_picture_is_a_failure_each_night_and_stops_nobody(survey: Surve
     assert survey.identify() == 0
     version = survey.catalogue.version
     assert "broken" not in survey.names
-    assert survey.identify() == 0
+    assert survey.identify("--excel") == 0
+    tables = list((survey.home / "catalogue" / "runs").glob("*/failures.csv"))
+    texts = [path.read_bytes() for path in tables]
+    assert sorted(text.startswith(b"\xef\xbb\xbf") for text in texts) == [False, True]
+    assert all(b"broken.jpg,decode,this is no picture" in text for text in texts)
     assert survey.catalogue.version == version
 
 
