@@ -30,6 +30,7 @@ from reid.neighbors.strips import (
 from reid.neighbors.unit_rows import check_unit_rows
 
 MAX_ROWS = 2**31 - 1
+SHARE_FOR_COPIES = 32  # of the budget: one part of so many for bfloat16 copies that are kept
 
 
 def edges_of_block(
@@ -204,11 +205,13 @@ def _blocks(
 ) -> Callable[[int], ScreenedRows]:
     """A function from a block's number to its rows, ready to be screened.
 
-    bfloat16 copies are made each time: that is cheap, and all of them would be half as large as the
-    embeddings. Projections are dear to make, and kept where there is room.
+    Projections are dear to make, and kept where there is room. A bfloat16 copy is cheap, a seventh of the
+    comparing in all, and half as large as the embeddings: it is kept where that is little.
     """
     kept: dict[int, ScreenedRows] | None = None
-    if basis is not None and len(embeddings) * 4 * (basis.shape[1] + 1) <= budget // 2:
+    n, d = embeddings.shape
+    size = n * (2 * d if basis is None else 4 * (basis.shape[1] + 1))
+    if size <= budget // (SHARE_FOR_COPIES if basis is None else 2):
         kept = {}
     errors: dict[int, float] = {}
 
