@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.errors import InputError
+from reid.metrics.intervals import few_individuals
 from reid.tune import Clustering, find_individuals
 
 Level = Literal["usable", "review everything", "not usable"]
@@ -26,7 +27,6 @@ LEVELS: tuple[Level, ...] = ("usable", "review everything", "not usable")
 # ARI to be expected by individuals held out, less its spread. Above the first people mend what is wrong as they meet
 # it; below the second there is nothing to mend.
 USABLE_ARI, POOR_ARI = 0.6, 0.2
-FEW_INDIVIDUALS = 10  # labelled; below it a figure rests on a handful of animals
 FEW_ROWS = 30  # below it a share says nothing
 
 # Without labels: what speaks against the clusters.
@@ -117,9 +117,9 @@ def _from_labels(learned: Learned, signs: Signs) -> Verdict:
     if learned.top_1 is not None:
         figures["top_1"] = learned.top_1
         reported += f"; the nearest image shows the same individual for {learned.top_1:.0%}"
-    few = learned.individuals < FEW_INDIVIDUALS
+    few = few_individuals(learned.individuals)
     if few:
-        reported += f"; that is from only {learned.individuals} individuals, and may be far off"
+        reported += f"; that is {few}"
     low = mean - spread
     wrong = _called_one(signs)
     if wrong:

@@ -16,6 +16,7 @@ from reid.metrics import (
     summarise,
 )
 from reid.metrics.agreement import contingency, pair_scores
+from reid.metrics.intervals import few_individuals
 
 
 def scores_of(individuals, precision, first_hit=None):
@@ -176,3 +177,9 @@ def test_settings_out_of_range_are_refused():
         retrieval_intervals(scores_of([0, 1], [0, 1]), level=95)
     with pytest.raises(InputError, match="resamples: 0"):
         retrieval_intervals(scores_of([0, 1], [0, 1]), resamples=0)
+
+
+def test_a_handful_of_individuals_is_named() -> None:
+    assert few_individuals(10) == ""
+    assert few_individuals(9) == "from only 9 individuals, and may be far off"
+    assert few_individuals(1).startswith("from 1 individual,")

@@ -148,7 +148,7 @@ def test_page_holds_every_part() -> None:
     for words in (
         "River survey",
         "30 images of 1 species: 27 were grouped into 3 clusters",
-        "3 stand alone",
+        "3 were seen once",
         "1 could not be used",
         "The best threshold lies at the edge.",
         "3 thresholds were tried where identities are known, and ε = 0.200 was chosen: ARI 0.900 there.",
@@ -292,7 +292,7 @@ def test_one_image() -> None:
     content = page.content()
     assert summary["thumbnails"] == 1
     assert "1 image of 1 species" in page.text
-    assert "1 stands alone" in page.text
+    assert "1 was seen once" in page.text
     assert content["rows"]["distance"] == [None]
     assert content["rows"]["nearest"] == [-1]
     assert content["maps"][0]["pca"] == [[0.0], [0.0]]

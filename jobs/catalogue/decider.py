@@ -281,7 +281,7 @@ class Decider:
         )
         say(
             f"identify: {name}: {outcome.known:,} known, {outcome.new:,} new, {outcome.unsure:,} unsure; "
-            f"{outcome.individuals_before:,} → {outcome.individuals:,} individuals, {outcome.merges} merges, "
+            f"{outcome.individuals_before:,} → {outcome.individuals:,} individuals, {outcome.seen_once:,} of them seen once, {outcome.merges} merges, "
             f"{outcome.splits} splits ({time.perf_counter() - began:.1f} s)"
         )
         self.outcome.pictures |= pictures_among(rows, result.changes)
@@ -362,6 +362,8 @@ def _outcome(
     return SpeciesOutcome(
         images=len(rows),
         individuals=result.individuals,
+        seen_once=pc.sum(pc.equal(pc.value_counts(rows["identity_id"]).field("counts"), 1)).as_py()
+        or 0,
         individuals_before=pc.count_distinct(before["identity_id"]).as_py(),
         **{name: decided.count(name) for name in ("known", "new", "unsure")},
         updated=len(updated),

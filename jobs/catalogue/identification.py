@@ -310,7 +310,7 @@ def closing_table(outcome: Outcome, failed: int) -> Table:
     )
     columns = (
         "species", "known individual", "new individual", "unsure", "images in all",
-        "individuals", "merged", "split", "verdict",
+        "individuals", "seen once", "merged", "split", "verdict",
     )  # fmt: skip
     for name in columns:
         table.add_column(name, justify="left" if name in ("species", "verdict") else "right")
@@ -322,6 +322,7 @@ def closing_table(outcome: Outcome, failed: int) -> Table:
             f"{one.unsure:,}",
             f"{one.images:,}",
             f"{one.individuals_before:,} → {one.individuals:,}",
+            f"{one.seen_once:,}",
             f"{one.merges:,}",
             f"{one.splits:,}",
             outcome.verdicts[species].level,

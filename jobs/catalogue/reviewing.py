@@ -114,7 +114,7 @@ def review(
 
 
 _KINDS = {
-    "new": ("single image near somebody", "single images near somebody"),
+    "new": ("individual seen once, near another", "individuals seen once, near another"),
     "near": ("pair of individuals near each other", "pairs of individuals near each other"),
     "bridge": ("weak bridge", "weak bridges"),
     "margin": ("link with a low margin", "links with a low margin"),

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from jobs.finetune.split_plan import Plan
 from reid import store
+from reid.metrics.intervals import FEW_INDIVIDUALS, few_individuals
 
 METRICS = "metrics.json"
 CHECKPOINT, REJECTED = "checkpoint", "rejected"
@@ -116,6 +117,8 @@ def verdict(metrics: dict[str, Any]) -> str:
         low, high = metrics["change_interval"]
         change += f" (change, 95 %: {low:+.3f} to {high:+.3f})"
         chance = ", which may be chance: more held-out individuals would tell" if low <= 0 else ""
+        few = few_individuals(metrics.get("individuals", {}).get("held_out", FEW_INDIVIDUALS))
+        change += f"; that is {few}" if few else ""
     if is_better(metrics):
         return f"Better than its start on held-out images: {change}{chance}"
     return f"NOT better than its start on held-out images: {change}"

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from reid.errors import InputError
 from reid.metrics.agreement import agreement
 from reid.metrics.assignment import open_set
-from reid.metrics.intervals import agreement_intervals, assignment_intervals, retrieval_intervals
+from reid.metrics.intervals import (
+    agreement_intervals,
+    assignment_intervals,
+    few_individuals,
+    retrieval_intervals,
+)
 from reid.metrics.parts import Evaluation, Figure, Part, named_figures
 from reid.metrics.retrieval import Mask, QueryScores, query_scores, summarise, without_copies
 from reid.splits import checked_codes, closed_set, time_aware
@@ -75,12 +80,15 @@ def evaluate(
     )
     rows = _known_only(rows if kept.all() else _at(rows, kept))
     again = int((~kept).sum())
-    if not (np.bincount(rows.identity[rows.named]) > 1).any():
+    several = int((np.bincount(rows.identity[rows.named]) > 1).sum())
+    if not several:
         raise InputError(
             f"{result.labelled} of {len(kept)} images have an identity, and no individual has two "
             f"{'different ' if again else ''}images: there is nothing to find; give labels (column "
             "`identity`, or --labels)"
         )
+    if few := few_individuals(several):
+        result.notes.append(f"figures and intervals are {few}")
     if again:
         result.notes.append(
             f"{again:,} images are copies of others here, to the last pixel; a copy asks nothing and answers "

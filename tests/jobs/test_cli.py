@@ -204,7 +204,7 @@ def test_the_doctor_says_why_ray_does_not_start(monkeypatch: pytest.MonkeyPatch)
         raise StorageError("Ray: cannot start on this machine: no ports are left")
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("jobs.common.session.ray_session", fails)
+    monkeypatch.setattr(doctor, "ray_session", fails)
     (found,) = [one for one in doctor.examine() if one.part == "Ray"]
     assert not found.works
     assert "no ports are left" in found.advice

@@ -148,7 +148,8 @@ def test_labels_too_few_for_a_part_leave_it_out_with_a_note(tmp_path: Path, reid
     found = read(tmp_path / "out")["species"]["unknown"]
     assert set(found["parts"]) == {"retrieval", "closed_set", "clusters"}
     assert found["notes"] == [
-        "no open-set score: 3 labelled individuals, and this split needs 4: label more images"
+        "figures and intervals are from only 3 individuals, and may be far off",
+        "no open-set score: 3 labelled individuals, and this split needs 4: label more images",
     ]
 
 

@@ -161,7 +161,10 @@ def test_known_new_and_unsure(survey: Survey, said: Say) -> None:
     assert len({names["x"], names["c1"], names["a1"], names["b1"]}) == 4, "unsure is not forced"
     assert survey.column("nearest_id")["x"] == survey.ids["b1"]
     assert survey.column("nearest_distance")["x"] == pytest.approx(1 - np.cos(np.radians(28)))
-    assert "identify: lynx: 1 known, 1 new, 1 unsure; 2 → 4 individuals, 0 merges, 0 splits" in text
+    assert (
+        "identify: lynx: 1 known, 1 new, 1 unsure; 2 → 4 individuals, 3 of them seen once, 0 merges, 0 splits"
+        in text
+    )
     assert "catalogue: version 1, 3 images; 3 of the 6 are new" in text
     run = survey.catalogue.record.run_id
     summary = outputs.read_summary(store.join(survey.place, "runs", run))
