@@ -46,7 +46,7 @@ def workload(asked: Iterable[Asked], share: float = ERROR_SHARE) -> Workload | N
 
     On made-up animals whose truth is known, of which a tenth of the images was wrong, the number was within a factor
     of two of the answers that it took (`tests/test_review_workload.py`). With a fifth wrong it was too low, by
-    up to four: probabilities learned on a few dozen other animals are then further off.
+    five and more: probabilities learned on a few dozen other animals are then further off.
 
     Args:
         asked: of each species.
