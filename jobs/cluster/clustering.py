@@ -29,6 +29,7 @@ from reid.config import Config
 from reid.neighbors import choose_graph_backend
 from reid.spreadsheet import encode, guard_note, write_text_table
 from reid.tune import Individuals, can_tune
+from reid.tune.by_pairs import WAYS
 from reid.verdict import Verdict
 
 IDENTITIES_HEADER = (
@@ -160,7 +161,7 @@ def _backend_used(config: Config, group: Group, one: Individuals) -> str:
 
 
 def _say_found(group: Group, one: Individuals, seconds: float) -> None:
-    by_pairs = one.threshold.method in ("mutex", "mean-linkage", "components")
+    by_pairs = one.threshold.method in WAYS
     eps = one.threshold.note if by_pairs else ""
     if one.threshold.eps is not None:
         eps = f"threshold {one.threshold.eps:.3f}: {one.threshold.note}"

@@ -7,6 +7,7 @@ from jobs.cluster.groups import Group
 from jobs.cluster.labels import encounters
 from jobs.common.verdicts import general_of
 from reid.tune import Individuals, encode_labels
+from reid.tune.by_pairs import WAYS
 from reid.verdict import Learned, Verdict, judge, read_signs
 
 
@@ -19,6 +20,7 @@ def judge_group(group: Group, found: Individuals, top_1: float | None, *, seed: 
         top_1: of labelled images, the share whose nearest is the same individual; None: not known.
         seed: of what is sampled.
     """
+    by_pairs = found.threshold.method in WAYS
     expected = found.threshold.expected
     learned = None
     if expected is not None and np.isfinite(expected[0]):
@@ -32,10 +34,11 @@ def judge_group(group: Group, found: Individuals, top_1: float | None, *, seed: 
         encounters=encode_labels(encounters(group)),
         sides=_codes(group, "viewpoint"),
         images=_codes(group, "image_path"),
-        halves=learned is None,  # where labels decide nobody asks
+        # Where labels decide nobody asks, and of groups by pairs the vectors say nothing, nor does their model.
+        halves=learned is None and not by_pairs,
         seed=seed,
     )
-    return judge(signs, learned, general=general_of(group.folder))
+    return judge(signs, learned, general=None if by_pairs else general_of(group.folder))
 
 
 def _codes(group: Group, column: str) -> NDArray[np.int64]:

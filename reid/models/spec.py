@@ -171,7 +171,7 @@ def general_purpose(names: Sequence[str]) -> str | None:
     return (
         f"{', '.join(names)} has general-purpose weights (ImageNet): it was trained to name what is in a "
         f"picture, not to tell one animal from another. Take a model made for that ({', '.join(better)}; "
-        "`reid models`), or `reid finetune` one on your animals"
+        "`reid models`), `reid finetune` one on your animals, or compare patterns point by point (`pairs=on`)"
     )
 
 
