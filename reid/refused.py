@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from reid import embeddings, schema, store
 
-KIND = "refused"  # files in a recipe's folder begin so
+FOLDER = KIND = "refused"  # of a recipe: whoever reads its *.parquet finds embeddings alone
 STAGE = "decode"  # where the picture is to blame
 REFUSED = pa.schema(
     [*schema.FAILURES, pa.field("source_key", pa.string()), pa.field("how", pa.string())]
@@ -23,7 +23,7 @@ def refused_before(folder: str, rows: pa.Table, how: str) -> pa.Table:
         rows: columns annotation_id and source_key; without a key nobody knows whether a picture has changed.
         how: what decides, beside the picture, whether it can be used: settings and versions, in one text.
     """
-    files = embeddings.parts(folder, KIND)
+    files = embeddings.parts(store.join(folder, FOLDER), KIND)
     if not files or not len(rows):
         return schema.FAILURES.empty_table()
     held = pa.concat_tables(store.iter_tables(files))
@@ -56,4 +56,4 @@ def remember_refused(folder: str, rows: pa.Table, failures: pa.Table, how: str) 
     if len(own):
         about = zip(own["annotation_id"].to_pylist(), own["source_key"].to_pylist(), strict=True)
         name = embeddings.part_digest(f"{one} {key} {how}" for one, key in about)
-        store.write_table(store.join(folder, f"{KIND}-{name}.parquet"), own.cast(REFUSED))
+        store.write_table(store.join(folder, FOLDER, f"{KIND}-{name}.parquet"), own.cast(REFUSED))

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reid.errors import InputError
+from reid.few_individuals import few_individuals
 from reid.metrics import (
     IndividualShares,
     QueryScores,
@@ -16,7 +17,6 @@ from reid.metrics import (
     summarise,
 )
 from reid.metrics.agreement import contingency, pair_scores
-from reid.metrics.intervals import few_individuals
 
 
 def scores_of(individuals, precision, first_hit=None):

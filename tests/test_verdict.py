@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reid import verdict
+from reid import signs
+from reid.signs import read_signs
 from reid.tune import Clustering, find_individuals
-from reid.verdict import Learned, Signs, judge, read_signs
+from reid.verdict import Learned, Signs, judge
 
 FINE = Signs(200, halves_ari=0.8, largest=0.05)
 
@@ -125,8 +126,8 @@ def test_of_many_rows_whole_clusters_are_looked_at() -> None:
     random = np.random.default_rng(0)
     labels = np.repeat(np.arange(300), 10)
     labels[::7] = -1
-    rows = verdict._some_clusters(labels, random)
-    assert len(rows) == len(set(rows.tolist())) == verdict.SAMPLE
+    rows = signs._some_clusters(labels, random)
+    assert len(rows) == len(set(rows.tolist())) == signs.SAMPLE
     sizes, taken = np.bincount(labels[labels >= 0]), np.bincount(labels[rows][labels[rows] >= 0])
     partly = [k for k, size in enumerate(taken) if 0 < size < sizes[k]]
     assert len(partly) <= 1, "the last one may be cut"

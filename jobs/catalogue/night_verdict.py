@@ -15,8 +15,9 @@ from jobs.common.verdicts import general_of
 from reid import store
 from reid.catalogue import SpeciesRules
 from reid.identify import Identified
+from reid.signs import read_signs
 from reid.tune.expected import expected_of_clusters
-from reid.verdict import Learned, Verdict, judge, read_signs
+from reid.verdict import Learned, Verdict, judge
 
 WAY = "by labelled and confirmed images, grouped as if nobody had named them"
 

@@ -6,9 +6,10 @@ from numpy.typing import NDArray
 from jobs.cluster.groups import Group
 from jobs.cluster.labels import encounters
 from jobs.common.verdicts import general_of
+from reid.signs import read_signs
 from reid.tune import Individuals, encode_labels
 from reid.tune.by_pairs import WAYS
-from reid.verdict import Learned, Verdict, judge, read_signs
+from reid.verdict import Learned, Verdict, judge
 
 
 def judge_group(group: Group, found: Individuals, top_1: float | None, *, seed: int) -> Verdict:

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from jobs.finetune.split_plan import Plan
 from reid import store
-from reid.metrics.intervals import FEW_INDIVIDUALS, few_individuals
+from reid.few_individuals import FEW_INDIVIDUALS, few_individuals
 
 METRICS = "metrics.json"
 CHECKPOINT, REJECTED = "checkpoint", "rejected"

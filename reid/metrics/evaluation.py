@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.errors import InputError
+from reid.few_individuals import few_individuals
 from reid.metrics.agreement import agreement
 from reid.metrics.assignment import open_set
 from reid.metrics.intervals import (
     agreement_intervals,
     assignment_intervals,
-    few_individuals,
     retrieval_intervals,
 )
 from reid.metrics.parts import Evaluation, Figure, Part, named_figures

@@ -16,15 +16,6 @@ from reid.metrics.assignment import IndividualShares
 from reid.metrics.retrieval import QueryScores
 
 MIN_INDIVIDUALS = 2
-FEW_INDIVIDUALS = 10  # below it a figure rests on a handful of animals
-
-
-def few_individuals(count: int) -> str:
-    """What to know of figures and intervals from so many individuals; empty where they are enough."""
-    if count >= FEW_INDIVIDUALS:
-        return ""
-    only = "1 individual" if count == 1 else f"only {count:,} individuals"
-    return f"from {only}, and may be far off"
 
 
 class Interval(NamedTuple):

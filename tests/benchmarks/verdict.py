@@ -26,9 +26,10 @@ from reid.embedder import Embedder, embed_annotations
 from reid.manifest import read_annotations
 from reid.metrics import agreement
 from reid.models import load_model
+from reid.signs import read_signs
 from reid.synthetic import make_herd
 from reid.tune import Clustering, encode_labels, find_individuals, thin
-from reid.verdict import POOR_ARI, Learned, judge, read_signs
+from reid.verdict import POOR_ARI, Learned, judge
 from tests.benchmarks.data import bench_rows
 from tests.benchmarks.machine import instruction_set
 

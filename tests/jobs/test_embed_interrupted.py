@@ -209,7 +209,8 @@ def test_two_runs_over_one_store_do_not_disturb_each_other(
     assert (run.summary.annotations, run.summary.failed) == (10, 1)
     assert (other.summary.annotations, other.summary.failed) == (8 if fewer else 10, 1)
     assert failures_by_file(run.out).keys() == failures_by_file(other.out).keys() == {"003.png"}
-    assert {path.name.partition("-")[0] for path in run.folder.iterdir()} == {"part", "recipe.json"}
+    names = {path.name.partition("-")[0] for path in run.folder.iterdir()}
+    assert names == {"part", "recipe.json", "refused"}
     for each in (run, other):
         ids = wanted_rows(each.out)
         assert len(embeddings.read_embeddings(str(run.folder), ids).found) == len(ids) - 1
