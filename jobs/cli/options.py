@@ -37,6 +37,15 @@ Constraints = Annotated[
     ),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks.")]
+LargePx = Annotated[
+    int,
+    typer.Option(
+        "--large-px",
+        min=0,
+        max=4000,
+        help="Longer side of pictures that are enlarged; 0: the small ones are, which saves most of the room.",
+    ),
+]
 
 # By the name of the argument of `config_of`. None, for each of them: not given.
 OPTIONS: dict[str, Any] = {

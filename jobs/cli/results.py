@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from jobs.cli.app import app
-from jobs.cli.options import READING, Debug, config_of, later_config_of, takes
+from jobs.cli.options import READING, Debug, LargePx, config_of, later_config_of, takes
 
 PANEL = "Images to individuals"
 
@@ -53,15 +53,7 @@ def browse(
     to: Annotated[
         str, typer.Option("--to", metavar="FOLDER", help="Where the pages go; index.html is first.")
     ] = "browse",
-    large_px: Annotated[
-        int,
-        typer.Option(
-            "--large-px",
-            min=0,
-            max=4000,
-            help="Longer side of pictures that are enlarged; 0: the small ones are, which saves most of the room.",
-        ),
-    ] = 1000,
+    large_px: LargePx = 1000,
 ) -> None:
     """Look at what was given: every picture as it was read, by folder, individual, species, place and side.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from jobs.cli.app import app
-from jobs.cli.options import OPTIONS, Catalogue, takes
+from jobs.cli.options import OPTIONS, Catalogue, LargePx, takes
 
 if TYPE_CHECKING:
     from jobs.exports.wishes import Survey
@@ -208,15 +208,7 @@ def book(
         str, typer.Option("--to", metavar="FOLDER", help="Where the pages go; index.html is first.")
     ],
     given: dict[str, Any],
-    large_px: Annotated[
-        int,
-        typer.Option(
-            "--large-px",
-            min=0,
-            max=4000,
-            help="Longer side of pictures that are enlarged; 0: the small ones are, which saves most of the room.",
-        ),
-    ] = 1000,
+    large_px: LargePx = 1000,
 ) -> None:
     """A page an individual: who, where and when, every side, who else is near, and why each picture is here.
 

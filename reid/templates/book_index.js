@@ -3,17 +3,10 @@
 (() => {
   const animals = JSON.parse(document.getElementById("content").textContent);
   const byId = (id) => document.getElementById(id);
-  const PER_PAGE = 60;
+  const make = window.reidMake;
   const figure = (n) => n.toLocaleString("en");
   const many = (n, word) => `${figure(n)} ${word}${n === 1 ? "" : "s"}`;
-  let page = 0;
 
-  function make(tag, attributes = {}, ...children) {
-    const node = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    node.append(...children);
-    return node;
-  }
   for (const one of animals) one.words = [one.name, one.id, one.species, ...one.places].join("\n").toLowerCase();
   const KINDS = {
     again: (one) => one.seen > 1,
@@ -28,11 +21,11 @@
     name: (a, b) => title(a).localeCompare(title(b), "en", { numeric: true }),
   };
   function chosen() {
-    const words = byId("search").value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    const said = window.reidWords(byId("search").value);
     const species = byId("species") ? byId("species").value : "";
     const kind = KINDS[byId("which").value];
     return animals
-      .filter((one) => (!species || one.species === species) && (!kind || kind(one)) && words.every((word) => one.words.includes(word)))
+      .filter((one) => (!species || one.species === species) && (!kind || kind(one)) && said(one.words))
       .sort(ORDERS[byId("order").value]);
   }
   function card(one) {
@@ -46,39 +39,17 @@
     else if (one.confirmed === one.pictures) words.append(make("br"), make("span", { class: "chip sure" }, "all confirmed"));
     return make("li", {}, make("a", { href: one.href }, picture, words));
   }
-  function draw() {
-    const found = chosen(), pages = Math.max(1, Math.ceil(found.length / PER_PAGE));
-    page = Math.min(page, pages - 1);
-    byId("animals").replaceChildren(...found.slice(page * PER_PAGE, (page + 1) * PER_PAGE).map(card));
-    byId("count").textContent = found.length === animals.length ? "" : `${figure(found.length)} of ${figure(animals.length)} individuals`;
-    byId("pager").hidden = pages === 1;
-    byId("where").textContent = `Page ${page + 1} of ${pages}`;
-    byId("back").disabled = page === 0;
-    byId("next").disabled = page === pages - 1;
-    const kept = { q: byId("search").value, w: byId("which").value, o: byId("order").value, s: byId("species") ? byId("species").value : "", p: page };
-    try { history.replaceState(null, "", `#${new URLSearchParams(kept)}`); } catch { /* a browser may refuse it for a file */ }
+  function show(some, count) {
+    byId("animals").replaceChildren(...some.map(card));
+    byId("count").textContent = count === animals.length ? "" : `${figure(count)} of ${figure(animals.length)} individuals`;
   }
-  function turn(by) {
-    page += by;
-    draw();
-    byId("found").scrollIntoView({ behavior: "instant" });
-  }
-  const kept = new URLSearchParams(location.hash.slice(1));
-  byId("search").value = kept.get("q") || "";
-  for (const [id, key] of [["which", "w"], ["order", "o"], ["species", "s"]]) if (byId(id) && kept.get(key)) byId(id).value = kept.get(key);
-  page = Number(kept.get("p")) || 0;
-  for (const id of ["search", "which", "order", "species"]) byId(id)?.addEventListener("input", () => { page = 0; draw(); });
-  byId("back").addEventListener("click", () => turn(-1));
-  byId("next").addEventListener("click", () => turn(1));
-  addEventListener("keydown", (event) => {
-    if (event.target.closest("input, select, textarea, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key === "/") { event.preventDefault(); byId("search").focus(); }
-    if (event.key === "ArrowRight" && !byId("next").disabled) turn(1);
-    if (event.key === "ArrowLeft" && !byId("back").disabled) turn(-1);
-  });
+  const kept = () => ({ q: byId("search").value, w: byId("which").value, o: byId("order").value, s: byId("species") ? byId("species").value : "" });
+  const before = new URLSearchParams(location.hash.slice(1));
+  byId("search").value = before.get("q") || "";
+  for (const [id, key] of [["which", "w"], ["order", "o"], ["species", "s"]]) if (byId(id) && before.get(key)) byId(id).value = before.get(key);
   byId("theme").addEventListener("click", () => {
     const root = document.documentElement;
     root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
   });
-  draw();
+  window.reidPaging({ perPage: 60, chosen, show, kept })(["search", "which", "order", "species"].map(byId));
 })();
