@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +22,11 @@ else:
     # No test asserts a time: a busy machine is not an error.
     settings.register_profile("no deadline", deadline=None)
     settings.load_profile("no deadline")
+
+
+# A shell starts what it puts in the background deaf to Ctrl-C, and so would be all that a test starts.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
