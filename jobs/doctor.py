@@ -144,7 +144,6 @@ def _cuml() -> Finding:
 
 
 def _ray(start: bool) -> Finding:
-
     address = cluster_address(None)
     where = f"{_installed('ray')}; {f'RAY_ADDRESS={address}' if address else 'on this machine'}"
     if not start:

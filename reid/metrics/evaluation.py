@@ -11,11 +11,7 @@ from reid.errors import InputError
 from reid.few_individuals import few_individuals
 from reid.metrics.agreement import agreement
 from reid.metrics.assignment import open_set
-from reid.metrics.intervals import (
-    agreement_intervals,
-    assignment_intervals,
-    retrieval_intervals,
-)
+from reid.metrics.intervals import agreement_intervals, assignment_intervals, retrieval_intervals
 from reid.metrics.parts import Evaluation, Figure, Part, named_figures
 from reid.metrics.retrieval import Mask, QueryScores, query_scores, summarise, without_copies
 from reid.splits import checked_codes, closed_set, time_aware

@@ -4,8 +4,8 @@ All pairs of 10⁸ rows are more than any machine compares. Here k-means cuts th
 inverted file index does (IVF; Sivic and Zisserman 2003, Jégou et al. 2011), a row visits the few cells whose
 centres are nearest to it, and within a cell every visitor is compared with every member, exactly, by
 the same kernel as everywhere. A pair is missed where neither row visits the other's cell. How often that is,
-is measured: some rows are compared with all others, half of the sample to choose how many cells a row
-visits, the other rows of it to say what was found. It is never used unasked, and never without that figure.
+is measured: some rows are compared with all others, a part of them to choose how many cells a row
+visits, the rest to say what was found. It is never used unasked, and never without that figure.
 
 Differs from an index for queries: both rows of a pair may visit, so that half the visits find as much.
 """
@@ -44,14 +44,13 @@ class Cells:
     """Rows by cell.
 
     Attributes:
-        visits: (n, v) uint16, or int32 where there are more cells: those that a row visits, nearest centre first; the first is its own.
+        visits: (n, v) uint16, or int32 where there are more cells: those that a row visits, nearest centre
+            first; the first is its own.
         count: cells.
-        centres: (count, d) float32, unit.
     """
 
     visits: NDArray[np.integer]
     count: int
-    centres: Rows
 
     @cached_property
     def members(self) -> list[Numbers]:
@@ -101,7 +100,7 @@ def find_cells(
     for at in range(0, n, ROWS_AT_ONCE):
         part = np.ascontiguousarray(vectors[at : at + ROWS_AT_ONCE])
         found[at : at + ROWS_AT_ONCE] = index.search(part, found.shape[1])[1]
-    return Cells(found, count, training.centroids)
+    return Cells(found, count)
 
 
 def edges_in_cells(
