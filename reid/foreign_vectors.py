@@ -18,7 +18,12 @@ import pyarrow.parquet as pq
 from reid import store
 from reid.errors import InputError
 
-TEXTS = ("annotation_id", "image_path", "identity", "encounter_id", "species", "content_hash")
+TEXTS = (
+    "annotation_id", "image_path", "identity", "encounter_id", "species", "viewpoint", "location_id", "split",
+    "content_hash",
+)  # fmt: skip
+TIME = "timestamp"
+OWN = ("width", "height")  # what an embedding store has beside them, and nobody needs here
 # A row of d values that was rounded to float16 (11 significant bits) is off unit length by at most
 # 2⁻¹¹, by Cauchy–Schwarz; small values, which float16 keeps less well, add as much again.
 HALF_TOLERANCE = 2.0**-10
@@ -32,11 +37,13 @@ class ForeignVectors:
     Attributes:
         vectors: (n, d) float32.
         texts: those of TEXTS that it has, n values each.
-        notes: what was done to them.
+        times: (n,) timestamp[us], the cameras' wall clocks; None where it has none.
+        notes: what was done to them, and what was not read.
     """
 
     vectors: np.ndarray
     texts: Mapping[str, list[str | None]]
+    times: pa.ChunkedArray | None
     notes: list[str]
 
 
@@ -60,14 +67,15 @@ def read_foreign(path: str) -> ForeignVectors:
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     texts: dict[str, list[str | None]] = {}
+    times, notes = None, list[str]()
     if suffix == "npy":
         array = _npy(path, data)
     else:
-        array, texts = _parquet(path, data)
+        array, texts, times, notes = _parquet(path, data)
     if not array.shape[0] or not array.shape[1]:
         raise InputError(f"{path}: no {'values in its rows' if array.shape[0] else 'rows'}")
     vectors, note = _unit(path, array)
-    return ForeignVectors(vectors, texts, [note] if note else [])
+    return ForeignVectors(vectors, texts, times, [note, *notes] if note else notes)
 
 
 def _npy(path: str, data: bytes) -> np.ndarray:
@@ -112,11 +120,13 @@ def _array(data: bytes) -> np.ndarray:
     return values.reshape(shape, order="F" if in_columns else "C")
 
 
-def _parquet(path: str, data: bytes) -> tuple[np.ndarray, dict[str, list[str | None]]]:
+def _parquet(
+    path: str, data: bytes
+) -> tuple[np.ndarray, dict[str, list[str | None]], pa.ChunkedArray | None, list[str]]:
     try:
         with pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True) as file:
             names = file.schema_arrow.names
-            wanted = [name for name in ("embedding", *TEXTS) if names.count(name) == 1]
+            wanted = [name for name in ("embedding", *TEXTS, TIME) if names.count(name) == 1]
             table = file.read(columns=wanted) if "embedding" in wanted else None
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise InputError(f"{path}: cannot be read as Parquet: {str(error)[:300]}") from error
@@ -127,9 +137,13 @@ def _parquet(path: str, data: bytes) -> tuple[np.ndarray, dict[str, list[str | N
         )
     try:
         vectors = _lists(path, table["embedding"].combine_chunks())
-        return vectors, {
+        texts = {
             name: _text(path, name, table[name]) for name in TEXTS if name in table.column_names
         }
+        times = _times(path, table[TIME]) if TIME in table.column_names else None
+        unread = [name for name in dict.fromkeys(names) if name not in (*wanted, *OWN)]
+        notes = [f"{path}: columns that are not read: {', '.join(unread[:20])}"] if unread else []
+        return vectors, texts, times, notes
     except (pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be used: {str(error)[:300]}") from error
 
@@ -156,6 +170,16 @@ def _lists(path: str, column: pa.Array) -> np.ndarray:
         raise InputError(f"{path}: {flat.null_count:,} values of `embedding` are null")
     values: np.ndarray = flat.to_numpy(zero_copy_only=False)
     return values.reshape(len(column), lengths[0] if lengths else 0)
+
+
+def _times(path: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_null(column.type):
+        return column.cast(pa.timestamp("us"))
+    if not pa.types.is_timestamp(column.type) or column.type.tz is not None:
+        raise InputError(
+            f"{path}: column {TIME} is {column.type}; expected the cameras' wall clock, a timestamp without a time zone"
+        )
+    return column.cast(pa.timestamp("us"), safe=False)
 
 
 def _text(path: str, name: str, column: pa.ChunkedArray) -> list[str | None]:

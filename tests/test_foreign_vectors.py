@@ -1,6 +1,7 @@
 import io
 import pickle
 import zipfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ LIST = pa.list_(pa.float32())
         ({"embedding": pa.array([], LIST)}, "no rows"),
         ({"embedding": pa.array([[]], LIST)}, "no values in its rows"),
         ({"embedding": pa.array([[1.0]], LIST), "identity": [["a"]]}, "column identity is list"),
+        ({"embedding": pa.array([[1.0]], LIST), "timestamp": ["noon"]}, "without a time zone"),
     ],
 )
 def test_tables_that_are_no_embeddings(tmp_path: Path, columns: Any, message: str) -> None:
@@ -140,6 +142,25 @@ def test_columns_of_numbers_are_texts(tmp_path: Path) -> None:
     assert found.texts == {
         "annotation_id": ["1", "2", "3.5"], "identity": ["7", None, None], "species": ["a", "b", "a"],
     }  # fmt: skip
+
+
+def test_time_and_place_are_kept_and_what_is_not_read_is_said(tmp_path: Path) -> None:
+    noon = datetime(2024, 5, 1, 12)
+    columns = {
+        "embedding": rows(2).tolist(),
+        "location_id": ["waterhole", None],
+        "viewpoint": ["left", "right"],
+        "timestamp": pa.array([noon, None], pa.timestamp("s")),
+        "weather": ["dry", "dry"],
+        "width": [1, 2],
+    }
+    found = read_foreign(write(tmp_path / "e.parquet", parquet(columns)))
+    assert found.texts == {"viewpoint": ["left", "right"], "location_id": ["waterhole", None]}
+    assert found.times is not None
+    assert found.times.to_pylist() == [noon, None]
+    assert found.times.type == pa.timestamp("us")
+    (note,) = found.notes
+    assert note.endswith("columns that are not read: weather")
 
 
 def test_names_that_are_no_files(tmp_path: Path) -> None:

@@ -115,7 +115,8 @@ def read_embedding_file(path: str, species: str | None = None) -> list[Group]:
 
     Args:
         path: `.npy` with an (n, d) array, or `.parquet` with a column `embedding`, and, where known,
-            `annotation_id`, `image_path`, `identity`, `encounter_id`, `species` and `content_hash`.
+            `annotation_id`, `image_path`, `identity`, `encounter_id`, `species`, `viewpoint`, `location_id`,
+            `timestamp`, `split` and `content_hash`.
         species: of rows that name none; "unknown" if not given.
 
     Raises:
@@ -128,7 +129,7 @@ def read_embedding_file(path: str, species: str | None = None) -> list[Group]:
     for note in found.notes:
         say(f"note: {note}")
     vectors, columns = found.vectors, dict(found.texts)
-    rows = _as_annotations(path, len(vectors), columns, species or "unknown")
+    rows = _as_annotations(path, len(vectors), columns, found.times, species or "unknown")
     hashes = columns.get("content_hash")
     copies = None if hashes is None else np.asarray(hashes, dtype=object)
     kinds = sorted(pc.unique(rows["species"]).to_pylist())
@@ -143,7 +144,11 @@ def read_embedding_file(path: str, species: str | None = None) -> list[Group]:
 
 
 def _as_annotations(
-    path: str, n: int, columns: dict[str, list[str | None]], species: str
+    path: str,
+    n: int,
+    columns: dict[str, list[str | None]],
+    times: pa.ChunkedArray | None,
+    species: str,
 ) -> pa.Table:
     numbers = pa.array(np.arange(n)).cast(pa.string())
     ids = pa.array(columns["annotation_id"], pa.string()) if "annotation_id" in columns else numbers
@@ -165,7 +170,12 @@ def _as_annotations(
         "species": pc.fill_null(labels("species"), species),
         "identity": labels("identity"),
         "encounter_id": labels("encounter_id"),
+        "viewpoint": labels("viewpoint"),
+        "location_id": labels("location_id"),
+        "split": labels("split"),
     }
+    if times is not None:
+        values["timestamp"] = times
     for note in word_notes(f"--embeddings {path}", found):
         say(f"note: {note}")
     return pa.Table.from_arrays(
@@ -177,5 +187,8 @@ def _as_annotations(
     )
 
 
-def _column(values: Sequence[str | None] | pa.Array, kind: pa.DataType) -> pa.Array:
-    return values if isinstance(values, pa.Array) else pa.array(values, kind)
+def _column(
+    values: Sequence[str | None] | pa.Array | pa.ChunkedArray, kind: pa.DataType
+) -> pa.Array | pa.ChunkedArray:
+    known = isinstance(values, (pa.Array, pa.ChunkedArray))
+    return values if known else pa.array(values, kind)
