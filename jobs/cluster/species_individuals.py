@@ -10,12 +10,14 @@ from jobs.cluster.groups import Group
 from jobs.cluster.labels import encounters
 from jobs.common import outputs
 from jobs.common.console import say
+from jobs.common.whereabouts import whereabouts
 from jobs.neighbours.placement import search_of
 from reid import cluster as clustering
 from reid import schema
 from reid.config import Cluster, Config
 from reid.errors import InputError
 from reid.identify.default_rules import default_encounters
+from reid.neighbors import ANYWHERE, Search, compared_share, search_in_regions
 from reid.tune import (
     WITHOUT_THRESHOLD,
     Clustering,
@@ -34,9 +36,11 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
     eps = settings.per_species_eps.get(
         group.species, None if settings.eps == "auto" else settings.eps
     )
-    search = search_of(config)
+    search, said = _search(config, group)
     if settings.method == "threshold":  # encounters would join what the gate keeps apart
-        return by_threshold(settings, group, eps, search)
+        found = by_threshold(settings, group, eps, search)
+        found.notes.extend(said)
+        return found
     met = _met(config, group)
     collapsed = None
     if settings.collapse_duplicates or settings.near_duplicate_distance is not None:
@@ -79,12 +83,39 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
         )
     except InputError as error:
         raise InputError(f"species {group.species}: {error}") from error
+    found.notes.extend(said)
     # The last one is of the threshold's search; earlier ones were of a shorter reach.
     found.warnings.extend(measured.sentence() for measured in search.measured[-1:])
     if config.pairs.mode != "off":
         found = _by_pairs(config, group, found, met)
     _say_what_encounters_do(group, found, met)
     return found
+
+
+def _search(config: Config, group: Group) -> tuple[Search, list[str]]:
+    """How the pictures of a species are compared, and what to know of it: of one region alone, where its range is
+    known."""
+    search = search_of(config)
+    range_km = config.cluster.range_km.get(group.species)
+    if range_km is None:
+        return search, []
+    region = whereabouts(group.rows, config.pairs.deployments).regions(range_km)
+    named = encode_labels(group.identities)
+    known = (named >= 0) & (region != ANYWHERE)
+    seen = np.unique(np.stack([named[known], region[known]], axis=1), axis=0)
+    far = int((np.bincount(seen[:, 0], minlength=1) > 1).sum())
+    lost = int((region == ANYWHERE).sum())
+    said = [
+        f"cluster.range_km: {range_km:g} km: {len(np.unique(region[region != ANYWHERE])):,} regions, "
+        f"{compared_share(region):.2%} of all pairs compared"
+        + (f"; {lost:,} images of unknown places are compared with all" if lost else "")
+    ]
+    if far:
+        said.append(
+            f"cluster.range_km: {range_km:g} km: {far:,} named individuals were seen in several regions, and come "
+            "apart by them; is the range too small?"
+        )
+    return search_in_regions(search, region), said
 
 
 @dataclass(frozen=True)

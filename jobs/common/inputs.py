@@ -87,6 +87,7 @@ def check_species_settings(
     asked: dict[str, tuple[str, ...]] = {
         "embed.per_species": tuple(config.embed.per_species),
         "cluster.per_species_eps": tuple(config.cluster.per_species_eps),
+        "cluster.range_km": tuple(config.cluster.range_km),
         "cluster.fallback_species": tuple(filter(None, [config.cluster.fallback_species])),
         "identify.per_species": tuple(config.identify.per_species),
         "finetune.no_flip_species": config.finetune.no_flip_species,

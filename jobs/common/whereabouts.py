@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from reid.config import Pairs
 from reid.errors import InputError
-from reid.pairs import impossible, kilometres, linked
+from reid.pairs import impossible, kilometres, linked, regions
 
 if TYPE_CHECKING:
     from reid.exports.deployments import Deployment
@@ -52,6 +52,10 @@ class Whereabouts:
         a, b = self.points[pairs[:, 0]], self.points[pairs[:, 1]]
         apart = np.linalg.norm(a - b, axis=1) / 1000 if self.metres else kilometres(a, b)
         return np.where(self.same_place(pairs), 0.0, apart)
+
+    def regions(self, range_km: float) -> NDArray[np.int64]:
+        """(n,) of `reid.pairs.regions`."""
+        return regions(self.points, range_km, metres=self.metres)
 
     def same_place(self, pairs: NDArray[np.signedinteger]) -> NDArray[np.bool_]:
         """(m,) both are known to be of one place."""
@@ -125,7 +129,11 @@ def _there(deployment: "Deployment", time: pd.Timestamp) -> bool:
 
 
 def cut_pairs(
-    settings: Pairs, species: str, where: Whereabouts, pairs: NDArray[np.signedinteger]
+    settings: Pairs,
+    species: str,
+    where: Whereabouts,
+    pairs: NDArray[np.signedinteger],
+    range_km: float | None = None,
 ) -> Mapping[int, str]:
     """Pairs that cannot be one animal, whatever they look like: place in `pairs` → why, in words.
 
@@ -134,6 +142,7 @@ def cut_pairs(
         species: of the pictures.
         where: of n pictures.
         pairs: (m, 2) of them.
+        range_km: of the species, as `cluster.range_km`; None: any.
     """
     seconds = where.seconds(pairs)
     found: dict[int, str] = {}
@@ -159,4 +168,10 @@ def cut_pairs(
             at_once = (seconds < MINUTE) & np.isnan(distance)
         at_once &= (first != second) & (first >= 0) & (second >= 0)
         found |= dict.fromkeys(np.flatnonzero(at_once).tolist(), "at two places in one minute")
+    if range_km is not None:
+        first, second = where.regions(range_km)[pairs].T
+        apart = (first != second) & (first >= 0) & (second >= 0)
+        found |= dict.fromkeys(
+            np.flatnonzero(apart).tolist(), f"of places more than {range_km:g} km apart"
+        )
     return found

@@ -4,7 +4,6 @@
 | --- | --- |
 | `match.py` | the stage: species by species, what is learned and written |
 | `look.py` | a closer look at one species: its pairs, and the numbers that weigh them |
-| `whereabouts.py` | pairs that place and time make impossible |
 | `stored_pairs.py` | keypoints, votes and evidence that are missing, made and read back |
 | `shards.py` | work in numbered pieces by Ray actors that may die |
 | `pair_worker.py` | the actor |

@@ -12,12 +12,12 @@ import pyarrow.compute as pc
 from jobs.common.console import say
 from jobs.common.looked import LookedAt
 from jobs.common.session import ray_session
+from jobs.common.whereabouts import cut_pairs, whereabouts
 from jobs.neighbours.placement import search_device
 from jobs.pairs.figures import FigureRows
 from jobs.pairs.pair_worker import PairTask
 from jobs.pairs.shards import Workers
 from jobs.pairs.stored_pairs import make_keypoints, make_pairs, pair_workers, plan
-from jobs.pairs.whereabouts import cut_pairs, whereabouts
 from reid import schema
 from reid.config import Config
 from reid.identify import sides as sides_of
@@ -162,7 +162,9 @@ def look_at(config: Config, workers: Workers, task: PairTask, group: Embedded) -
         features=features,
         people=people,
         has_mate=has_mate(rows.identities, rows.sides, [rows.photographs, rows.encounters]),
-        cut=cut_pairs(settings, group.species, where, pairs),
+        cut=cut_pairs(
+            settings, group.species, where, pairs, config.cluster.range_km.get(group.species)
+        ),
         without_pixels=len(failed),
     )
     return Seen(rows, wide, votes, listed, evidence, looked, failed, reported)

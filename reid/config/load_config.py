@@ -84,6 +84,29 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _ranges_need_places(self) -> Self:
+        if not self.cluster.range_km:
+            return self
+        if self.pairs.deployments is None:
+            raise ValueError(
+                "cluster.range_km needs to know where the cameras stood: pairs.deployments=cameras.csv"
+            )
+        others = {
+            f"cluster.method={self.cluster.method}": self.cluster.method
+            in ("hdbscan", "kmeans", "scan"),
+            "cluster.backend=cuml": self.cluster.backend == "cuml",
+            "cluster.collapse_duplicates": self.cluster.collapse_duplicates,
+            "cluster.near_duplicate_distance": self.cluster.near_duplicate_distance is not None,
+            "rerank.mode": self.rerank.mode != "off",
+        }
+        used = [name for name, is_used in others.items() if is_used]
+        if used:
+            raise ValueError(
+                f"cluster.range_km does not go together with {', '.join(used)}, which compare images of all places"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _threshold_is_plain(self) -> Self:
         cluster = self.cluster
         if cluster.method != "threshold":

@@ -241,6 +241,11 @@ class Cluster(Section):
     recall: float = Field(
         0.99, gt=0, lt=1, description="cells: share of the pairs within reach to be found"
     )
+    range_km: dict[str, Annotated[float, Field(gt=0)]] = Field(
+        default_factory=dict,
+        description="By species: images of places farther apart than this, by steps of it from camera to camera, "
+        "are never one animal, and not compared; needs pairs.deployments",
+    )
     device: Device = Field("auto", description="auto, cpu, cuda")
     memory_gb: float = Field(
         2.0, ge=0.01, le=100_000, description="Budget of the blocked neighbour search"

@@ -15,6 +15,7 @@ raises, nothing here normalises. The pieces, in the order the data meets them:
     strips.py         the radius graph on a GPU: rows that stay there, a block against all behind it
     knn.py            knn, nearest
     search.py         the two functions that whoever needs neighbours is given
+    regions.py        the same for rows of one region alone, where an animal never leaves it
     cells.py          the same past exact: only where cells meet, and what that misses
     fused_triton.py   matmul and threshold in one CUDA kernel, which lists its hits
     marked_triton.py  the same with a bit for each pair, for whole numbers (chosen by name)
@@ -25,11 +26,13 @@ from reid.neighbors.edge_arrays import Graph, Refine
 from reid.neighbors.graph import block_strips, edges_of_block, radius_graph, stream_edges
 from reid.neighbors.knn import knn, nearest
 from reid.neighbors.prefix import choose_basis
+from reid.neighbors.regions import ANYWHERE, compared_share, search_in_regions
 from reid.neighbors.screen import choose_backend, choose_graph_backend
 from reid.neighbors.search import Search, local_search, nearest_backend
 from reid.neighbors.unit_rows import check_unit_rows
 
 __all__ = [
+    "ANYWHERE",
     "Graph",
     "Refine",
     "Search",
@@ -39,11 +42,13 @@ __all__ = [
     "choose_backend",
     "choose_basis",
     "choose_graph_backend",
+    "compared_share",
     "edges_of_block",
     "knn",
     "local_search",
     "nearest",
     "nearest_backend",
     "radius_graph",
+    "search_in_regions",
     "stream_edges",
 ]

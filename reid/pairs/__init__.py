@@ -37,7 +37,7 @@ from reid.pairs.mean_linkage import Merges, joined_rows, mean_linkage
 from reid.pairs.mutex import Decided, mutex_watershed
 from reid.pairs.pair_calibration import area_under_curve, calibration_error, probability
 from reid.pairs.shortlists import has_mate, ranked_lists, shortlist_recall
-from reid.pairs.spacetime import impossible, kilometres, linked
+from reid.pairs.spacetime import impossible, kilometres, linked, regions
 from reid.pairs.votes import best_voted, over_usual, votes
 
 __all__ = [
@@ -70,6 +70,7 @@ __all__ = [
     "pairs_graph",
     "probability",
     "ranked_lists",
+    "regions",
     "shortlist_recall",
     "stated_curve",
     "vote_pairs",

@@ -44,6 +44,50 @@ def impossible(
     return too_fast
 
 
+def regions(
+    points: NDArray[np.floating], range_km: float, *, metres: bool = False
+) -> NDArray[np.int64]:
+    """(n,) number of the region of each place; −1 where the place is not known.
+
+    Places are in one region where steps of at most `range_km` lead from one to the other, so that two
+    of different regions are farther apart than that, and two of one region may be, too.
+
+    Args:
+        points: (n, 2) latitudes and longitudes in degrees, or metres; NaN: not known.
+        range_km: how far apart two sightings of one animal can be, above 0.
+        metres: what the points are.
+
+    Raises:
+        InputError: the range is not above 0.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+    from scipy.spatial import cKDTree
+
+    if not range_km > 0:
+        raise InputError(f"cluster.range_km: {range_km}, above 0 is needed")
+    known = np.isfinite(points).all(axis=1)
+    found = np.full(len(points), -1, np.int64)
+    places, which = np.unique(np.asarray(points, np.float64)[known], axis=0, return_inverse=True)
+    if not len(places):
+        return found
+    if metres:
+        where, reach = places, 1000 * range_km
+    else:  # on a sphere of radius 1, a great circle's chord
+        latitude, longitude = np.radians(places).T
+        level = np.cos(latitude)
+        where = np.stack(
+            [level * np.cos(longitude), level * np.sin(longitude), np.sin(latitude)], axis=1
+        )
+        reach = 2 * np.sin(min(range_km / EARTH_RADIUS_KM, np.pi) / 2)
+    # Chords of kilometres are rounded in their tenth digit: better a pair too many than one lost.
+    near = cKDTree(where).query_pairs(reach * (1 + 1e-9), output_type="ndarray")
+    links = coo_array((np.ones(len(near), np.bool_), near.T), shape=(len(places), len(places)))
+    _, number = connected_components(links, directed=False)
+    found[known] = number[which.ravel()]
+    return found
+
+
 def linked(
     seconds_between: NDArray[np.floating],
     same_place: NDArray[np.bool_],

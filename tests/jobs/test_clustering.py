@@ -137,3 +137,51 @@ def test_a_search_within_cells_says_what_it_found(
     assert any("cluster.search=exact finds all" in text for text in warnings)
     with pytest.raises(InputError, match="compares in one process"):
         run(tmp_path / "tasks", groups, "cluster.search=cells", "cluster.distributed=true")
+
+
+CAMERAS = """detector,start,end,lat,lon
+north,2024-01-01,2024-12-31,1.0,10.0
+near,2024-01-01,2024-12-31,0.1,10.0
+south,2024-01-01,2024-12-31,0.0,10.0
+"""
+
+
+def test_places_farther_apart_than_an_animal_goes_are_not_compared(tmp_path: Path) -> None:
+    """111 km between south and north; each of ten lynx was seen at both, which cannot be."""
+    write_population(tmp_path / "e.parquet")
+    (tmp_path / "cameras.csv").write_text(CAMERAS)
+    table = pq.read_table(tmp_path / "e.parquet")
+    places = np.array(["north", "south", "near"])[np.arange(120) % 3]
+    places[-1] = "elsewhere"
+    pq.write_table(table.append_column("location_id", pa.array(places)), tmp_path / "p.parquet")
+    groups = read_embedding_file(str(tmp_path / "p.parquet"))
+    asked = (f"pairs.deployments={tmp_path}/cameras.csv", "cluster.per_species_eps.lynx=0.2")
+    plain = run(tmp_path / "plain", groups, *asked)
+    apart = run(tmp_path / "apart", groups, *asked, "cluster.range_km.lynx=30")
+    label = {
+        name: pq.read_table(tmp_path / name / outputs.CLUSTERS)["cluster_label"].to_pylist()
+        for name in ("plain", "apart")
+    }
+
+    def joined(name: str, species: slice) -> bool:
+        both = [
+            {one for one, place in zip(label[name][species], places[species], strict=True) if (place == "north") is is_north}
+            for is_north in (True, False)
+        ]  # fmt: skip
+        return bool(both[0] & both[1])
+
+    lynx, tiger = slice(0, 60), slice(60, 120)
+    assert joined("plain", lynx)
+    assert not joined("apart", lynx)
+    assert label["apart"][tiger] == label["plain"][tiger]
+    notes = " ".join(apart["lynx"]["notes"])  # type: ignore[index]
+    assert "30 km: 2 regions, " in notes
+    assert "10 named individuals were seen in several regions" in notes
+    assert "regions" not in " ".join(plain["lynx"]["notes"])  # type: ignore[index]
+    for wrong, said in (
+        (("cluster.range_km.lynx=30",), "pairs.deployments=cameras.csv"),
+        ((*asked, "cluster.range_km.lynx=30", "rerank=auto"), "together with rerank.mode"),
+        ((*asked, "cluster.range_km.lynx=0"), "range_km"),
+    ):
+        with pytest.raises(InputError, match=said):
+            run(tmp_path / "wrong", groups, *wrong)

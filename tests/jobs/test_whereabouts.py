@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs.pairs.whereabouts import cut_pairs, whereabouts
+from jobs.common.whereabouts import cut_pairs, whereabouts
 from reid import schema
 from reid.config import Pairs, load_config
 from reid.errors import InputError
@@ -38,10 +38,17 @@ def at(seconds: float | None, place: str | None, **more: object) -> dict[str, ob
     return {"timestamp": time, "location_id": place, **more}
 
 
-def cut(table: pa.Table, pairs: object, deployments: str | None = None, **settings: object) -> dict:
+def cut(
+    table: pa.Table,
+    pairs: object,
+    deployments: str | None = None,
+    range_km: float | None = None,
+    **settings: object,
+) -> dict:
     asked = Pairs.model_validate({"deployments": deployments, **settings})
     where = whereabouts(table, deployments)
-    return dict(cut_pairs(asked, "lynx", where, np.asarray(pairs, np.int64).reshape(-1, 2)))
+    numbers = np.asarray(pairs, np.int64).reshape(-1, 2)
+    return dict(cut_pairs(asked, "lynx", where, numbers, range_km))
 
 
 @pytest.fixture
@@ -61,6 +68,16 @@ def test_pairs_faster_than_the_species_runs_are_cut(deployments: str) -> None:
     assert cut(table, pairs, deployments, max_speed_kmh={"lynx": 100}) == {}
     assert cut(table, pairs, deployments, max_speed_kmh={"ibex": 1}) == {}
     assert cut(table, pairs, deployments) == {}
+
+
+def test_pairs_beyond_the_range_of_an_animal_are_cut(deployments: str) -> None:
+    """A and B lie 11.1 km apart, and M was first at A and then 111 km from there."""
+    table = rows(at(0, "A"), at(9e5, "B"), at(9e5, "M"), at(0, None))
+    pairs = [(0, 1), (0, 2), (0, 3), (1, 2)]
+    far = "of places more than 20 km apart"
+    assert cut(table, pairs, deployments, range_km=20) == {1: far, 3: far}
+    assert set(cut(table, pairs, deployments, range_km=5)) == {0, 1, 3}
+    assert cut(table, pairs, deployments, range_km=120) == {}
 
 
 @pytest.mark.parametrize("seed", range(5))
