@@ -20,6 +20,7 @@ from jobs.common.closing_table import closing_table
 from jobs.common.console import console, print_result, say
 from jobs.common.embedded import EmbedSummary, check_failures, say_failures
 from jobs.common.inputs import check_species_settings, read_sources, with_camera_times
+from jobs.common.look_time import look_beforehand, look_not_taken
 from jobs.common.session import ray_session
 from jobs.embed.embed_driver import embed
 from jobs.neighbours.placement import wants_tasks
@@ -61,6 +62,8 @@ def _embed(
     reading_seconds = round(time.perf_counter() - started, 2)
     outputs.write_config(config)
     store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
+    if "pairs" in sections and (beforehand := look_beforehand(config, annotations)):
+        say(f"note: {beforehand}")
     summary, failures = embed(config, annotations)
     annotations, notes = with_camera_times(config, reading, summary.folders.values())
     store.write_table(store.join(config.out, outputs.ANNOTATIONS), annotations)
@@ -116,8 +119,8 @@ def _cluster(config: Config, embeddings: str | None = None) -> None:
         )
     replaced = store.exists(store.join(config.out, outputs.CLUSTERS))
     with ray_session(config.address) if wants_tasks(config) or by_pairs else nullcontext():
-        if by_pairs:
-            _match(config, groups)
+        if looked := _groups_to_match(config, groups):
+            _match(config, looked)
         decisions = take_in(config, groups)
         summary = cluster(config, groups, decisions)
     keep(config, decisions)
@@ -135,6 +138,15 @@ def _cluster(config: Config, embeddings: str | None = None) -> None:
     )
     for warning in summary.warnings:
         say(f"warning: {warning}")
+
+
+def _groups_to_match(config: Config, groups: "Sequence[Group]") -> "Sequence[Group]":
+    """The species whose pairs are looked at: on auto those with labels that can say whether it helps."""
+    from reid.tune import can_tune
+
+    if config.pairs.mode == "auto":
+        return [group for group in groups if can_tune(group.identities)]
+    return groups if config.pairs.mode == "on" else []
 
 
 def run_match(config: Config) -> None:
@@ -317,3 +329,5 @@ def _close(config: Config) -> None:
     console.print(closing_table(summary))
     for sentence in summary["cluster"]["verdict"]["sentences"]:
         say(f"verdict: {sentence}")
+    if next_step := look_not_taken(config, summary):
+        say(f"next: {next_step}")

@@ -164,6 +164,10 @@ def _by_pairs(config: Config, group: Group, found: Individuals, met: _Met) -> In
     """What the pairs stage says of the same images, where it is wanted and does better."""
     settings = config.pairs
     assert settings.mode != "off"
+    if settings.mode == "auto" and not can_tune(group.identities):
+        why = "pairs are left aside: without labels nothing says whether they do better; pairs=on takes them all the same"
+        say(f"note: {group.species}: {why}")
+        return replace(found, notes=[*found.notes, why])
     table = outputs.read_stage(config.out, outputs.PAIRS, "match")
     table = table.filter(pc.equal(table["species"], group.species))
     ids = group.rows["annotation_id"].combine_chunks()

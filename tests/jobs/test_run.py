@@ -286,6 +286,34 @@ def test_a_fallback_that_has_no_threshold_is_an_error(
     assert "cluster.fallback_species: no image is of the species 'okapi'" in capsys.readouterr().err
 
 
+def test_without_labels_a_closer_look_is_priced_and_not_taken(
+    rerun: Callable[..., Run],
+    herd: Herd,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("jobs.common.look_time.NEEDED", ("json",))  # the extra, or none
+    monkeypatch.setattr("reid.pairs.costs.product_seconds", lambda _: 0.003)
+    monkeypatch.setattr("jobs.common.look_time.machines", lambda: [{"CPU": 2.0}])
+    table = without_labels(herd, "nobody-labelled.csv", herd.species)
+    run = rerun(table)
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"next: a closer look at pairs was not taken: `reid cluster --out {run.out} pairs=on`"
+        in said
+    )
+    assert ", which takes some 2 min here, and" in said, said
+    before = run.clusters
+    run = rerun(table, "pairs=auto")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "pairs=auto: no image is labelled" in said
+    assert not (run.out / outputs.PAIRS).exists(), "what cannot be judged is not matched"
+    assert any(
+        "pairs are left aside" in note for one in run.tuning.values() for note in one["notes"]
+    )
+    pd.testing.assert_frame_equal(run.clusters, before)
+
+
 # ── Real photographs ──────────────────────────────────────────────────────────────────────────────
 
 
