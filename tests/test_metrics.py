@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score, average_precision_score
 from sklearn.metrics.cluster import pair_confusion_matrix
 
@@ -107,7 +108,25 @@ def test_agreement_by_hand():
     assert found.pairwise_f1 == pytest.approx(1 / 4)
     assert found.b_cubed_precision == pytest.approx((2 / 3 + 2 / 3 + 1 / 2 + 1 / 3 + 1 / 2 + 1) / 6)
     assert found.b_cubed_recall == pytest.approx((2 / 3 + 2 / 3 + 1 / 3 + 1 / 2 + 1 / 2 + 1) / 6)
+    # The first cluster is a (2 of 3), the second b (1 of 2), the image on its own c.
+    assert (found.accuracy, found.mean_recall) == pytest.approx((4 / 6, (2 / 3 + 1 / 2 + 1) / 3))
     assert found.n_scored == 6
+
+
+def test_no_cluster_is_named_twice():
+    found = agreement(np.zeros(5, dtype=np.int64), np.array(list("aaabb")))
+    assert (found.accuracy, found.mean_recall) == (3 / 5, 1 / 2)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10**6), st.integers(1, 40), st.integers(1, 7), st.integers(1, 12))
+def test_the_best_naming_is_that_of_scipy_on_the_whole_table(seed, n, individuals, clusters):
+    rng = np.random.default_rng(seed)
+    truth, labels = rng.integers(individuals, size=n), rng.integers(clusters, size=n)
+    table = np.zeros((individuals, clusters))
+    np.add.at(table, (truth, labels), 1)
+    best = table[linear_sum_assignment(-table)].sum()
+    assert agreement(labels, truth).accuracy == pytest.approx(best / n)
 
 
 def test_agreement_of_a_perfect_clustering_is_one():

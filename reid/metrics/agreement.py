@@ -18,6 +18,9 @@ class Agreement:
         ari: adjusted Rand index.
         ami: adjusted mutual information (arithmetic mean).
         nmi: normalised mutual information (arithmetic mean).
+        accuracy: rows that are right where each cluster is named after one individual at most, and no two
+            after the same; of all such namings the best for this share (the Hungarian method finds it).
+        mean_recall: of each individual, the share of its rows that this naming has right; the mean.
         pairwise_precision: pairs in one cluster that are one individual.
         pairwise_recall: pairs of one individual that are in one cluster.
         pairwise_f1: their harmonic mean.
@@ -30,6 +33,8 @@ class Agreement:
     ari: float
     ami: float
     nmi: float
+    accuracy: float
+    mean_recall: float
     pairwise_precision: float
     pairwise_recall: float
     pairwise_f1: float
@@ -91,12 +96,17 @@ def agreement(labels: NDArray[np.int64], identities: NDArray[Any]) -> Agreement:
         0.0909
         >>> round(found.b_cubed_precision, 4), round(found.b_cubed_recall, 4)
         (0.8, 0.5333)
+        >>> found.accuracy, found.mean_recall  # the first cluster is a, the second b: 2 of 3, 1 of 2
+        (0.6, 0.5833333333333333)
     """
     from sklearn.metrics import adjusted_mutual_info_score, normalized_mutual_info_score
 
     cells = contingency(labels, identities)
     truth, predicted = cells.individual.repeat(cells.rows), cells.cluster.repeat(cells.rows)
+    right = named_right(cells)
     return Agreement(
+        accuracy=float(right.sum() / len(truth)),
+        mean_recall=float((right / cells.of_individual).mean()),
         ami=float(adjusted_mutual_info_score(truth, predicted)),
         nmi=float(normalized_mutual_info_score(truth, predicted)),
         n_scored=len(truth),
@@ -115,6 +125,28 @@ def contingency(labels: NDArray[np.int64], identities: NDArray[Any]) -> Continge
     predicted = np.unique(predicted[known], return_inverse=True)[1]
     cell, rows = np.unique(np.stack([truth, predicted]), axis=1, return_counts=True)
     return Contingency(cell[0], cell[1], rows, np.bincount(truth))
+
+
+def named_right(cells: Contingency) -> NDArray[np.int64]:
+    """(individuals,) int64: rows of each in the cluster named after it; the best one-to-one naming of all.
+
+    Only cells that hold rows are looked at, so thousands of individuals and clusters are no matter.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+    n, clusters = len(cells.of_individual), int(cells.cluster.max()) + 1
+    nobody = np.arange(n)  # a column of its own for each individual that no cluster is left for
+    weight = np.concatenate([cells.rows + 1, np.ones(n, np.int64)]).astype(np.float64)
+    places = (
+        np.concatenate([cells.individual, nobody]),
+        np.concatenate([cells.cluster, clusters + nobody]),
+    )
+    worth = coo_array((weight, places), shape=(n, clusters + n)).tocsr()
+    individual, cluster = min_weight_full_bipartite_matching(worth, maximize=True)
+    right = np.zeros(n, np.int64)
+    right[individual] = worth[individual, cluster].astype(np.int64) - 1
+    return right
 
 
 def pair_scores(

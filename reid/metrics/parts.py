@@ -21,6 +21,8 @@ NAMES = {
     "ari": ("ARI", "pairs of images judged right, above chance"),
     "ami": ("AMI", "information shared, above chance"),
     "nmi": ("NMI", "information shared; many small clusters raise it"),
+    "accuracy": ("accuracy", "images right, one cluster an individual (Hungarian)"),
+    "mean_recall": ("mean recall", "the same, each individual with equal weight"),
     "pairwise_precision": ("pairwise precision", "pairs in one cluster: one individual?"),
     "pairwise_recall": ("pairwise recall", "pairs of one individual: in one cluster?"),
     "pairwise_f1": ("pairwise F1", "both at once"),
