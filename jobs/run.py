@@ -85,6 +85,25 @@ def _embed(
     return failures, summary
 
 
+def run_classify(config: Config, taxonomy: str | None, threshold: float) -> None:
+    """Sources → the probabilities of a classifier's classes → taxa.parquet and taxa.csv.
+
+    Args:
+        config: the resolved configuration.
+        taxonomy, threshold: as of `jobs.cluster.classifying.classify`.
+
+    Raises:
+        TooManyFailuresError: after everything that worked was written.
+    """
+    from jobs.cluster.classifying import classifier, classify
+
+    embed_settings = config.embed.model_copy(update={"model": [classifier(config)]})
+    config = config.model_copy(update={"embed": embed_settings})
+    failures, summary = _embed(config)
+    classify(config, taxonomy, threshold)
+    check_failures(failures, summary.annotations, config.max_failures)
+
+
 def run_cluster(config: Config, embeddings: str | None = None) -> None:
     """Embeddings → clusters.parquet, identities.csv, tuning.json, and a closing table.
 

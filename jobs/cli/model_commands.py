@@ -37,7 +37,7 @@ def models(debug: Debug = False) -> None:  # noqa: ARG001
     console.print(table)
     console.print(
         "Also: timm:<name>, hf:<owner>/<repository>@<revision>, local-dir:<folder>, path/to/checkpoint; "
-        "several, with commas, are an ensemble."
+        "several, with commas, are an ensemble. classes:<model> takes what a classifier's head says (`reid classify`)."
     )
 
 

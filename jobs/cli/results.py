@@ -81,6 +81,44 @@ def embed(given: dict[str, Any]) -> None:
 
 
 @app.command(rich_help_panel=PANEL)
+@takes(
+    "overrides", "input", "out", "config", *READING, "model", "store", "max_failures", "retry_failed", "address",
+    model=Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="NAME", help="A classifier: timm:<name>, or a folder in timm's format."),
+    ],
+)  # fmt: skip
+def classify(
+    *,
+    given: dict[str, Any],
+    taxonomy: Annotated[
+        str | None,
+        typer.Option(
+            "--taxonomy",
+            metavar="FILE.csv",
+            help="A row a class, a column a rank, the broadest first: class_index,order,family,genus,species. "
+            "[default: the model's own label names, where they are `Order;Family;Genus;species`]",
+        ),
+    ] = None,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            "--threshold", metavar="P", help="The label is the deepest rank that is more probable."
+        ),
+    ] = 0.5,
+) -> None:
+    """What each picture shows, by rank: probabilities of a classifier's classes, summed up the tree.
+
+    Writes taxa.csv and taxa.parquet: the deepest order, family, genus or species that is sure, and how sure each
+    rank is. Run it again to go on after an interruption.
+    """
+    settings = config_of(**given)
+    from jobs.run import run_classify
+
+    run_classify(settings, taxonomy, threshold)
+
+
+@app.command(rich_help_panel=PANEL)
 @takes("overrides", "out", "config", "address", "seed")
 def match(
     given: dict[str, Any],

@@ -16,13 +16,14 @@
 `networks.py` and `checkpoint.py` import torch; import them where they are needed.
 """
 
-from reid.models.load_model import LoadedModel, availability, load_model
+from reid.models.load_model import LoadedModel, availability, class_names, load_model
 from reid.models.spec import ModelSpec, find_spec, general_purpose, known_models
 
 __all__ = [
     "LoadedModel",
     "ModelSpec",
     "availability",
+    "class_names",
     "find_spec",
     "general_purpose",
     "known_models",

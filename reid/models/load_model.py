@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from reid import optional
 from reid.errors import InputError, ReidError
 from reid.models.hub import cached_repository, fetch_repository
-from reid.models.limits import input_side
+from reid.models.limits import input_side, read_object
 from reid.models.packaged import is_weight, load_packaged
 from reid.models.repository import Source, check_custom_code, load_repository
 from reid.models.spec import ModelSpec, Triple, find_spec
@@ -136,6 +136,10 @@ def availability(spec: ModelSpec) -> str:
 
 
 def _load_source(spec: ModelSpec, trust_remote_code: bool) -> Source:
+    if spec.classes and spec.loader == "packaged":
+        raise InputError(
+            f"model {spec.name!r}: of packaged models the features alone are read; take timm:<name> or a folder"
+        )
     if spec.loader == "packaged":
         module, architecture = load_packaged(spec.source)
         return Source(module, architecture, architecture, None, None, None, None)
@@ -150,6 +154,7 @@ def _load_source(spec: ModelSpec, trust_remote_code: bool) -> Source:
         input_size=spec.input_size,
         trust_remote_code=trust_remote_code,
         pinned=pinned,
+        classes=spec.classes,
     )
 
 
@@ -163,6 +168,8 @@ def _load_folder(spec: ModelSpec, trust_remote_code: bool) -> Source:
             "a repository of the hub is written hf:<owner>/<repository>"
         )
     if is_checkpoint(spec.source):
+        if spec.classes:
+            raise InputError(f"model {spec.name!r}: a checkpoint of ours has no head for classes")
         module, settings = load_checkpoint(spec.source)
         return Source(
             module=module,
@@ -183,7 +190,33 @@ def _load_folder(spec: ModelSpec, trust_remote_code: bool) -> Source:
         input_size=None,
         trust_remote_code=trust_remote_code,
         pinned=True,
+        classes=spec.classes,
     )
+
+
+def class_names(name: str, *, revision: str | None = None) -> list[str] | None:
+    """What the classes of a model with a head are called, by its config.json; None where it does not say.
+
+    Args:
+        name, revision: as of `load_model`, which has loaded it before.
+
+    Raises:
+        InputError: the list is none of texts.
+    """
+    spec = find_spec(name, revision=revision)
+    folder = (
+        Path(spec.source).expanduser()
+        if spec.loader == "folder"
+        else cached_repository(_repository(spec), spec.revision)
+    )
+    config = read_object(folder / "config.json") if folder else {}
+    said = config.get("pretrained_cfg")
+    names = config.get("label_names") or (said if isinstance(said, dict) else {}).get("label_names")
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        raise InputError(f"{folder}/config.json: label_names is no list of texts")
+    return names
 
 
 def _repository(spec: ModelSpec) -> str:

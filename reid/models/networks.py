@@ -158,3 +158,19 @@ class OneOutput(nn.Module):
         if output.ndim == 4:
             return output.mean(dim=(-2, -1))
         return output[:, 0] if output.ndim == 3 else output
+
+
+class ClassProbabilities(nn.Module):
+    """A network with its head, as unit rows: the square roots of the probabilities of its classes.
+
+    The cosine of two such rows is the Bhattacharyya coefficient of the two distributions.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """(b, 3, h, w) -> (b, classes)."""
+        logits: torch.Tensor = self.network(images)
+        return logits.float().softmax(dim=-1).sqrt()

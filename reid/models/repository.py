@@ -36,7 +36,12 @@ class Source:
 
 
 def load_repository(
-    folder: Path, *, input_size: int | None, trust_remote_code: bool, pinned: bool
+    folder: Path,
+    *,
+    input_size: int | None,
+    trust_remote_code: bool,
+    pinned: bool,
+    classes: bool = False,
 ) -> Source:
     """Load a folder that holds `config.json` and weights, of timm or of transformers.
 
@@ -46,9 +51,10 @@ def load_repository(
         input_size: wanted side in pixels; None: the repository's own.
         trust_remote_code: run the Python code of the folder, if it has any.
         pinned: the folder cannot change: it is a disk's, or one commit of the hub.
+        classes: with the head, see `ClassProbabilities`.
 
     Raises:
-        InputError: the folder is in neither format, or its code may not be run.
+        InputError: the folder is in neither format, its code may not be run, or it has no head that is read here.
     """
     config = read_object(folder / "config.json")
     if (folder / "adapter_config.json").exists():
@@ -61,7 +67,11 @@ def load_repository(
             f"{folder} has no weights: model.safetensors (all its shards) or pytorch_model.bin"
         )
     if "architecture" in config:
-        return _load_timm(folder, config, input_size)
+        return _load_timm(folder, config, input_size, classes)
+    if classes:
+        raise InputError(
+            f"classes: {folder} is not in timm's format, the only one of which heads are read"
+        )
     if "model_type" in config or "auto_map" in config:
         return _load_transformers(folder, config, trust_remote_code, pinned)
     raise InputError(
@@ -70,8 +80,12 @@ def load_repository(
     )
 
 
-def _load_timm(folder: Path, config: dict[str, Any], input_size: int | None) -> Source:
+def _load_timm(
+    folder: Path, config: dict[str, Any], input_size: int | None, with_head: bool
+) -> Source:
     import torch
+
+    from reid.models.networks import ClassProbabilities
 
     timm = optional.timm()
     architecture = config["architecture"]
@@ -100,7 +114,8 @@ def _load_timm(folder: Path, config: dict[str, Any], input_size: int | None) -> 
         # With the classifier, timm loads strictly; without it, it would leave weights that the
         # file lacks at random values and only write to its log.
         network = timm.create_model(f"local-dir:{folder}", pretrained=True, **options)
-        network.reset_classifier(0)
+        if not with_head:
+            network.reset_classifier(0)
     except ReidError:
         raise
     # timm trusts its files, and raises whatever their contents lead to.
@@ -117,10 +132,13 @@ def _load_timm(folder: Path, config: dict[str, Any], input_size: int | None) -> 
             f"{folder} wants {channels} x {height} x {width} input; "
             "only square images of 3 channels are made here"
         )
+    if with_head and network.num_classes < 2:
+        raise InputError(f"classes: {folder} has no head: num_classes is {network.num_classes}")
+    name = f"classes of {architecture}" if with_head else architecture
     return Source(
-        module=network,
-        architecture=config["architecture"],
-        origin=config["architecture"],
+        module=ClassProbabilities(network) if with_head else network,
+        architecture=name,
+        origin=name,
         input_size=height,
         mean=triple(settings.get("mean"), f"{folder}: mean"),
         std=triple(settings.get("std"), f"{folder}: std", positive=True),

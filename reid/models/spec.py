@@ -19,7 +19,9 @@ OPEN_FORMS = (
     "hf:<owner>/<repository>[@<revision>]",
     "local-dir:<folder>",
     "path/to/checkpoint",
+    "classes:<model>",
 )
+CLASSES = "classes:"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class ModelSpec:
         interpolation: `bilinear` or `bicubic`, always antialiased; None: the source says it.
             The whole box is resized to the square: no border is cropped, the aspect is not kept.
         revision: commit of a hub repository, or None.
+        classes: its features are the square roots of the probabilities that its head gives its classes: unit
+            rows, whose squares are the probabilities again.
         custom_code: the repository is known to bring Python code that loading runs.
         made_for: `individuals` of wild animals, `anything` (trained to name what is in a picture), or
             `unknown`.
@@ -54,6 +58,7 @@ class ModelSpec:
     std: Triple | None = None
     interpolation: str | None = None
     revision: str | None = None
+    classes: bool = False
     custom_code: bool = False
     made_for: Literal["individuals", "anything", "unknown"] = "unknown"
     note: str = ""
@@ -180,12 +185,16 @@ def find_spec(name: str, *, revision: str | None = None) -> ModelSpec:
 
     Args:
         name: a name of `known_models`; `timm:<name>[.<tag>]`; `hf:<owner>/<repository>`;
-            `local-dir:<folder>`; or a folder (whatever has a `/`, or exists).
+            `local-dir:<folder>`; or a folder (whatever has a `/`, or exists). `classes:` before it takes
+            what the model's head says instead of its features.
         revision: commit, tag or branch of a hub repository; `<name>@<revision>` says the same.
 
     Raises:
         InputError: no model has this name, or a revision is given where there can be none.
     """
+    if name.startswith(CLASSES):
+        inner = find_spec(name.removeprefix(CLASSES), revision=revision)
+        return replace(inner, name=name, classes=True, dimension=None, made_for="unknown")
     spec = _read_name(name)
     # A path may hold an @.
     inline = name.partition("@")[2] if spec.loader != "folder" else ""
