@@ -26,6 +26,8 @@ def test_pairs_that_do_better_on_individuals_held_out_are_kept(herd):
     distances, pairs, odds, identities, names = herd
     found = individuals_by_pairs(distances, pairs, odds, identities, names=names, mode="auto")
     assert found.threshold.method in ("mutex", "mean-linkage", "components")
+    assert found.by_pairs
+    assert not distances.by_pairs
     assert found.threshold.held_out[0] > distances.threshold.held_out[0]
     assert "over the probabilities of" in found.notes[0]
     assert np.array_equal(found.nearest, distances.nearest)

@@ -27,9 +27,8 @@ from reid import cluster as clustering
 from reid import metrics, schema, store
 from reid.config import Config
 from reid.neighbors import choose_graph_backend
-from reid.spreadsheet import encode, guard_note, write_text_table
+from reid.spreadsheet import guard_note
 from reid.tune import Individuals, can_tune
-from reid.tune.by_pairs import WAYS
 from reid.verdict import Verdict
 
 IDENTITIES_HEADER = (
@@ -161,8 +160,7 @@ def _backend_used(config: Config, group: Group, one: Individuals) -> str:
 
 
 def _say_found(group: Group, one: Individuals, seconds: float) -> None:
-    by_pairs = one.threshold.method in WAYS
-    eps = one.threshold.note if by_pairs else ""
+    eps = one.threshold.note if one.by_pairs else ""
     if one.threshold.eps is not None:
         eps = f"threshold {one.threshold.eps:.3f}: {one.threshold.note}"
     sizes = np.bincount(clustering.noise_to_singletons(one.labels))
@@ -225,9 +223,7 @@ def write_clusters(config: Config, groups: Sequence[Group], tables: Sequence[pa.
         texts.append(pa.table(cells, names=IDENTITIES_HEADER))
     whole = pa.concat_tables([schema.CLUSTERS.empty_table(), *tables])
     store.write_table(store.join(config.out, outputs.CLUSTERS), whole)
-    text, guarded = write_text_table(pa.concat_tables(texts), raw=not config.guard_formulas)
-    place = store.join(config.out, outputs.IDENTITIES)
-    store.write_bytes(place, encode(text, excel=config.excel))
+    guarded = outputs.write_sheet(config, outputs.IDENTITIES, pa.concat_tables(texts))
     if guarded:
         say(f"note: {outputs.IDENTITIES}: {guard_note(guarded, 'guard_formulas=false')}")
 

@@ -8,7 +8,6 @@ from jobs.cluster.labels import encounters
 from jobs.common.verdicts import general_of
 from reid.signs import read_signs
 from reid.tune import Individuals, encode_labels
-from reid.tune.by_pairs import WAYS
 from reid.verdict import Learned, Verdict, judge
 
 
@@ -21,7 +20,6 @@ def judge_group(group: Group, found: Individuals, top_1: float | None, *, seed: 
         top_1: of labelled images, the share whose nearest is the same individual; None: not known.
         seed: of what is sampled.
     """
-    by_pairs = found.threshold.method in WAYS
     expected = found.threshold.expected
     learned = None
     if expected is not None and np.isfinite(expected[0]):
@@ -36,10 +34,10 @@ def judge_group(group: Group, found: Individuals, top_1: float | None, *, seed: 
         sides=_codes(group, "viewpoint"),
         images=_codes(group, "image_path"),
         # Where labels decide nobody asks, and of groups by pairs the vectors say nothing, nor does their model.
-        halves=learned is None and not by_pairs,
+        halves=learned is None and not found.by_pairs,
         seed=seed,
     )
-    return judge(signs, learned, general=None if by_pairs else general_of(group.folder))
+    return judge(signs, learned, general=None if found.by_pairs else general_of(group.folder))
 
 
 def _codes(group: Group, column: str) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
 from pydantic import BaseModel
 
 from jobs.cluster.clustering import ClusterSummary
@@ -16,7 +17,7 @@ from jobs.common.console import say
 from reid import store
 from reid.config import Config
 from reid.errors import DamagedError
-from reid.spreadsheet import unguard, write_rows
+from reid.spreadsheet import unguard
 
 COLUMNS = (
     "trial", "when", "species", "settings", "embeddings", "method", "threshold", "from", "held_out",
@@ -112,7 +113,6 @@ def record_trial(
         before: of the one that it replaces; None: there was none; empty: of before an earlier stage
             ran again, as the last trial says.
     """
-    path = store.join(config.out, outputs.TRIALS)
     rows = read_trials(config.out)
     settings = changed_settings(config)
     embedded = {group.species: group.folder.rstrip("/").rpartition("/")[2] for group in groups}
@@ -143,8 +143,8 @@ def record_trial(
             }
             for name, one in summary.species.items()
         ]
-        cells = [[row[name] for name in COLUMNS] for row in rows]
-        store.write_text(path, write_rows(COLUMNS, cells, raw=not config.guard_formulas)[0])
+        cells = [pa.array([row[name] for row in rows], pa.string()) for name in COLUMNS]
+        outputs.write_sheet(config, outputs.TRIALS, pa.table(cells, names=[*COLUMNS]))
     if before is not None and before != now:
         old = next((row for row in reversed(rows) if row["clusters"] == before), None)
         whose = (

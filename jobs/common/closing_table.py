@@ -4,8 +4,6 @@ from typing import Any
 
 from rich.table import Table
 
-from reid.tune.by_pairs import WAYS
-
 WORDS = ("species", "method", "from", "verdict")  # columns that hold no numbers
 
 
@@ -43,8 +41,7 @@ def closing_table(summary: dict[str, Any]) -> Table:
             f"{found['largest']:,}",
             found["method"],
             "–" if found["eps"] is None else f"{found['eps']:.3f}",
-            # A cut through probabilities is no distance; the species' line says which it is.
-            "pairs" if found["method"] in WAYS else found["eps_source"],
+            found["eps_source"],
             "–" if score is None else f"{score:.3f}",
             found["verdict"]["level"],
         )

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from reid import schema, store
-from reid.config import Config, dump_config
+from reid.config import Config, data_settings, dump_config
 from reid.errors import DamagedError, InputError
 from reid.parquet import damaged
 from reid.spreadsheet import encode, write_text_table
@@ -195,8 +195,26 @@ def write_failures(config: Config, failures: pa.Table) -> None:
         failures: schema.FAILURES.
     """
     store.write_table(store.join(config.out, FAILURES), failures)
-    text, _ = write_text_table(failures, raw=not config.guard_formulas)
-    store.write_bytes(store.join(config.out, FAILURES_TEXT), encode(text, excel=config.excel))
+    write_sheet(config, FAILURES_TEXT, failures)
+
+
+def write_sheet(config: Config, name: str, table: pa.Table) -> int:
+    """A CSV of the output folder, and how many of its cells were guarded against formulas.
+
+    Whether it begins with the mark that Excel wants is what the folder's config.yaml says, so that who only
+    decides in it later need not say so again. What it says of formulas is not taken: it may be another's.
+
+    Args:
+        config: the resolved configuration.
+        name: of the file.
+        table: columns of text.
+    """
+    earlier = store.join(config.out, CONFIG)
+    written = data_settings(earlier)[0] if store.exists(earlier) else {}
+    text, guarded = write_text_table(table, raw=not config.guard_formulas)
+    data = encode(text, excel=bool(written.get("excel", config.excel)))
+    store.write_bytes(store.join(config.out, name), data)
+    return guarded
 
 
 def read_failures(out: str) -> pa.Table:

@@ -45,7 +45,7 @@ class Config(Section):
         True, description="CSV: an apostrophe before text that a spreadsheet would run (= + - @)"
     )
     excel: bool = Field(
-        False, description="identities.csv, failures.csv: with a mark by which Excel sees UTF-8"
+        False, description="Tables for spreadsheets (.csv): with a mark by which Excel sees UTF-8"
     )
     seed: Seed = Field(0, description="Of everything random")
     sources: Sources = Field(default_factory=Sources)

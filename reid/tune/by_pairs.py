@@ -84,7 +84,7 @@ def individuals_by_pairs(
             return replace(distances, notes=[*distances.notes, f"pairs are left aside: {reason}"])
     if held_out is not None:
         said += f"; on individuals held out {held_out[0]:.2f} ± {held_out[1]:.2f}"
-    threshold = Threshold(None, "none", way, said, held_out=held_out, expected=expected)
+    threshold = Threshold(None, "pairs", way, said, held_out=held_out, expected=expected)
     return replace(
         distances,
         labels=labels,

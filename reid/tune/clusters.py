@@ -50,6 +50,11 @@ class Individuals:
     notes: list[str] = field(default_factory=list)
     before_encounters: int | None = None
 
+    @property
+    def by_pairs(self) -> bool:
+        """Made by the probabilities of pairs, not by distances."""
+        return self.threshold.source == "pairs"
+
 
 def find_individuals(
     vectors: NDArray[np.float32],

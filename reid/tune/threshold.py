@@ -66,7 +66,7 @@ class Threshold:
     Attributes:
         eps: cosine distance, or re-ranked distance where `k1` is set; None where the method has none.
         source: `given`, `tuned` on labels, lent by a `fallback` species, `estimated` from the data
-            alone, or `none`.
+            alone, `none` where the method has none, or `pairs`: a cut through their probabilities instead.
         method: the clustering that `eps` belongs to.
         note: one sentence for the reader.
         k1: neighbours of re-ranking; None where it is off.
@@ -82,7 +82,7 @@ class Threshold:
     """
 
     eps: float | None
-    source: Literal["given", "tuned", "fallback", "estimated", "none"]
+    source: Literal["given", "tuned", "fallback", "estimated", "pairs", "none"]
     method: Method | Literal["mutex", "mean-linkage", "components", "threshold"]
     note: str
     k1: int | None = None

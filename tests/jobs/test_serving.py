@@ -1,6 +1,7 @@
 """`reid serve`: what people do in a browser is a decision of the catalogue, seen at once, and taken back."""
 
 import asyncio
+import codecs
 import json
 import re
 import threading
@@ -338,7 +339,8 @@ def test_a_run_is_decided_on_in_place(
         tmp_path / "store",
     )
     settings = ("cluster.eps=0.05", "cluster.method=dbscan", "report.enabled=false")
-    assert reid(*run, *settings) == 0
+    assert reid(*run, *settings, "--excel") == 0
+    sheet = (out / outputs.IDENTITIES).read_bytes()
     serving = serve(open_desk(load_config(None), None, str(out)), ids)
     served = next(serving)
     assert served.herd == {"a1 a2 a3", "b1 b2", "c1"}
@@ -346,6 +348,9 @@ def test_a_run_is_decided_on_in_place(
     assert served.herd == {"a1 a2 a3 b1 b2", "c1"}
     summary = outputs.read_summary(str(out))["cluster"]
     assert (summary["individuals"], summary["singletons"]) == (2, 1), "a free number is nobody"
+    decided = (out / outputs.IDENTITIES).read_bytes()
+    assert decided != sheet
+    assert {one[:3] for one in (sheet, decided)} == {codecs.BOM_UTF8}, "as the run was asked to"
     everyone = [*ids.values()]
     assert served.act("apart", chosen=ids["a2"], seen=everyone)[1]["ok"]
     assert served.act("describe", picture=ids["b1"], name="Luna")[1]["ok"]
