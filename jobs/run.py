@@ -150,10 +150,10 @@ def _cluster(config: Config, embeddings: str | None = None) -> None:
     for page in (outputs.REPORT, outputs.EVALUATION):
         if before != now and outputs.set_aside(config.out, page):
             say(f"note: {page} shows the clusters of before, and is now {outputs.OUTDATED}{page}")
-    several = summary.individuals - summary.singletons
+    several = summary.individuals - summary.seen_once
     say(
         f"cluster: {summary.images:,} embeddings of {len(summary.species)} species read; {several:,} individuals "
-        f"of two images and more, {summary.singletons:,} seen once, written ({summary.seconds:.1f} s)"
+        f"seen twice or more, {summary.seen_once:,} seen once, written ({summary.seconds:.1f} s)"
     )
     for warning in summary.warnings:
         say(f"warning: {warning}")
@@ -277,6 +277,13 @@ def run_review(config: Config, out: str, *, results: str | None, **wanted: Any) 
             raise InputError("give either --catalogue or --results, of which folder is asked about")
         review(config, out, reviewable_run(absolute(results)), **wanted)
         return
+    if config.identify.catalogue is None:
+        meant = store.exists(store.join(out, outputs.ANNOTATIONS))
+        raise InputError(
+            f"--out is the page; did you mean --results {out}?"
+            if meant
+            else "give --catalogue (of `reid identify`) or --results (output folder of `reid run`)"
+        )
     from jobs.catalogue.admin import catalogue_place
     from jobs.catalogue.closer_look import settings_for_pages
 

@@ -164,7 +164,8 @@ def _against(signs: Signs) -> list[str]:
         found.append(f"{signs.rows} images are too few to see whether the model tells them apart")
     if signs.halves_ari is not None and signs.halves_ari < LEAST_HALVES_ARI:
         found.append(
-            f"two halves of the same vectors find different individuals (ARI {signs.halves_ari:.2f})"
+            "the two halves of what the model says of each picture give different individuals (they agree by "
+            f"{signs.halves_ari:.2f}; 1 is fully, 0 is chance)"
         )
     if signs.largest is not None and signs.largest > LARGEST_SHARE:
         found.append(f"one cluster holds {signs.largest:.0%} of all images")

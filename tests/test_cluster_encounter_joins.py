@@ -1,6 +1,7 @@
 """Clusters that an encounter connects."""
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from reid.cluster import (
     join_encounters,
     labels_at,
     linkage_forest,
+    seen_once,
     spanning_forest,
 )
 from reid.neighbors import Graph, radius_graph
@@ -96,3 +98,10 @@ def test_border_rows_join_no_less_in_the_forest(seed: int, eps: float) -> None:
     after = partition(join_encounters(labels_at(forest, eps), encounters))
     found = partition(labels_at(forest_with_encounters(forest, encounters), eps))
     assert all(any(group <= larger for larger in found) for group in after)
+
+
+def test_a_burst_is_one_sighting() -> None:
+    who = np.array([0, 0, 0, 1, 1, 2, 3, 3])
+    met = pa.chunked_array([["a", "a", "a", "b", "c"], [None, None, None]], pa.string())
+    assert seen_once(who, met) == 2, "a burst, and an image alone; images of no encounter are two"
+    assert seen_once(np.empty(0, np.int64), pa.chunked_array([], pa.string())) == 0

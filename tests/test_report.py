@@ -148,7 +148,7 @@ def test_page_holds_every_part() -> None:
     for words in (
         "River survey",
         "30 images of 1 species: 27 were grouped into 3 clusters",
-        "3 were seen once",
+        "3 stand alone",
         "1 could not be used",
         "The best threshold lies at the edge.",
         "3 thresholds were tried where identities are known, and ε = 0.200 was chosen: ARI 0.900 there.",
@@ -292,7 +292,7 @@ def test_one_image() -> None:
     content = page.content()
     assert summary["thumbnails"] == 1
     assert "1 image of 1 species" in page.text
-    assert "1 was seen once" in page.text
+    assert "1 stands alone" in page.text
     assert content["rows"]["distance"] == [None]
     assert content["rows"]["nearest"] == [-1]
     assert content["maps"][0]["pca"] == [[0.0], [0.0]]
@@ -633,6 +633,7 @@ def test_a_browser_draws_the_page_without_an_error(tmp_path: Path) -> None:
     pictures = [attributes for tag, attributes in drawn.tags if tag == "img"]
     assert classes.count("cluster") == 3
     assert classes.count("tile") == len(pictures) == 30
+    assert drawn.text.count("2024-05-01 00:00") == 30, "file names alone are those of every camera"
     assert all(p["src"].startswith("data:image/webp;base64,") and p["alt"] for p in pictures)
     assert classes.count("point") == 30 + 1  # the map's, and the chosen threshold
     assert not any("onerror" in attributes for _, attributes in drawn.tags)

@@ -17,7 +17,7 @@ from reid.catalogue import SpeciesGraph, SpeciesRules, read_decisions
 from reid.errors import InputError
 from reid.report.pair_evidence import PairEvidence
 from reid.review import Question, Written, ask, best_questions, shown_ids, write_review
-from reid.review.review_page import KINDS, LARGE_PX, likeness
+from reid.review.review_page import KINDS, LARGE_PX, likeness, whose_likeness
 from tests.browser import CHROMIUM, Browser
 from tests.identified import identified, row_ids
 
@@ -189,6 +189,15 @@ def test_a_probability_is_said_only_where_it_was_learned() -> None:
     content = script(page(ask(species, decisions).questions, species)[0], "content")
     assert isinstance(content, dict)
     assert all("%" not in one["likeness"] for one in content["questions"])
+    assert {one["whose_likeness"] for one in content["questions"]} == {"To the model"}
+    assert whose_likeness(learned) == "Same individual"
+
+
+def test_a_page_says_that_its_individuals_are_not_usable() -> None:
+    species, decisions = graph()
+    found = ask(species, decisions).questions
+    assert "Not usable: that is the verdict" in page(found, species, doubted=True)[0]
+    assert "Not usable" not in page(found, species)[0]
 
 
 def test_names_and_ids_cannot_become_html() -> None:

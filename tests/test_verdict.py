@@ -70,7 +70,7 @@ def test_without_labels_nothing_is_usable_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("signs", "said"),
     [
-        (Signs(200, halves_ari=0.1), "two halves of the same vectors"),
+        (Signs(200, halves_ari=0.1), "two halves of what the model says"),
         (Signs(200, largest=0.6), "one cluster holds 60%"),
         (Signs(200, encounters_near=0.1), "find each other in 10%"),
         (Signs(200, images_split=0.4), "60% of the pairs of animals in one picture"),

@@ -41,6 +41,7 @@ from reid.catalogue import (
     read_rules,
     rules_as_settings,
 )
+from reid.cluster import seen_once
 from reid.config import Config
 from reid.errors import StorageError
 from reid.identify import Identified, identify_species, told_ids, without_contradicting_words
@@ -362,8 +363,7 @@ def _outcome(
     return SpeciesOutcome(
         images=len(rows),
         individuals=result.individuals,
-        seen_once=pc.sum(pc.equal(pc.value_counts(rows["identity_id"]).field("counts"), 1)).as_py()
-        or 0,
+        seen_once=seen_once(rows["identity_id"], rows["encounter_id"]),
         individuals_before=pc.count_distinct(before["identity_id"]).as_py(),
         **{name: decided.count(name) for name in ("known", "new", "unsure")},
         updated=len(updated),

@@ -309,7 +309,7 @@ def closing_table(outcome: Outcome, failed: int) -> Table:
         caption=f"{outcome.known_already:,} images were known already, {failed:,} failed",
     )
     columns = (
-        "species", "known individual", "new individual", "unsure", "images in all",
+        "species", "known", "new", "unsure", "images in all",
         "individuals", "seen once", "merged", "split", "verdict",
     )  # fmt: skip
     for name in columns:

@@ -15,7 +15,7 @@ class SpeciesOutcome:
     images: int = 0  # in the catalogue after it
     individuals: int = 0
     individuals_before: int = 0
-    seen_once: int = 0  # of the individuals: with one image
+    seen_once: int = 0  # of the individuals: all images of one encounter
     known: int = 0  # new images of a known individual
     new: int = 0
     unsure: int = 0

@@ -16,6 +16,7 @@ from jobs.catalogue.admin import catalogue_place
 from jobs.common.console import print_result, progress, say
 from jobs.common.pictures import crops
 from jobs.common.reviewable import Reviewable
+from jobs.common.verdicts import is_doubted, stored_verdicts
 from reid import schema, store
 from reid.catalogue import (
     called_so,
@@ -140,6 +141,7 @@ def reviewable_catalogue(path: str | None) -> Reviewable:
         decisions=decisions,
         table=lambda names: catalogue.rows([*schema.ANNOTATIONS.names, "identity_id"], names),
         names=lambda rows: names_of_individuals(rows, decisions),
+        doubted=is_doubted(stored_verdicts(catalogue)),
     )
 
 
@@ -222,6 +224,7 @@ def _write(
             command=about.command,
             names=about.names(table),
             progressed=progressed,
+            doubted=about.doubted,
             evidence=evidence,
             guard=config.guard_formulas,
             budget_bytes=int(config.report.max_megabytes * 1e6),

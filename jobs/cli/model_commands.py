@@ -21,17 +21,15 @@ def models(debug: Debug = False) -> None:  # noqa: ARG001
     from jobs.common.console import PlainConsole
     from reid.models import availability, known_models
 
-    name = Column("name", overflow="fold", min_width=24)  # to be typed: wrapped, never cut
-    table = Table(name, "made for", "input", "dimension", "licence", "here", "note")
+    name = Column("name", overflow="fold", no_wrap=False)  # to be typed: wrapped, never cut
+    # Few columns: where eight share a line of 80, each is cut.
+    table = Table(name, "made for", "here", Column("licence, size, note", ratio=1), expand=True)
     for spec in known_models():
         table.add_row(
             spec.name,
             spec.made_for,
-            f"{spec.input_size} px",
-            str(spec.dimension),
-            spec.licence,
             availability(spec),
-            spec.note,
+            f"{spec.licence}. {spec.input_size} px in, {spec.dimension} numbers out. {spec.note}",
         )
     console = PlainConsole()
     console.print(table)

@@ -14,7 +14,7 @@ def settings(
         str | None,
         typer.Argument(
             metavar="[SECTION]",
-            help="embed, cluster, …; `all` for every one. [default: what people change first]",
+            help="embed, cluster, …; a setting, cluster.eps; `all` for every one. [default: what people change first]",
             show_default=False,
         ),
     ] = None,
@@ -35,8 +35,9 @@ def settings(
         typer.echo(described.in_markdown(), nl=False)
         return
     names = described.section_names()
-    if section not in (None, "all", "basic", *names):
-        near = did_you_mean(str(section), names)
+    keys = [one.key for one in described.settings()]
+    if section not in (None, "all", "basic", *names, *keys):
+        near = did_you_mean(str(section), [*names, *keys])
         hint = f"; did you mean {near}?" if near else "."
         raise InputError(f"settings: unknown section {section}{hint} Sections: {', '.join(names)}")
     table = Table(Column("setting", overflow="fold"), "default", "values", "meaning")

@@ -44,7 +44,8 @@ class ClusterSummary:
 
     images: int = 0
     individuals: int = 0
-    singletons: int = 0
+    singletons: int = 0  # of the individuals: with one image
+    seen_once: int = 0  # of the individuals: all images of one encounter
     seconds: float = 0.0
     species: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -92,16 +93,19 @@ def cluster(
         # Of a cluster that people joined to another one the number is free.
         _, sizes = np.unique(clustering.noise_to_singletons(one.labels), return_counts=True)
         single = int((sizes == 1).sum())
+        once = _seen_once(group, one.labels)
         warnings = [f"{group.species}: {text}" for text in one.warnings]
         copies = int((~metrics.without_copies(group.content_hashes, group.identities)).sum())
         if copies:
+            left = "; mAP and top-1 leave them out, as a picture that finds itself proves nothing"
             warnings.append(
-                f"{group.species}: {copies:,} images are copies of others here, to the last pixel; mAP and "
-                "top-1 leave them out, as a picture that finds itself proves nothing"
+                f"{group.species}: {copies:,} image{'s are copies' if copies > 1 else ' is a copy'} of others here, "
+                f"to the last pixel{left if can_tune(group.identities) else ''}"
             )
         summary.images += len(group.rows)
         summary.individuals += len(sizes)
         summary.singletons += single
+        summary.seen_once += once
         summary.warnings += warnings
         scores = _scores(group, raw[group.species])
         judged = replace(one, labels=raw[group.species])
@@ -110,6 +114,7 @@ def cluster(
             "images": len(group.rows),
             "individuals": len(sizes),
             "singletons": single,
+            "seen_once": once,
             "copies": copies,
             "largest": int(sizes.max()),
             "eps": one.threshold.eps,
@@ -163,11 +168,17 @@ def _say_found(group: Group, one: Individuals, seconds: float) -> None:
     eps = one.threshold.note if one.by_pairs else ""
     if one.threshold.eps is not None:
         eps = f"threshold {one.threshold.eps:.3f}: {one.threshold.note}"
-    sizes = np.bincount(clustering.noise_to_singletons(one.labels))
+    individuals = len(np.unique(clustering.noise_to_singletons(one.labels)))
+    once = _seen_once(group, one.labels)
     say(
-        f"cluster: {group.species}: {len(group.rows):,} images, {(sizes > 1).sum():,} individuals of two and "
-        f"more, {(sizes == 1).sum():,} seen once ({seconds:.1f} s); {eps}"
+        f"cluster: {group.species}: {len(group.rows):,} images; {individuals - once:,} individuals seen twice or "
+        f"more, {once:,} seen once ({seconds:.1f} s); {eps}"
     )
+
+
+def _seen_once(group: Group, labels: np.ndarray) -> int:
+    """Individuals that were met a single time."""
+    return clustering.seen_once(clustering.noise_to_singletons(labels), group.rows["encounter_id"])
 
 
 def _scores(group: Group, labels: np.ndarray) -> dict[str, float]:

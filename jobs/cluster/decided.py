@@ -13,6 +13,7 @@ from jobs.cluster.groups import Group, read_clusters, read_groups
 from jobs.common import outputs
 from jobs.common.console import say
 from jobs.common.reviewable import Reviewable
+from jobs.common.verdicts import is_doubted, run_verdicts
 from reid import cluster as clustering
 from reid import store
 from reid.catalogue import (
@@ -169,6 +170,7 @@ def reviewable_run(out: str) -> Reviewable:
         decisions=decisions,
         table=table,
         names=lambda rows: names_of_individuals(rows, decisions),
+        doubted=is_doubted(run_verdicts(outputs.read_summary(out))),
     )
 
 
@@ -181,5 +183,8 @@ def summarise(species: Mapping[str, Any], group: Group, labels: np.ndarray) -> d
         "images": len(group.rows),
         "individuals": len(sizes),
         "singletons": int((sizes == 1).sum()),
+        "seen_once": clustering.seen_once(
+            clustering.noise_to_singletons(labels), group.rows["encounter_id"]
+        ),
         "largest": int(sizes.max()),
     }

@@ -108,11 +108,13 @@ def _vectors(groups: Sequence[Group]) -> np.ndarray | dict[str, np.ndarray]:
 
 def _counts(summary: Mapping[str, Any]) -> dict[str, int | float | str]:
     embed, cluster = summary.get("embed", {}), summary.get("cluster", {})
+    # Clustered by an earlier version: of each image.
+    once = cluster.get("seen_once", cluster.get("singletons", 0))
     return {
         "images": embed.get("annotations", 0),
         "failures": embed.get("failed", 0),
-        "seen twice or more": cluster.get("individuals", 0) - cluster.get("singletons", 0),
-        "seen once": cluster.get("singletons", 0),
+        "seen twice or more": cluster.get("individuals", 0) - once,
+        "seen once": once,
     }
 
 

@@ -25,24 +25,30 @@ def closing_table(summary: dict[str, Any]) -> Table:
             ]
         ),
     )
+    scores = {
+        species: truth.get(species, found["scores"]).get("ari")
+        for species, found in summary["cluster"]["species"].items()
+    }
+    scored = any(one is not None for one in scores.values())
     columns = (
         "species", "images", "seen twice or more", "seen once", "largest", "method", "threshold", "from",
-        f"ARI against {reference}", "verdict",
+        *([f"ARI against {reference}"] if scored else []), "verdict",
     )  # fmt: skip
     for name in columns:
         table.add_column(name, justify="left" if name in WORDS else "right")
     for species, found in summary["cluster"]["species"].items():
-        score = truth.get(species, found["scores"]).get("ari")
+        # Clustered by an earlier version: of each image.
+        once = found.get("seen_once", found["singletons"])
         table.add_row(
             species,
             f"{found['images']:,}",
-            f"{found['individuals'] - found['singletons']:,}",
-            f"{found['singletons']:,}",
+            f"{found['individuals'] - once:,}",
+            f"{once:,}",
             f"{found['largest']:,}",
             found["method"],
             "–" if found["eps"] is None else f"{found['eps']:.3f}",
             found["eps_source"],
-            "–" if score is None else f"{score:.3f}",
+            *(["–" if scores[species] is None else f"{scores[species]:.3f}"] if scored else []),
             found["verdict"]["level"],
         )
     return table

@@ -282,7 +282,7 @@ def _checked(
                 f"{path} is gone, though `reid {made_by}` wrote it; restore it, or run "
                 f"`reid {made_by}` again"
             ) from None
-        raise InputError(f"{path} does not exist; run `reid {made_by}` first") from None
+        raise InputError(_absent(out, path, made_by)) from None
     if summary and made_by not in summary:
         raise InputError(
             f"{path} is of before the last run of an earlier stage, and does not belong to what this "
@@ -294,6 +294,18 @@ def _checked(
             f"was replaced or damaged; run `reid {made_by}` again"
         )
     return value
+
+
+def _absent(out: str, path: str, made_by: str) -> str:
+    """Why a table of the folder of a run is not there."""
+    if store.is_folder(store.join(out, "annotations")) and store.is_folder(
+        store.join(out, "sealed")
+    ):
+        return f"{out} is a catalogue, not the output folder of a run; give it as --catalogue"
+    # Object storage has no folders of its own.
+    if not store.is_remote(out) and not store.exists(out) and not store.is_folder(out):
+        return f"{out}: there is no such folder; `reid run --input … --out {out}` makes one"
+    return f"{path} does not exist; run `reid {made_by}` first"
 
 
 def _digests(out: str, stage: str) -> dict[str, str]:

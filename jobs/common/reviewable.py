@@ -23,6 +23,7 @@ class Reviewable:
         decisions: schema.DECISIONS.
         table: of species, schema.ANNOTATIONS and identity_id.
         names: identity_id → what people call the individual.
+        doubted: the verdict on some species is `not usable`.
     """
 
     place: str
@@ -35,3 +36,4 @@ class Reviewable:
     decisions: pa.Table
     table: Callable[[Sequence[str]], pa.Table]
     names: Callable[[pa.Table], Mapping[str, str]]
+    doubted: bool = False

@@ -50,6 +50,17 @@ def stored_verdicts(catalogue: Catalogue) -> dict[str, Verdict]:
     return {name: Verdict(**one) for name, one in sorted(catalogue.record.verdicts.items())}
 
 
+def run_verdicts(summary: Mapping[str, Any]) -> dict[str, Verdict]:
+    """The verdict on each species of a run, of its summary.json; not of one that an earlier version clustered."""
+    species = summary.get("cluster", {}).get("species", {})
+    return {name: Verdict(**one["verdict"]) for name, one in species.items() if "verdict" in one}
+
+
+def is_doubted(species: Mapping[str, Verdict]) -> bool:
+    """Whether any of them is `not usable`."""
+    return any(one.level == "not usable" for one in species.values())
+
+
 def say_verdicts(species: Mapping[str, Verdict]) -> None:
     """The last lines of a run: a verdict each."""
     for sentence in sentences_of(species):

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from jobs.common.console import PlainConsole, print_result, say
 from jobs.exports.history_exports import survey_histories, tell_left_out
-from jobs.exports.holdings import Holdings, read_holdings
+from jobs.exports.holdings import Holdings, doubt, read_holdings
 from jobs.exports.wishes import Survey
 from reid import store
 from reid.errors import InputError
@@ -65,6 +65,8 @@ def population(catalogue: str | None, results: str | None, out: str | None, surv
         for reason, number in histories.left_out["reason"].value_counts().items()
     }
     title = histories.species + (f", seen from the {histories.side}" if histories.side else "")
+    doubts = doubt(holdings, [histories.species])
+    decided = replace(decided, warnings=[*doubts, *decided.warnings])
     page = PopulationPage(
         title, facts, decided, answer.joined, histories.notes, left_out, answer.joined_refused
     )

@@ -11,7 +11,7 @@ from jobs.common.console import print_result, progress, say
 from jobs.exports.camtrap import write_camtrap_dp
 from jobs.exports.deduplicating import deduplicated
 from jobs.exports.history_exports import HISTORY_FORMATS, history_files
-from jobs.exports.holdings import Holdings, only_confirmed, read_holdings
+from jobs.exports.holdings import Holdings, only_confirmed, read_holdings, warn_of_doubt
 from jobs.exports.left_outs import with_left_out
 from jobs.exports.wishes import Survey, Wish, scientific_names
 from reid import store
@@ -53,6 +53,8 @@ def export(catalogue: str | None, results: str | None, wish: Wish, survey: Surve
         whole = len(holdings.frame)
         holdings = only_confirmed(holdings)
         say(f"left out: {whole - len(holdings.frame):,} images that no person has confirmed")
+    else:  # what people have confirmed is theirs
+        warn_of_doubt(holdings)
     if targets is not None:
         _write_tables(holdings, targets, wish)
         return
@@ -92,6 +94,11 @@ def _tables(wish: Wish, kind: str | None) -> list[str] | None:
     if wish.out is None:
         return [f"identities.{one}" for one in ([kind] if kind else TABLES)]
     ending = wish.out.rpartition(".")[2].lower()
+    if kind is None and ending in ("xls", "xlsx"):
+        raise InputError(
+            f"--out {wish.out}: no workbook is written; --out {wish.out.rpartition('.')[0]}.csv --excel gives a table "
+            "that Excel opens, umlauts and all"
+        )
     if kind is None and ending not in TABLES:
         raise InputError(
             f"--out {wish.out}: unknown ending .{ending}; known: .csv, .parquet. For a folder of another "

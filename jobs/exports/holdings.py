@@ -1,19 +1,22 @@
 """What is known of who is where: a catalogue, or a run's output folder, as one table of sightings."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.common import outputs
+from jobs.common.console import say
+from jobs.common.verdicts import run_verdicts, stored_verdicts
 from reid import schema, store
 from reid.catalogue import open_catalogue, read_rules
 from reid.errors import InputError
 from reid.exports.sightings import sightings
 from reid.identify.remarks import with_said_viewpoints
 from reid.sources.places import absolute
+from reid.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Holdings:
         embedding_failures: images that have no vector, and so are nobody's.
         unusable: images that nobody can be told by, as people said; they are not in the frame.
         whole: the frame with them.
+        verdicts: species → what the model can tell apart there; not of what an earlier version made.
     """
 
     frame: pd.DataFrame
@@ -39,6 +43,7 @@ class Holdings:
     embedding_failures: int = 0
     unusable: int = 0
     whole: pd.DataFrame | None = None
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)
 
 
 def read_holdings(catalogue: str | None, results: str | None) -> Holdings:
@@ -65,7 +70,13 @@ def _catalogue(path: str) -> Holdings:
     usable = frame[~frame["unusable"]].reset_index(drop=True)
     lost = len(frame) - len(usable)
     return Holdings(
-        usable, path, f"version {found.version} of {path}", recipes, True, unusable=lost
+        usable,
+        path,
+        f"version {found.version} of {path}",
+        recipes,
+        True,
+        unusable=lost,
+        verdicts=stored_verdicts(found),
     )
 
 
@@ -89,7 +100,8 @@ def _results(out: str) -> Holdings:
     }
     for name, column in labels.items():
         rows = rows.append_column(name, column)
-    embed = outputs.read_summary(out).get("embed", {})
+    summary = outputs.read_summary(out)
+    embed = summary.get("embed", {})
     decisions = outputs.read_run_decisions(out)
     rows = with_said_viewpoints(rows.sort_by("annotation_id"), decisions)
     frame = sightings(rows, decisions)
@@ -103,6 +115,7 @@ def _results(out: str) -> Holdings:
         len(annotations) - len(rows),
         len(frame) - len(usable),
         frame,
+        run_verdicts(summary),
     )
 
 
@@ -119,3 +132,19 @@ def only_confirmed(holdings: Holdings) -> Holdings:
             "`reid review` and `reid serve` ask"
         )
     return replace(holdings, frame=frame)
+
+
+def doubt(holdings: Holdings, species: Iterable[str]) -> list[str]:
+    """A sentence for each species of which the verdict is `not usable`: what is handed on is not better."""
+    return [
+        f"{name}: the verdict on these individuals is {verdict.level.upper()}: numbers and files that are made of "
+        f"them are no better. {verdict.sentence}"
+        for name in species
+        if (verdict := holdings.verdicts.get(name)) is not None and verdict.level == "not usable"
+    ]
+
+
+def warn_of_doubt(holdings: Holdings) -> None:
+    """Say so, of the species that are left in `holdings.frame`."""
+    for sentence in doubt(holdings, sorted(holdings.frame["species"].unique())):
+        say(f"warning: {sentence}")

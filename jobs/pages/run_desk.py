@@ -131,7 +131,7 @@ class RunDesk:
         write_clusters(self._config, self._groups, tables)
         before = int(summary["individuals"])
         summary["species"] = species
-        for name in ("individuals", "singletons"):
+        for name in ("individuals", "singletons", "seen_once"):
             summary[name] = sum(one[name] for one in species.values())
         outputs.write_summary(self._config, "cluster", summary)
         if outputs.set_aside(self._out, outputs.REPORT):

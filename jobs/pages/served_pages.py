@@ -19,7 +19,7 @@ from reid.config import Images
 from reid.errors import InputError
 from reid.report.html import encoded, json_for_script, render
 from reid.review import Question, Within, answers_an_hour, best_questions, in_words, workload
-from reid.review.review_page import KINDS, likeness
+from reid.review.review_page import KINDS, likeness, whose_likeness
 
 SMALL_PX, LARGE_PX = 320, 1600
 CACHE_BYTES = 128_000_000
@@ -242,6 +242,7 @@ def _as_shown(question: Question, held: Held) -> dict[str, Any]:
         "title": KINDS[question.kind],
         "why": question.why,
         "likeness": likeness(question),
+        "whose_likeness": whose_likeness(question),
         "distance": question.distance,
         "if_match": question.if_match,
         "if_nomatch": question.if_nomatch,

@@ -212,6 +212,11 @@ def open_catalogue(path: str, *, create: bool = False, version: int | None = Non
         table = delta_tables.create_table(
             folder, schema.CATALOGUE, partition_by=["species"], metadata=first.metadata()
         )
+    if table is None and store.exists(store.join(path, "annotations.parquet")):
+        raise InputError(
+            f"{path}: there is no catalogue here, it is the output folder of a run; give it as --results, where "
+            "the command has that"
+        )
     if table is None:
         raise InputError(
             f"{path}: there is no catalogue here; `reid identify --input … --catalogue {path}` "

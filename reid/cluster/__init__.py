@@ -12,6 +12,7 @@ from reid.cluster.encounter_joins import (
     encounters_of_one_name,
     forest_with_encounters,
     join_encounters,
+    seen_once,
 )
 from reid.cluster.forest import Forest, labels_at, minimum_forest
 from reid.cluster.linkage import linkage_forest, linkage_labels
@@ -46,6 +47,7 @@ __all__ = [
     "minimum_forest",
     "noise_to_singletons",
     "scan",
+    "seen_once",
     "spanning_forest",
     "species_words",
     "streamed_forest",

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reid.cluster.forest import Forest, minimum_forest
@@ -135,3 +137,21 @@ def encounter_links(encounters: NDArray[np.int64]) -> NDArray[np.int64]:
     steps = np.stack([rows[:-1], rows[1:]], axis=1)
     same = encounters[steps[:, 0]] == encounters[steps[:, 1]]
     return np.asarray(steps[same], np.int64)
+
+
+def seen_once(individuals: pa.ChunkedArray | NDArray[np.int64], encounters: pa.ChunkedArray) -> int:
+    """How many individuals were met a single time: twenty pictures of one burst are one sighting.
+
+    Args:
+        individuals: (n,) who each row shows.
+        encounters: (n,) string of each row; null where none is known, which is a sighting of its own.
+    """
+    # Numbers below zero are no code of the dictionary.
+    codes = encounters.combine_chunks().dictionary_encode().indices.cast(pa.int64())
+    met = pc.coalesce(codes, pa.array(-1 - np.arange(len(codes))))
+    counts = (
+        pa.table({"who": individuals, "met": met})
+        .group_by("who")
+        .aggregate([("met", "count_distinct")])
+    )
+    return int(pc.sum(pc.equal(counts["met_count_distinct"], 1)).as_py() or 0)

@@ -31,7 +31,7 @@ def settings(section: str | None = None) -> list[Setting]:
     """The settings in their order; of one section, or of all.
 
     Args:
-        section: `cluster`, …; or `basic`, what people change first.
+        section: `cluster`, …; one setting, `cluster.eps`; or `basic`, what people change first.
     """
     found = list(_of(Config, ""))
     if section == "basic":
@@ -39,7 +39,7 @@ def settings(section: str | None = None) -> list[Setting]:
         return [by_key[key] for key in BASIC]
     if section is None:
         return found
-    return [one for one in found if one.key.startswith(f"{section}.")]
+    return [one for one in found if one.key == section or one.key.startswith(f"{section}.")]
 
 
 def section_names() -> list[str]:

@@ -49,6 +49,11 @@ def likeness(question: Question) -> str:
     return "could be either" if question.probability > 1 - ALIKE else "not much alike"
 
 
+def whose_likeness(question: Question) -> str:
+    """What `likeness` is: a probability is of the animals, a word only the model's."""
+    return "Same individual" if question.calibrated else "To the model"
+
+
 @dataclass(frozen=True, slots=True)
 class Written:
     """What came out.
@@ -89,6 +94,7 @@ def write_review(
     command: str,
     names: Mapping[str, str] | None = None,
     progressed: Sequence[str] = (),
+    doubted: bool = False,
     evidence: Mapping[tuple[str, str], PairEvidence] | None = None,
     guard: bool = True,
     budget_bytes: int = BUDGET_BYTES,
@@ -112,6 +118,7 @@ def write_review(
         command: what to run with the CSV.
         names: identity_id → what people call the individual.
         progressed: sentences on how much is left to do, of `reid.review.in_words`.
+        doubted: the verdict on the model is `not usable`, which a reader should know before its words.
         evidence: ids of a question's a and b → the points that the two share, to be drawn, and what
             speaks for and against, where somebody looked.
         guard: no cell of the CSV shall be a formula to a spreadsheet (`reid.spreadsheet`).
@@ -128,6 +135,7 @@ def write_review(
         "key": key,
         "command": command,
         "guard": guard,
+        "doubted": doubted,
     }
     evidence = evidence or {}
     bare = len(
@@ -212,6 +220,7 @@ def _content(
                 **asdict(one),
                 "title": KINDS[one.kind],
                 "likeness": likeness(one),
+                "whose_likeness": whose_likeness(one),
                 "evidence": seen.as_dict() if (seen := evidence.get(_ends(one))) else None,
                 **{
                     name: {

@@ -31,6 +31,8 @@
     return node;
   }
   const fileName = (row) => rows.path[row].split(/[\\/]/).pop();
+  // Cameras count from IMG_0001 each: a file's name alone says little.
+  const whence = (row) => [rows.path[row].split(/[\\/]/).slice(-2, -1)[0], (optional("timestamp", row) || "").slice(0, 16)].filter(Boolean);
   const speciesOf = (row) => species[rows.species[row]];
   const identityOf = (row) => (rows.identity[row] < 0 ? null : identities[rows.identity[row]]);
   const clusterName = (row) => (clusterOf[row] < 0 ? "stands alone" : clusters[clusterOf[row]].label);
@@ -45,7 +47,7 @@
   function tile(row, second) {
     return make("button", { type: "button", class: "tile", title: rows.path[row], onclick: () => view(row) },
       picture(row),
-      make("span", { class: "caption" }, make("b", {}, fileName(row)), make("i", {}, second || optional("viewpoint", row) || " ")));
+      make("span", { class: "caption" }, make("b", {}, fileName(row)), make("i", {}, [...whence(row), second || optional("viewpoint", row)].filter(Boolean).join(" · ") || " ")));
   }
   function pager(name, draw) {
     const home = document.querySelector(`.pager[data-for="${name}"]`);
@@ -144,7 +146,7 @@
     function pairOf(pair) {
       const images = pair.pictures.map((number, side) => make("img", { src: `data:${content.mime};base64,${thumbnails[number]}`, alt: rows.path[[pair.a, pair.b][side]], decoding: "async" }));
       const home = make("div", { class: "pair over" }, ...[pair.a, pair.b].map((row, side) => make("figure", {},
-        images[side], make("figcaption", {}, make("b", {}, fileName(row)), [clusterName(row), identityOf(row) && `known as ${identityOf(row)}`].filter(Boolean).join(" · ")))));
+        images[side], make("figcaption", {}, make("b", {}, fileName(row)), [...whence(row), clusterName(row), identityOf(row) && `known as ${identityOf(row)}`].filter(Boolean).join(" · ")))));
       const together = clusterOf[pair.a] >= 0 && clusterOf[pair.a] === clusterOf[pair.b];
       const block = make("article", { class: "cluster", "aria-label": `${rows.path[pair.a]} and ${rows.path[pair.b]}` },
         make("div", { class: "cluster-head" }, make("h3", {}, byProbability(pair.probability)), make("span", {}, together ? "in one cluster" : "not in one cluster")),
@@ -332,7 +334,7 @@
     const hover = byId("hover");
     plot.on("plotly_hover", ({ points, event }) => {
       const row = map.rows[points[0].pointIndex];
-      const lines = [clusterName(row), identityOf(row) && `known as ${identityOf(row)}`, optional("viewpoint", row)].filter(Boolean).join(" · ");
+      const lines = [...whence(row), clusterName(row), identityOf(row) && `known as ${identityOf(row)}`, optional("viewpoint", row)].filter(Boolean).join(" · ");
       hover.replaceChildren(picture(row), make("p", {}, make("b", {}, fileName(row)), lines));
       hover.hidden = false;
       const box = hover.getBoundingClientRect(), x = event.clientX ?? 0, y = event.clientY ?? 0;

@@ -85,6 +85,7 @@
     const question = questions[current], decision = decisionOf(current), done = decidedPlaces().length;
     byId("title").textContent = `${current + 1} of ${figure(questions.length)} · ${question.title}`;
     byId("why").textContent = question.why;
+    byId("probability-of").textContent = question.whose_likeness;
     byId("probability").textContent = question.likeness;
     byId("distance").textContent = question.distance.toFixed(3);
     byId("decided").textContent = decision ? `${NAMES[decision.decision]}${decision.reviewer ? `, by ${decision.reviewer}` : ""}` : "none yet";

@@ -13,6 +13,7 @@ import pytest
 
 import reid as package
 from jobs import doctor
+from jobs.common.console import LOG_WIDTH
 from reid.errors import StorageError
 from reid.models import known_models
 
@@ -80,8 +81,8 @@ def test_the_version(reid: Reid, capsys: pytest.CaptureFixture[str]) -> None:
         (("run", "-c", "nowhere.yaml"), "--config nowhere.yaml: No such file"),
         (("run",), "no input: give --input a folder, a glob"),
         (("run", "-i", "nowhere"), "--input nowhere: there is no such file or folder"),
-        (("cluster", "-o", "nowhere"), "nowhere/annotations.parquet does not exist; run `reid em"),
-        (("report", "-o", "nowhere"), "nowhere/annotations.parquet does not exist; run `reid em"),
+        (("cluster", "-o", "nowhere"), "nowhere: there is no such folder; `reid run --input"),
+        (("report", "-o", "nowhere"), "nowhere: there is no such folder; `reid run --input"),
         (("demo", "--species", "9"), "species: 9; choose a value from 1 to 4"),
     ],
 )
@@ -163,6 +164,18 @@ def test_models_lists_every_name_in_full(reid: Reid, capsys: pytest.CaptureFixtu
         assert f" {spec.name} " in said
         assert f" {spec.input_size} px" in said
     assert "packaged" in said
+    table = said[: said.index("Also:")].splitlines()
+    assert {len(line) for line in table} == {LOG_WIDTH}
+    assert all(line[-1] in "┓┃┩│┘" for line in table), "nothing is cut at the edge"
+
+
+def test_one_setting_is_shown_by_its_name(reid: Reid, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reid("settings", "cluster.eps") == 0
+    said = capsys.readouterr().out
+    assert "cluster.eps" in said
+    assert "cluster.method" not in said
+    assert reid("settings", "cluster.epps") == 1
+    assert "did you mean cluster.eps?" in capsys.readouterr().err
 
 
 def test_doctor_looks_at_every_part(

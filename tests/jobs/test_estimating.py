@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reid.verdict import Verdict
 from tests.browser import CHROMIUM, Browser
 from tests.jobs.test_exporting import keep
 from tests.leopard_cats import frame
@@ -93,6 +94,18 @@ def test_without_doubts_there_is_one_number(
     assert reid("population", "-C", tmp_path, "--occasion-days", "1") == 0
     assert "no single sighting is unsure, so identification gives one number" in said()
     assert numbers(tmp_path)["doubts_joined"] is None
+
+
+def test_a_number_of_individuals_that_are_not_usable_says_so_first(
+    reid: Reid, tmp_path: Path, survey: np.ndarray, said: Callable[[], str]
+) -> None:
+    verdict = Verdict("not usable", "Not usable: chance.", "no labels")
+    keep(str(tmp_path), lynxes(survey), verdict=verdict)
+    assert reid("population", "-C", tmp_path, "--occasion-days", "1") == 0
+    sentence = "lynx: the verdict on these individuals is NOT USABLE"
+    assert sentence in said()
+    assert numbers(tmp_path)["as_decided"]["warnings"][0].startswith(sentence)
+    assert sentence in (tmp_path / "population" / "population.html").read_text()
 
 
 def test_sides_are_not_counted_together(

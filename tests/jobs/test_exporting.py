@@ -12,24 +12,33 @@ import pyarrow as pa
 import pytest
 
 from jobs.common import outputs
+from jobs.common.verdicts import as_stored
 from jobs.exports.exporting import FORMATS
 from jobs.exports.history_exports import HISTORY_FORMATS
 from reid import schema, store
 from reid.catalogue import Change, open_catalogue, update
 from reid.catalogue.commits import ROW_SCHEMA
 from reid.catalogue.reviewer_decisions import IMPORT_SCHEMA
+from reid.verdict import Verdict
 from tests.leopard_cats import CAMERA_TABLE, frame
 
 Reid = Callable[..., int]
 Say = Callable[[], str]
 
 
-def keep(place: str, table: pd.DataFrame, decisions: pa.Table | None = None) -> None:
+def keep(
+    place: str,
+    table: pd.DataFrame,
+    decisions: pa.Table | None = None,
+    verdict: Verdict | None = None,
+) -> None:
     """A catalogue of these sightings."""
     rows = table.reindex(columns=ROW_SCHEMA.names)
     rows["source_key"] = "a key"
     change = Change(
-        pa.Table.from_pandas(rows, schema=ROW_SCHEMA, preserve_index=False), decisions=decisions
+        pa.Table.from_pandas(rows, schema=ROW_SCHEMA, preserve_index=False),
+        decisions=decisions,
+        verdicts={} if verdict is None else {str(table["species"].iloc[0]): as_stored(verdict)},
     )
     update(open_catalogue(place, create=True), "r1", lambda _: change)
 
@@ -188,7 +197,7 @@ def test_from_the_output_folder_of_a_run(
         ((), "give either --catalogue (of `reid identify`) or --results"),
         (("-C", "x", "-r", "y"), "give either --catalogue"),
         (("-C", "CATS", "-f", "sekr"), f"--format sekr: known: {', '.join(FORMATS)}"),
-        (("-C", "CATS", "-o", "who.xls"), "--out who.xls: unknown ending .xls; known: .csv, .parquet"),
+        (("-C", "CATS", "-o", "who.xls"), "--out who.xls: no workbook is written; --out who.csv --excel gives a table"),
         (("-C", "CATS", "-f", "secr"), "--format secr needs to know when and where cameras stood"),
         (("-C", "CATS", "-f", "matrix", "--species", "dog"), "known: leopard cat"),
         (("-C", "CATS", "-f", "matrix", "--start", "soon"), "--start soon: write a day like 2026"),
@@ -212,6 +221,20 @@ def test_mistakes_say_what_to_do(
     assert text.startswith("error: ") or "error: " in text
     assert message in text
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_handed_on_says_that_it_is_not_usable(
+    reid: Reid, cats: str, tmp_path: Path, said: Say
+) -> None:
+    place = str(tmp_path / "catalogue")
+    table = frame()
+    keep(place, table, verdict=Verdict("not usable", "Not usable: chance.", "no labels"))
+    for kind in ("csv", "matrix"):
+        target = tmp_path / kind / "who.csv" if kind == "csv" else tmp_path / kind
+        assert reid("export", "-C", place, "-f", kind, "-o", target, "--occasion-days", "5") == 0
+        assert "the verdict on these individuals is NOT USABLE" in said()
+    assert reid("export", "-C", cats, "-f", "csv", "-o", tmp_path / "who.csv") == 0
+    assert "verdict" not in said(), "nobody has judged it"
 
 
 # ── Camtrap DP ────────────────────────────────────────────────────────────────────────────────────

@@ -92,6 +92,27 @@ def test_a_wrong_species_or_catalogue_is_said(
     assert not page.exists()
 
 
+def test_a_run_in_place_of_a_catalogue_and_the_reverse_are_said(
+    herd: Path, tmp_path: Path, reid: Reid, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said() -> str:
+        return " ".join(capsys.readouterr().err.split())
+
+    (tmp_path / "annotations.parquet").write_bytes(b"a run's")
+    assert reid("review", "--out", tmp_path) == 1
+    assert f"--out is the page; did you mean --results {tmp_path}?" in said()
+    assert reid("review") == 1
+    assert (
+        "give --catalogue (of `reid identify`) or --results (output folder of `reid run`)" in said()
+    )
+    for command in (("review",), ("history",), ("book", "--to", tmp_path / "b"), ("export",)):
+        assert reid(command[0], "-C", tmp_path, *command[1:]) == 1
+        assert "it is the output folder of a run; give it as --results" in said()
+    for command in (("review",), ("book", "--to", tmp_path / "b"), ("export",)):
+        assert reid(command[0], "-r", herd, *command[1:]) == 1
+        assert f"{herd} is a catalogue, not the output folder of a run" in said()
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
 def test_what_a_person_clicks_holds_in_the_next_run(herd: Path, tmp_path: Path, reid: Reid) -> None:
     page = tmp_path / "review.html"
