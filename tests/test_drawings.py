@@ -40,6 +40,7 @@ def test_a_cell_of_the_heatmap_is_the_mean_of_its_pairs(distance: bool) -> None:
     drawn = np.asarray(figure.axes[0].images[0].get_array())
     cosine = (vectors @ vectors.T).astype(np.float64)
     np.fill_diagonal(cosine, 1)  # a bin of one row has no pair
+    assert texts(figure) == ["framed: the 2 largest of 2 clusters"]
     np.testing.assert_allclose(drawn, 1 - cosine if distance else cosine, atol=1e-6)
 
 
@@ -93,7 +94,7 @@ def test_planes_say_how_many_are_right() -> None:
         "not labelled (n = 2)",
         "right (n = 1)",
         "wrong (n = 1)",
-        "centroids of the 2 largest of 2 clusters",
+        "centroids of the 2 largest of 2 clusters; others grey",
     ]
     by_name = drawings.plane_by_name(
         points, ["x", "x", "y", None], what="individuals", axes_are="PCA"
@@ -109,9 +110,9 @@ def test_sheets_show_what_can_be_read() -> None:
     assert [len(axes.images) for axes in sheet.axes] == [1, 0, 1, 0]
     assert [text.get_text() for text in sheet.axes[1].texts] == ["not readable"]
     pairs = [Pair(0, 2, "similarity 0.9", True), Pair(0, 3, "similarity 0.8", False)]
-    frames = [
-        axes.spines["left"].get_edgecolor()[:3] for axes in drawings.pair_sheet(pairs, picture).axes
-    ]
+    drawn = drawings.pair_sheet(pairs, picture)
+    frames = [axes.spines["left"].get_edgecolor()[:3] for axes in drawn.axes]
+    assert texts(drawn) == ["one individual (n = 1 pair)", "two individuals (n = 1 pair)"]
     assert frames[0] == frames[1] != frames[2] == frames[3]
 
 
@@ -121,7 +122,7 @@ def test_sizes_and_tuning_are_drawn() -> None:
     assert "3 images alone" in texts(sizes)
     tuning = drawings.tuning_curve([0.1, 0.2], [0.3, 0.6], 0.2, "ari", 9)
     assert tuning.axes[0].lines[0].get_ydata().tolist() == [0.3, 0.6]
-    assert texts(tuning) == ["ari (n = 9 images)", "taken: 0.200"]
+    assert texts(tuning) == ["ARI (n = 9 images)", "taken: 0.200"]
 
 
 def test_training_is_drawn_epoch_by_epoch() -> None:

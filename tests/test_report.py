@@ -343,6 +343,30 @@ def test_a_part_of_the_rows_takes_its_own_embeddings() -> None:
     np.testing.assert_allclose(np.transpose(content["maps"][1]["pca"]), expected, atol=1e-4)
 
 
+def test_similarities_are_of_the_images_in_the_order_of_their_clusters() -> None:
+    table, rows = herd(30), vectors(30)
+    content = page_data(ReportData("t", table, rows), groups(table), np.arange(30))
+    shown = content["maps"][0]["similarities"]
+    assert sorted(shown["order"]) == list(range(30))
+    assert shown["ends"] == list(range(1, 31)), "a bin an image where there is room"
+    ordered = rows[shown["order"]]
+    expected = np.round(100 * ordered @ ordered.T)
+    np.fill_diagonal(expected, 100)
+    drawn = [[shown["percent"][max(i, j)][min(i, j)] for j in range(30)] for i in range(30)]
+    np.testing.assert_allclose(drawn, expected, atol=1)
+    sizes = table[table["cluster"] >= 0]["cluster"].value_counts()
+    first = table["cluster"].to_numpy()[shown["order"][: sizes.iloc[0]]]
+    assert len(set(first)) == 1, "the largest cluster is first"
+
+
+def test_only_the_largest_species_have_similarities(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reid.report.contents.MOST_HEATMAPS", 1)
+    both = pd.concat([herd(8, species="lynx"), herd(9, species="otter")], ignore_index=True)
+    content = page_data(ReportData("t", both, vectors(17)), groups(both), np.arange(17))
+    shown = {one["species"]: one["similarities"] is not None for one in content["maps"]}
+    assert shown == {None: False, "lynx": False, "otter": True}
+
+
 def test_clusters_of_one_number_in_two_species_stay_apart() -> None:
     grouped = groups(two_species())
     assert grouped["group"][~grouped["single"]].nunique() == 4  # two of two images in each
@@ -579,7 +603,7 @@ def test_tsne_keeps_groups_together() -> None:
 def test_plane_is_finite_and_bounded(n: int, dimensions: int, equal: bool, method: str) -> None:
     rows = np.ones((n, dimensions), np.float32) if equal else vectors(n, dimensions)
     if method == "tsne" and n < 5:
-        with pytest.raises(InputError, match="it takes 5 to 5000"):
+        with pytest.raises(InputError, match="it takes 5 to 10000"):
             project(rows, "tsne")
         return
     plane = project(rows, method)  # type: ignore[arg-type]
@@ -592,8 +616,8 @@ def test_plane_is_finite_and_bounded(n: int, dimensions: int, equal: bool, metho
 
 
 def test_tsne_of_too_many_rows_and_unknown_methods_are_refused() -> None:
-    with pytest.raises(InputError, match="t-SNE of 5001 rows"):
-        project(np.zeros((5_001, 2), np.float32), "tsne")
+    with pytest.raises(InputError, match="t-SNE of 10001 rows"):
+        project(np.zeros((10_001, 2), np.float32), "tsne")
     with pytest.raises(InputError, match="known methods: pca, tsne"):
         project(np.zeros((6, 2), np.float32), "umap")  # type: ignore[arg-type]
 
@@ -636,4 +660,5 @@ def test_a_browser_draws_the_page_without_an_error(tmp_path: Path) -> None:
     assert drawn.text.count("2024-05-01 00:00") == 30, "file names alone are those of every camera"
     assert all(p["src"].startswith("data:image/webp;base64,") and p["alt"] for p in pictures)
     assert classes.count("point") == 30 + 1  # the map's, and the chosen threshold
+    assert classes.count("hm") == 1  # the similarities
     assert not any("onerror" in attributes for _, attributes in drawn.tags)

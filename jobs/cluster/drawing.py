@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 HISTORY = "history.json"  # of `reid finetune`
 SAMPLED_ROWS = 2_000  # whose pairs are drawn as a distribution
 MOST_FIGURES = 12  # of a species; fewer without labels
+SLOW_TSNE = 2_000  # images
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}
 SHEETS, PAIRS = 6, 8  # individuals on a sheet; pairs on one
 
@@ -77,6 +78,8 @@ def draw_figures(config: Config, to: str, formats: Sequence[str]) -> None:
                 for name, figure in made:
                     drawn += _write(to, f"{words[one.name]}-{name}", figure, formats)
                     advance(1)
+        for name, figure in _of_all_species(groups, config.seed):
+            drawn += _write(to, name, figure, formats)
     say(f"figures: {len(drawn):,} files")
     print_result(to)
 
@@ -156,24 +159,47 @@ def _of_labels(one: _Species, seed: int) -> Iterator[Named]:
 
 
 def _planes(one: _Species, seed: int) -> Iterator[Named]:
-    """PCA and t-SNE, of a draw where there are more images than t-SNE takes."""
-    shown = np.arange(len(one.vectors))
-    if len(shown) > TSNE_LIMIT:
-        draw = np.random.default_rng([seed, 1])
-        shown = np.sort(draw.choice(len(shown), TSNE_LIMIT, replace=False))
     known = _right(one)
-    right = [known[i] for i in shown]
-    names = [None if name is None else str(name) for name in one.identities[shown]]
-    planes = {"pca": project(one.vectors[shown], "pca", seed=seed)}
-    if len(shown) >= TSNE_MINIMUM:
-        planes["tsne"] = project(one.vectors[shown], "tsne", seed=seed)
-    for method, points in planes.items():
+    for method, points, shown in _laid_out(one.vectors, seed):
         called = METHODS[method]
+        names = [None if name is None else str(name) for name in one.identities[shown]]
         if any(names):
             by_name = drawings.plane_by_name(points, names, what="individuals", axes_are=called)
             yield f"{method}-individuals", by_name
+        right = [known[i] for i in shown]
         by_cluster = drawings.plane_by_cluster(points, one.clusters[shown], right, axes_are=called)
         yield f"{method}-clusters", by_cluster
+
+
+def _of_all_species(groups: Sequence[Group], seed: int) -> Iterator[Named]:
+    """Planes by species, of those that one recipe has embedded: other vectors cannot be compared."""
+    by_folder: dict[str, list[Group]] = {}
+    for group in groups:
+        by_folder.setdefault(group.folder, []).append(group)
+    several = [same for same in by_folder.values() if len(same) > 1]
+    for number, same in enumerate(several, 1):
+        species = np.repeat(
+            [group.species for group in same], [len(group.vectors) for group in same]
+        )
+        vectors = np.concatenate([group.vectors for group in same])
+        for method, points, shown in _laid_out(vectors, seed):
+            which = f"species-{number}" if len(several) > 1 else "species"
+            names = species[shown].tolist()
+            drawn = drawings.plane_by_name(points, names, what="species", axes_are=METHODS[method])
+            yield f"{which}-{method}", drawn
+
+
+def _laid_out(vectors: np.ndarray, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """PCA and t-SNE with the rows that they show: a draw where there are more than t-SNE takes."""
+    shown = np.arange(len(vectors))
+    if len(shown) > TSNE_LIMIT:
+        draw = np.random.default_rng([seed, 1])
+        shown = np.sort(draw.choice(len(shown), TSNE_LIMIT, replace=False))
+    yield "pca", project(vectors[shown], "pca", seed=seed), shown
+    if len(shown) >= TSNE_MINIMUM:
+        if len(shown) > SLOW_TSNE:
+            say(f"figures: t-SNE of {len(shown):,} images, which takes a minute or two")
+        yield "tsne", project(vectors[shown], "tsne", seed=seed), shown
 
 
 def _sheets(one: _Species) -> Iterator[Named]:

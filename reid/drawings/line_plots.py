@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.drawings.style import COLOURS, GREY, drawing, legend
+from reid.metrics.parts import NAMES
 from reid.optional import matplotlib
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def tuning_curve(
 ) -> "Drawing":
     """The score of the clusters at every threshold, and the one that was taken."""
     figure, axes = drawing()
+    criterion = NAMES[criterion][0] if criterion in NAMES else criterion
     axes.plot(thresholds, scores, color=COLOURS[0], label=f"{criterion} (n = {images:,} images)")
     axes.axvline(eps, color="black", linestyle="--", label=f"taken: {eps:.3f}")
     axes.set(xlabel="threshold, cosine distance", ylabel=criterion)

@@ -6,12 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reid.drawings.style import COLOURS, GREY, drawing, legend
+from reid.metrics.similarity_bins import binned_similarities
+from reid.optional import matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 BINS = 60
 CELLS = 400  # of a heatmap's side: more than a column's width shows
+FRAMED = 12  # clusters with a frame of their own
 
 
 def score_distribution(
@@ -45,46 +48,41 @@ def similarity_heatmap(
 ) -> "Drawing":
     """Mean similarity (or distance) of all pairs, rows ordered by cluster, the largest first.
 
-    Rows are joined into at most CELLS bins; a cell is the mean over all its pairs of two rows, which is
-    the product of the bins' sums, so that no n × n matrix is ever made.
+    Rows are joined into at most CELLS bins, see `binned_similarities`.
 
     Args:
         vectors: (n, d) float32, unit rows, n of 2 or more.
         groups: (n,) cluster of each row; −1: alone.
         distance: draw 1 − similarity.
     """
-    order, sizes = _by_size(groups)
-    bins = np.array_split(order, min(CELLS, len(order)))
-    sums = np.stack([vectors[rows].sum(axis=0, dtype=np.float64) for rows in bins])
-    counts = np.asarray([len(rows) for rows in bins], np.float64)
-    pairs = np.outer(counts, counts) - np.diag(counts)
-    total = sums @ sums.T - np.diag(counts)  # a row and itself are no pair
-    mean = np.where(pairs > 0, total / np.maximum(pairs, 1), 1.0)
+    found = binned_similarities(vectors, groups, CELLS)
+    n = len(found.order)
     figure, axes = drawing(height=3.0)
-    extent = (0, len(order), len(order), 0)
+    extent = (0, n, n, 0)
     image = axes.imshow(
-        1 - mean if distance else mean,
+        1 - found.mean if distance else found.mean,
         cmap="viridis_r" if distance else "viridis",
         interpolation="nearest",
         extent=extent,
     )
-    for end in np.cumsum(sizes)[: 12 if len(sizes) > 1 else 0]:
-        axes.plot([0, end, end], [end, end, 0], color="white", linewidth=0.4)
+    framed = len(found.sizes[:FRAMED]) if len(found.sizes) > 1 else 0
+    for place, (end, size) in enumerate(
+        zip(np.cumsum(found.sizes)[:framed], found.sizes, strict=False)
+    ):
+        label = f"framed: the {framed} largest of {len(found.sizes):,} clusters"
+        corner = (end - size, end - size)
+        frame = matplotlib().patches.Rectangle(
+            corner, size, size, fill=False, edgecolor="white", linewidth=0.6,
+            label=None if place else label,
+        )  # fmt: skip
+        axes.add_patch(frame)
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
-    axes.set(xlabel=f"images by cluster (n = {len(order):,})", ylabel="images")
+    axes.set(xlabel=f"images by cluster (n = {n:,})", ylabel="images")
     bar = figure.colorbar(image, ax=axes, shrink=0.85)
     bar.set_label(f"mean cosine {'distance' if distance else 'similarity'}", fontsize=8)
     bar.ax.tick_params(labelsize=7)
+    if framed:
+        for handle in legend(figure).legend_handles:
+            handle.set_edgecolor("black")  # white is not to be seen on paper
     return figure
-
-
-def _by_size(groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int]]:
-    """Rows with the largest cluster first and lonely ones last; sizes of the clusters."""
-    names, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    size = np.where(names < 0, 0, counts)[inverse]
-    order = np.lexsort((groups, -size))
-    sizes = sorted(
-        (int(c) for name, c in zip(names, counts, strict=True) if name >= 0), reverse=True
-    )
-    return order.astype(np.int64), sizes

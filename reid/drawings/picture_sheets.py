@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image
 
-from reid.drawings.style import GREEN, GREY, RED, drawing
+from reid.drawings.style import GREEN, GREY, RED, drawing, legend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,6 +16,11 @@ Picture = Callable[[int], Image.Image | None]  # row → its crop, None where it
 
 SIDE_PX = 256
 CELL_INCHES = 0.85
+FRAMES = (
+    (True, GREEN, "one individual"),
+    (False, RED, "two individuals"),
+    (None, GREY, "not known"),
+)
 
 
 class Pair(NamedTuple):
@@ -64,15 +69,22 @@ def pair_sheet(pairs: Sequence[Pair], picture: Picture, *, columns: int = 2) -> 
             right.set_axis_off()
             continue
         pair = pairs[i]
-        colour = GREY if pair.right is None else GREEN if pair.right else RED
+        colour = next(colour for right, colour, _ in FRAMES if right is pair.right)
         for place, row in ((left, pair.a), (right, pair.b)):
             _show(place, picture(row), missing=True, frame=colour)
         left.set_title(pair.caption, loc="left", fontsize=6)
+    kinds = [pair.right for pair in pairs]
+    for right, colour, name in FRAMES:
+        if right in kinds:
+            n = kinds.count(right)
+            label = f"{name} (n = {n:,} pair{'s' if n > 1 else ''})"
+            grid[0, 0].plot([], [], color=colour, linewidth=2, label=label)
+    legend(figure)
     return figure
 
 
 def _show(place: "Axes", picture: Image.Image | None, *, missing: bool, frame: str = "") -> None:
-    place.set(xticks=[], yticks=[])
+    place.set(xticks=[], yticks=[], anchor="N")  # tops in line: a higher picture would hide a title
     for side in place.spines.values():
         side.set(visible=bool(frame), color=frame or "white", linewidth=1.5)
     if picture is not None:

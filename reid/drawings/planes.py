@@ -83,7 +83,7 @@ def plane_by_cluster(
         axes.scatter(*points[mask].T, s=size, marker=marker, linewidths=0.7, label=label, **style)
     centres = np.asarray([points[clusters == name].mean(axis=0) for name in largest])
     if len(centres):
-        label = f"centroids of the {len(largest)} largest of {len(names):,} clusters"
+        label = f"centroids of the {len(largest)} largest of {len(names):,} clusters; others grey"
         axes.scatter(
             *centres.T, s=45, marker="*", c=list(COLOURS[: len(largest)]), edgecolors="black",
             linewidths=0.5, label=label, zorder=3,

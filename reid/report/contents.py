@@ -6,12 +6,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reid.metrics.similarity_bins import binned_similarities
 from reid.report.data import OPTIONAL_COLUMNS, ReportData, TuningCurve
-from reid.report.projection import TSNE_LIMIT, TSNE_MINIMUM, project
+from reid.report.projection import TSNE_MINIMUM, project
 
 FIRST_IMAGES = 16  # of a cluster: shown before the reader asks for the rest
 JUDGED_BY = 4  # images of a cluster: enough to see whether it holds together
 CURVE_POINTS = 400
+TSNE_DRAWN = 5_000  # images: every report is made in a minute
+HEATMAP_CELLS = 96  # of a side: a telephone shows no more
+MOST_HEATMAPS = 12  # species, the largest
 
 Layout = Callable[..., np.ndarray]
 
@@ -77,7 +81,7 @@ def page_data(
         "identities": identity_names,
         "clusters": _clusters(table, kept),
         "singletons": _singletons(kept),
-        "maps": _maps(data, rows, table["species"], layout),
+        "maps": _maps(data, rows, table["species"], layout, kept),
         "tuning": [_curve(curve) for curve in data.tuning],
         "pairs": [
             {
@@ -104,9 +108,9 @@ def tsne_left_out(data: ReportData, rows: np.ndarray) -> list[str]:
     sizes = data.annotations["species"].iloc[rows].value_counts(sort=False)
     return [
         f"The t-SNE map of {species}: it has {size:,} images and t-SNE is drawn up to "
-        f"{TSNE_LIMIT:,}; its PCA map is there."
+        f"{TSNE_DRAWN:,}; its PCA map is there."
         for species, size in sizes.items()
-        if size > TSNE_LIMIT
+        if size > TSNE_DRAWN
     ]
 
 
@@ -138,13 +142,14 @@ def _singletons(kept: pd.DataFrame) -> list[int]:
 
 
 def _maps(
-    data: ReportData, rows: np.ndarray, species: pd.Series, layout: Layout
+    data: ReportData, rows: np.ndarray, species: pd.Series, layout: Layout, kept: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    """One map a species; one of all of them where they share a model."""
+    """One map a species, with its similarities; one of all of them where they share a model."""
     if data.embeddings is None:
         return []
     names = [str(name) for name in species.unique()]
     everything = data.annotations["species"].to_numpy()
+    largest = {str(name) for name in species.value_counts().index[:MOST_HEATMAPS]}
     maps = []
     for name in names:
         here = np.flatnonzero(species.to_numpy() == name)
@@ -153,21 +158,39 @@ def _maps(
             vectors = data.embeddings[name][np.searchsorted(of_species, rows[here])]
         else:
             vectors = data.embeddings[rows[here]]
-        maps.append(_map(name, here, vectors, data.seed, layout))
+        made = _map(name, here, vectors, data.seed, layout)
+        group = np.where(kept["single"], -1, kept["group"])[here]
+        maps.append(
+            {**made, "similarities": _similarities(vectors, group) if name in largest else None}
+        )
     if len(names) > 1 and not isinstance(data.embeddings, Mapping):
-        maps.insert(0, _map(None, np.arange(len(rows)), data.embeddings[rows], data.seed, layout))
+        made = _map(None, np.arange(len(rows)), data.embeddings[rows], data.seed, layout)
+        maps.insert(0, {**made, "similarities": None})
     return maps
 
 
 def _map(
     name: str | None, here: np.ndarray, vectors: np.ndarray, seed: int, layout: Layout
 ) -> dict[str, Any]:
-    tsne = TSNE_MINIMUM <= len(vectors) <= TSNE_LIMIT
+    tsne = TSNE_MINIMUM <= len(vectors) <= TSNE_DRAWN
     return {
         "species": name,
         "rows": here.tolist(),
         "pca": _coordinates(layout(vectors, "pca", seed=seed)),
         "tsne": _coordinates(layout(vectors, "tsne", seed=seed)) if tsne else None,
+    }
+
+
+def _similarities(vectors: np.ndarray, group: np.ndarray) -> dict[str, Any] | None:
+    """Mean similarities of bins of rows by cluster: the lower triangle, in hundredths, to keep the page small."""
+    if len(vectors) < 2:
+        return None
+    found = binned_similarities(vectors, group, HEATMAP_CELLS)
+    percent = np.round(100 * found.mean).astype(int)
+    return {
+        "order": found.order.tolist(),  # places in the map's rows
+        "ends": found.ends.tolist(),
+        "percent": [percent[i, : i + 1].tolist() for i in range(len(percent))],
     }
 
 

@@ -7,7 +7,7 @@ from threadpoolctl import threadpool_limits
 
 from reid.errors import InputError
 
-TSNE_LIMIT = 5_000
+TSNE_LIMIT = 10_000  # a minute or two on one core
 TSNE_MINIMUM = 5  # fewer points have no neighbourhoods worth keeping
 TSNE_INPUT_DIMENSIONS = 50
 
@@ -17,7 +17,7 @@ def project(embeddings: np.ndarray, method: Literal["pca", "tsne"], *, seed: int
 
     Args:
         embeddings: (n, d) float32.
-        method: "pca", any n; "tsne", 5 to 5,000 rows.
+        method: "pca", any n; "tsne", TSNE_MINIMUM to TSNE_LIMIT rows.
         seed: of PCA's randomised solver and of t-SNE.
 
     Returns:

@@ -146,6 +146,7 @@ def _render(
         figures=_figures(data, grouped),
         curves=list(zip(data.tuning, content["tuning"], strict=True)),
         has_map=bool(content["maps"]),
+        has_similarities=any(one["similarities"] for one in content["maps"]),
         # Plotly writes programs for WebGL as text; nothing else on the page needs that to be allowed.
         evaluates=any(len(one["rows"]) > WEBGL_ABOVE for one in content["maps"]),
         failures=[

@@ -303,7 +303,7 @@
       }, {
         responsive: true, displaylogo: false, displayModeBar: true, scrollZoom: false,
         // Listed one by one: the bar as it comes has a button that sends the chart to a server.
-        modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
+        modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["lasso2d", "select2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
       });
       const count = opacity.filter((o) => o > 0.5).length;
       byId("map-status").textContent = count === map.rows.length ? `${figure(count)} images. ${touch ? "Press" : "Point at"} a dot to see its image${touch ? "" : ", press it for more"}.` : `${figure(count)} of ${figure(map.rows.length)} images brought out.`;
@@ -347,6 +347,26 @@
     plot.addEventListener("mouseleave", leave);
     addEventListener("scroll", leave, { passive: true });
     plot.on("plotly_click", ({ points }) => view(map.rows[points[0].pointIndex]));
+    const choose = (chosen) => {
+      byId("map-chosen").hidden = !chosen.length;
+      byId("map-chosen-title").textContent = `${figure(chosen.length)} image${chosen.length === 1 ? "" : "s"} chosen`;
+      byId("map-chosen-names").value = chosen.map((row) => rows.path[row]).sort().join("\n");
+    };
+    const chooseNone = () => {
+      choose([]);
+      if (plot.layout.selections?.length) Plotly.relayout(plot, { selections: [] });
+      Plotly.restyle(plot, { selectedpoints: [null] });
+    };
+    // Without points the outline was drawn around nothing; without an event it was taken away.
+    plot.on("plotly_selected", (event) => choose(event ? event.points.map((point) => map.rows[point.pointIndex]) : []));
+    plot.on("plotly_deselect", () => choose([]));
+    byId("map-chosen-none").addEventListener("click", chooseNone);
+    speciesSelect.addEventListener("change", chooseNone);
+    byId("map-chosen-save").addEventListener("click", () => {
+      const file = URL.createObjectURL(new Blob([`${byId("map-chosen-names").value}\n`], { type: "text/plain" }));
+      make("a", { href: file, download: "chosen.txt" }).click();
+      setTimeout(() => URL.revokeObjectURL(file), 1000);
+    });
     byId("viewer-map").addEventListener("click", () => {
       viewer.close();
       if (!map.rows.includes(viewed)) {
@@ -363,6 +383,45 @@
   }
   if (maps.length) mapOfLikeness();
   else byId("viewer-map").hidden = true;
+
+  // ---- similarities by cluster ---------------------------------------------------------------
+  function similaritiesByCluster(shown) {
+    const plot = byId("heat-plot"), select = byId("heat-species");
+    select.append(...shown.map((map, m) => make("option", { value: m }, map.species)));
+    byId("heat-species-label").hidden = shown.length < 2;
+    function draw() {
+      const map = shown[Number(select.value)], { order, ends, percent } = map.similarities;
+      const z = percent.map((line, i) => percent.map((_, j) => (j <= i ? line[j] : percent[j][i]) / 100));
+      const starts = ends.map((_, i) => (i ? ends[i - 1] : 0));
+      const words = ends.map((end, i) => {
+        const own = order.slice(starts[i], end).map((place) => map.rows[place]);
+        const names = [...new Set(own.map(clusterName))];
+        const which = names.length > 2 ? `${names[0]} and ${figure(names.length - 1)} more` : names.join(", ");
+        return own.length === 1 ? `${which}: ${fileName(own[0])}` : `${which} (${figure(own.length)} images)`;
+      });
+      const axis = { visible: false, fixedrange: true, constrain: "domain" };
+      Plotly.react(plot, [{
+        type: "heatmap", z, colorscale: "Viridis",
+        hovertext: z.map((line, i) => line.map((value, j) => `${words[i]}<br>${words[j]}<br>${i === j && ends[i] - starts[i] === 1 ? "one image" : `mean similarity ${value.toFixed(2)}`}`)),
+        hovertemplate: "%{hovertext}<extra></extra>",
+        colorbar: { title: { text: "mean cosine similarity", side: "right" }, thickness: 14, outlinewidth: 0 },
+      }], {
+        font: font(), paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 8, r: 8, t: 8, b: 8 }, dragmode: false,
+        hoverlabel: { align: "left" }, xaxis: axis, yaxis: { ...axis, autorange: "reversed", scaleanchor: "x" },
+      }, { displayModeBar: false, responsive: true });
+      const large = Math.max(...ends.map((end, i) => end - starts[i]));
+      byId("heat-status").textContent = `n = ${figure(order.length)} images of ${map.species}${large > 1 ? `; a cell is the mean over the pairs of up to ${figure(large)} images with as many` : ""}. ${touch ? "Press" : "Point at"} a cell to see which.`;
+    }
+    select.addEventListener("change", draw);
+    new IntersectionObserver((entries, observer) => {
+      if (!entries.some((entry) => entry.isIntersecting)) return;
+      observer.disconnect();
+      draw();
+      redraw.push(draw);
+    }, { rootMargin: "600px" }).observe(plot);
+  }
+  const withSimilarities = maps.filter((map) => map.similarities);
+  if (withSimilarities.length) similaritiesByCluster(withSimilarities);
 
   // ---- light and dark, and where we are -----------------------------------------------------
   const root = document.documentElement;

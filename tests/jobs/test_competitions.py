@@ -29,6 +29,12 @@ ANIMALS = {
 TRUTH = {"a2": "Anna", "a3": "Anna", "b1": "Bo", "b2": "Bo", "n1": "N", "n2": "N", "n3": "M"}
 ASKED = ("n3", "b2", "a3", "n1", "b1", "n2", "a2")  # in no order; a1 is of the training part
 
+MODELS = {"one": 1.0, "two": 0.5}  # the second sees half of each angle
+
+
+def vector(name: str, model: str = "one") -> np.ndarray:
+    return made_up.at(ANIMALS[name][0] * MODELS[model])
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory, reid: Reid) -> Iterator[Path]:
@@ -37,10 +43,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory, reid: Reid) -> Iterator[Path]
     with pytest.MonkeyPatch.context() as patch:
         made_up.stand_in(patch.setattr)
         patch.setattr(jobs.run, "ray_session", lambda _: nullcontext())
-        for out, turned in (("one", 0), ("two", 30)):
-            vectors = {
-                name: made_up.at(degrees + turned) for name, (degrees, *_) in ANIMALS.items()
-            }
+        for out in MODELS:
+            vectors = {name: vector(name, out) for name in ANIMALS}
             made_up.photograph(place / "images", vectors)
             with (place / "metadata.csv").open("w", newline="") as file:
                 sheet = csv.writer(file)
@@ -141,8 +145,8 @@ def pair_list(place: Path) -> tuple[Path, list[tuple[str, str]]]:
     return place, pairs
 
 
-def cosine(a: str, b: str) -> float:
-    return float(made_up.at(ANIMALS[a][0]) @ made_up.at(ANIMALS[b][0]))
+def cosine(a: str, b: str, model: str = "one") -> float:
+    return float(vector(a, model) @ vector(b, model))
 
 
 @pytest.mark.parametrize(
@@ -165,17 +169,24 @@ def test_a_pair_gets_its_similarity(
     np.testing.assert_allclose(found, [expected(cosine(*pair)) for pair in pairs], atol=1e-6)
 
 
-@pytest.mark.parametrize("join", ["scores", "vectors"])
+@pytest.mark.parametrize(
+    ("join", "expected"),
+    [
+        ("scores", lambda one, two: (max(one, 0) + max(two, 0)) / 2),
+        ("vectors", lambda one, two: max((one + two) / 2, 0)),
+    ],
+)
 def test_an_ensemble_averages_what_its_models_say(
-    runs: Path, reid: Reid, tmp_path: Path, join: str
+    runs: Path, reid: Reid, tmp_path: Path, join: str, expected: Callable[[float, float], float]
 ) -> None:
     wanted, pairs = pair_list(tmp_path / "test.csv")
     to = tmp_path / "scores.csv"
-    both = ("-o", runs / "one", "-o", runs / "two")
+    both = ("-o", runs / "one", "-o", runs / "two", "--scale", "clip")
     assert reid("score", *both, "--pairs", wanted, "--to", to, "--join", join) == 0
     found = [float(row[1]) for row in lines(to)[1:]]
-    # Turned by one angle all cosines stay, so the ensemble says what each of its two says.
-    np.testing.assert_allclose(found, [(cosine(*pair) + 1) / 2 for pair in pairs], atol=1e-6)
+    both_cosines = [[cosine(*pair, model) for model in MODELS] for pair in pairs]
+    assert min(one for one, _ in both_cosines) < 0, "else both ways would give the same"
+    np.testing.assert_allclose(found, [expected(*two) for two in both_cosines], atol=1e-6)
 
 
 def test_reranked_pairs_of_one_animal_come_before_all_others(

@@ -18,13 +18,13 @@ ANIMALS = {
 }
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory, reid: Reid) -> Path:
+def run_over(place: Path, reid: Reid, species: dict[str, str]) -> Path:
     """The output folder of a run over two animals; its files hold vectors first, and then pictures."""
-    place = tmp_path_factory.mktemp("figures")
     vectors = {name: made_up.at(degrees) for name, (degrees, _) in ANIMALS.items()}
     made_up.photograph(place / "images", vectors)
-    rows = "".join(f"images/{name}.jpg,lynx,{who}\n" for name, (_, who) in ANIMALS.items())
+    rows = "".join(
+        f"images/{name}.jpg,{species[who]},{who}\n" for name, (_, who) in ANIMALS.items()
+    )
     (place / "table.csv").write_text(f"path,species,identity\n{rows}")
     with pytest.MonkeyPatch.context() as patch:
         made_up.stand_in(patch.setattr)
@@ -37,6 +37,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory, reid: Reid) -> Path:
     return place / "out"
 
 
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, reid: Reid) -> Path:
+    return run_over(tmp_path_factory.mktemp("figures"), reid, {"a": "lynx", "b": "lynx"})
+
+
 def test_a_run_becomes_figures(ran: Path, reid: Reid, tmp_path: Path) -> None:
     assert reid("figures", "-o", ran, "--to", tmp_path, "--format", "png, svg") == 0
     names = {
@@ -47,6 +52,15 @@ def test_a_run_becomes_figures(ran: Path, reid: Reid, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == expected
     sheet = (tmp_path / "lynx-individuals.svg").read_text()
     assert sheet.count("not readable") == 1
+
+
+def test_species_of_one_model_share_a_plane(reid: Reid, tmp_path: Path) -> None:
+    out = run_over(tmp_path / "two", reid, {"a": "lynx", "b": "otter"})
+    assert reid("figures", "-o", out, "--to", tmp_path / "drawn", "--format", "svg") == 0
+    for method in ("pca", "tsne"):
+        drawn = (tmp_path / "drawn" / f"species-{method}.svg").read_text()
+        assert "lynx (n = 4)" in drawn
+        assert "otter (n = 4)" in drawn
 
 
 def test_a_fine_tuning_becomes_its_curves(reid: Reid, tmp_path: Path) -> None:
