@@ -134,6 +134,43 @@ def test_detections_of_a_folder(tmp_path: Path) -> None:
         read_sources([str(tmp_path / "md.json")], how)
 
 
+def test_boxes_from_a_json_a_picture(tmp_path: Path) -> None:
+    touch(tmp_path, "frames/20230908001617.jpg", "frames/20230908001619.jpg", "frames/empty.jpg")
+    boxes = {
+        "20230908001617": ([[10, 20, 40, 60], [5, 5, 9, 9]], [0.9, 0.3]),
+        "20230908001619": ([[1, 2, 3], [0, 0, 8, 8]], [0.8, 0.7]),
+        "empty": ([], []),
+    }
+    folder = tmp_path / "metadata"
+    folder.mkdir()
+    for name, (corners, confs) in boxes.items():
+        found = {"boxes": corners, "confs": confs, "image_path": f"data/tmp/{name}.jpg"}
+        (folder / f"metadata_{name}.json").write_text(json.dumps(found))
+    (folder / "other.json").write_text("{}")
+    (folder / "torn.json").write_text("{")
+    how = How(
+        detections=str(folder), species="moth", detection_threshold=0.5, time_format="%Y%m%d%H%M%S"
+    )
+    found = read_sources([str(tmp_path / "frames")], how)
+    assert found.annotations["image_path"].to_pylist() == [
+        "20230908001617.jpg",
+        "20230908001619.jpg",
+    ]
+    assert found.annotations["bbox"].to_pylist() == [[10, 20, 30, 40], [0, 0, 8, 8]]
+    seconds = [moment.second for moment in found.annotations["timestamp"].to_pylist()]
+    assert seconds == [17, 19]
+    errors = found.failures["error"].to_pylist()
+    assert any("box [1, 2, 3] is not four numbers" in error for error in errors)
+    assert any("torn.json" in error for error in errors)
+    told = " ".join(found.notes)
+    assert "3 pictures; 2 boxes, a JSON file a picture" in told
+    assert "1 JSON files without image_path and boxes" in told
+    with pytest.raises(InputError, match="none has image_path and boxes"):
+        read_sources([str(tmp_path / "frames")], How(detections=str(tmp_path / "frames")))
+    with pytest.raises(InputError, match="no such file or folder"):
+        read_sources([str(tmp_path / "frames")], How(detections=str(tmp_path / "none")))
+
+
 def test_paths_that_may_mean_two_files_are_refused(tmp_path: Path) -> None:
     touch(tmp_path, "n1/a.jpg", "a.jpg")
     data = megadetector(detector="MDV5A")

@@ -126,7 +126,8 @@ OPTIONS: dict[str, Any] = {
         typer.Option(
             "--detections",
             metavar="FILE",
-            help="Boxes for the images of --input FOLDER: MegaDetector's or SpeciesNet's JSON.",
+            help="Boxes for the images of --input FOLDER: MegaDetector's or SpeciesNet's JSON, or a folder with a "
+            "JSON a picture (`image_path`, `boxes`).",
         ),
     ],
     "trust_individual_ids": Annotated[

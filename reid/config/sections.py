@@ -31,7 +31,8 @@ class Sources(Section):
     )
 
     detections: str | None = Field(
-        None, description="A detector's results (JSON), for the images of the folders given"
+        None,
+        description="A detector's results (JSON, or a folder with one a picture), for the images of the folders given",
     )
     detection_threshold: float | None = Field(
         None, ge=0, le=1, description="Least confidence of a box; default: the detector's own"

@@ -1,6 +1,6 @@
 """Similarities of pairs: how far one individual's lie from those of two, and all of them at a glance."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,7 @@ def similarity_heatmap(
     bar.set_label(f"mean cosine {'distance' if distance else 'similarity'}", fontsize=8)
     bar.ax.tick_params(labelsize=7)
     if framed:
-        for handle in legend(figure).legend_handles:
+        handles: Any = legend(figure).legend_handles
+        for handle in handles:
             handle.set_edgecolor("black")  # white is not to be seen on paper
     return figure

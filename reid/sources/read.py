@@ -21,6 +21,7 @@ from reid.sources.joining import join
 from reid.sources.json_files import read_json, read_package
 from reid.sources.listings import read_folder, read_glob, read_image, read_list
 from reid.sources.opened_tables import TABLE_SUFFIXES
+from reid.sources.picture_boxes import read_picture_boxes
 from reid.sources.reading import Reading
 from reid.sources.source_rows import How, Rows
 from reid.sources.table_files import read_table
@@ -51,9 +52,10 @@ def read_sources(inputs: Sequence[str], how: How | None = None) -> Reading:
             "no input: give --input a folder, a glob, a .txt list, a .csv or a .parquet"
         )
     columns.check_mapping(how.columns)
-    if how.detections is not None and places.look(how.detections) != "file":
-        raise InputError(f"--detections {how.detections}: there is no such file")
-    if how.detections is not None:
+    given = None if how.detections is None else places.look(how.detections)
+    if given not in (None, "file", "folder"):
+        raise InputError(f"--detections {how.detections}: there is no such file or folder")
+    if how.detections is not None and given == "file":
         _refuse_large(how.detections, how, "--detections")
     if how.detections is not None and not any(places.look(one) == "folder" for one in inputs):
         raise InputError(
@@ -116,7 +118,10 @@ def _read_folder(source: str, how: How) -> Rows:
 
 def _with_detections(source: str, detections: str, how: How) -> Rows:
     """The images of a folder with the boxes of a detector."""
-    rows = read_json(detections, how, root=source, flag="--detections")
+    if places.look(detections) == "folder":
+        rows = read_picture_boxes(detections, places.absolute(how.root or source), how)
+    else:
+        rows = read_json(detections, how, root=source, flag="--detections")
     found = list_images(source)
     named = set(rows.image_path.to_pylist())
     unnamed = [path for path in found.paths if path not in named]
