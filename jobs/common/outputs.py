@@ -119,6 +119,12 @@ def read_summary(out: str) -> dict[str, Any]:
                 isinstance(words, dict) and all(isinstance(one, str) for one in words.values())
             ):
                 raise damaged(path, f"{stage}: {name} are no names")
+    for stage in {*STAGES} & {*summary}:
+        if "folders" in summary[stage]:
+            here = store.absolute(out)
+            summary[stage]["folders"] = {
+                name: store.join(here, folder) for name, folder in summary[stage]["folders"].items()
+            }
     return summary
 
 
@@ -133,6 +139,13 @@ def write_summary(config: Config, stage: str, values: Mapping[str, Any] | object
     kept = STAGES[: STAGES.index(stage)]
     summary = {name: value for name, value in read_summary(config.out).items() if name in kept}
     summary |= {stage: {**plain, "files": _digests(config.out, stage)}, "versions": versions()}
+    # A folder of results may be moved: what lies in it is named from there on.
+    here = f"{store.absolute(config.out).rstrip('/')}/"
+    for part in summary.values():
+        if "folders" in part:
+            part["folders"] = {
+                name: folder.removeprefix(here) for name, folder in part["folders"].items()
+            }
     store.write_sealed(store.join(config.out, SUMMARY), summary)
 
 

@@ -33,6 +33,9 @@
   const fileName = (row) => rows.path[row].split(/[\\/]/).pop();
   // Cameras count from IMG_0001 each: a file's name alone says little.
   const whence = (row) => [rows.path[row].split(/[\\/]/).slice(-2, -1)[0], (optional("timestamp", row) || "").slice(0, 16)].filter(Boolean);
+  // A day is not broken at its hyphens, where a line of a telephone ends.
+  const captionOf = (row, second) => [...whence(row), second || optional("viewpoint", row)].filter(Boolean)
+    .flatMap((part, place) => [place ? " · " : "", ...part.split(/(\d{4}-\d\d-\d\d)/).map((words, odd) => (odd % 2 ? make("span", { class: "whole" }, words) : words))]);
   const speciesOf = (row) => species[rows.species[row]];
   const identityOf = (row) => (rows.identity[row] < 0 ? null : identities[rows.identity[row]]);
   const clusterName = (row) => (clusterOf[row] < 0 ? "stands alone" : clusters[clusterOf[row]].label);
@@ -47,7 +50,7 @@
   function tile(row, second) {
     return make("button", { type: "button", class: "tile", title: rows.path[row], onclick: () => view(row) },
       picture(row),
-      make("span", { class: "caption" }, make("b", {}, fileName(row)), make("i", {}, [...whence(row), second || optional("viewpoint", row)].filter(Boolean).join(" · ") || " ")));
+      make("span", { class: "caption" }, make("b", {}, fileName(row)), make("i", {}, ...captionOf(row, second))));
   }
   function pager(name, draw) {
     const home = document.querySelector(`.pager[data-for="${name}"]`);

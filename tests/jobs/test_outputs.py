@@ -43,6 +43,17 @@ def test_a_stage_is_read_as_it_was_written_last(tmp_path: Path) -> None:
     assert len(outputs.read_failures(str(tmp_path))) == 0
 
 
+def test_embeddings_are_named_from_the_folder_on_where_they_lie_in_it(tmp_path: Path) -> None:
+    config = load_config(None, [f"out={tmp_path}"])
+    inside, outside = f"{tmp_path}/embeddings/x", f"{tmp_path}-shared/embeddings/x"
+    outputs.write_summary(config, "embed", {"folders": {"lynx": inside, "ibex": outside}})
+    outputs.write_summary(config, "cluster", {"seconds": 1.0})
+    written = store.read_json(str(tmp_path / outputs.SUMMARY))["embed"]["folders"]
+    assert written == {"lynx": "embeddings/x", "ibex": outside}
+    read = outputs.read_summary(str(tmp_path))["embed"]["folders"]
+    assert read == {"lynx": inside, "ibex": outside}
+
+
 def test_what_is_of_before_the_stage_before_it_is_refused(tmp_path: Path) -> None:
     config = finished(tmp_path)
     outputs.write_summary(config, "embed", {"folders": {}})

@@ -224,6 +224,19 @@ def test_thresholds_are_tuned_on_the_labels(ran: Run, herd: Herd) -> None:
         assert said["ari"] == pytest.approx(scored.ari)
 
 
+def test_a_folder_of_results_can_be_moved(ran: Run, reid: Reid, tmp_path: Path) -> None:
+    moved = tmp_path / "moved here"
+    shutil.copytree(ran.out, moved)
+    assert str(ran.out) not in (moved / outputs.SUMMARY).read_text()
+    folders = outputs.read_summary(str(moved))["embed"]["folders"]
+    assert folders
+    assert all(folder.startswith(f"{moved}/embeddings/") for folder in folders.values())
+    labels = store.read_table(str(moved / outputs.CLUSTERS))
+    assert reid("cluster", "-o", moved) == 0
+    assert store.read_table(str(moved / outputs.CLUSTERS)).equals(labels)
+    assert str(ran.out) not in (moved / outputs.SUMMARY).read_text()
+
+
 def test_species_with_their_own_views_have_their_own_folder(ran: Run, herd: Herd) -> None:
     folders = ran.summary["embed"]["folders"]
     views = {name: store.read_json(f"{folders[name]}/recipe.json")["views"] for name in folders}
