@@ -119,7 +119,7 @@ def submit(
         job = running or client.submit_job(
             entrypoint=shlex.join(entrypoint),
             runtime_env=runtime_env,
-            submission_id=f"reid-{command}-{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}",
+            submission_id=new_job_id(command, name),
             metadata={NAME: name} if name else {},
         )
     at = f"--address {client.get_address()}"
@@ -257,6 +257,18 @@ def _reaching(address: str | None) -> Iterator[None]:
         raise StorageError(
             f"submit: no job could be started at {address or 'the cluster of this environment'}: {error}"
         ) from error
+
+
+def new_job_id(command: str, name: str | None) -> str:
+    """An id for a job that says what it is: `reid-identify-nightly-20260501T020000-3f9a1c`.
+
+    Args:
+        command: of reid.
+        name: that the job goes by; letters, digits, `_` and `-` of it are kept, as the id is part of names of files.
+    """
+    called = re.sub(r"[^A-Za-z0-9_-]+", "-", name or "")[:40].strip("-")
+    words = [word for word in (command, called) if word]
+    return f"reid-{'-'.join(words)}-{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:6]}"
 
 
 def _running(client: "JobSubmissionClient", name: str) -> str | None:

@@ -171,11 +171,23 @@ def history(
         ),
     ] = None,
     last: Annotated[int, typer.Option("--last", min=1, help="Runs to show.")] = 20,
+    prometheus: Annotated[
+        bool,
+        typer.Option(
+            "--prometheus",
+            help="Instead, gauges for Prometheus: the last night that went through, images, individuals, verdict.",
+        ),
+    ] = False,
     debug: Debug = False,  # noqa: ARG001
 ) -> None:
     """What happened in a catalogue: who is new, who merged into whom, who split from whom, and why."""
-    from jobs.catalogue.admin import show_history
+    from jobs.catalogue.admin import catalogue_place, show_history
 
+    if prometheus:
+        from jobs.catalogue.gauges import show_gauges
+
+        show_gauges(catalogue_place(catalogue))
+        return
     show_history(catalogue, run=run, identity=identity, most=last)
 
 

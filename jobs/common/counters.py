@@ -19,6 +19,7 @@ COUNTERS = {
     "images": ("Images that a stage is done with.", ("stage", "outcome")),
     "seconds": ("Seconds that a stage took.", ("stage",)),
 }
+OF_ALL = ("catalogue",)  # a tag of each, of the settings: empty for a run without one
 
 
 def count(config: Config, name: str, amount: float, **tags: str) -> None:
@@ -31,7 +32,8 @@ def count(config: Config, name: str, amount: float, **tags: str) -> None:
         tags: a value for each of the counter's tags.
     """
     if config.metrics and amount and is_open():
-        _counter(name).inc(amount, tags=tags)
+        own = {"catalogue": config.identify.catalogue or ""}
+        _counter(name).inc(amount, tags=own | tags)
 
 
 @cache
@@ -40,4 +42,4 @@ def _counter(name: str) -> "Counter":
     from ray.util.metrics import Counter
 
     description, tags = COUNTERS[name]
-    return Counter(f"reid_{name}", description=description, tag_keys=tags)
+    return Counter(f"reid_{name}", description=description, tag_keys=tags + OF_ALL)

@@ -16,7 +16,9 @@ import typer
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
+from jobs.catalogue.gauges import HELP
 from jobs.cli import app
+from jobs.common.counters import COUNTERS
 from reid import __version__
 from reid.errors import InputError, InternalError, StorageError, TooManyFailuresError
 
@@ -54,6 +56,23 @@ def pods(path: Path) -> Iterator[dict[str, Any]]:
     yield spec["headGroupSpec"]["template"]
     for group in spec["workerGroupSpecs"]:
         yield group["template"]
+
+
+def test_alerts_and_the_dashboard_ask_for_what_there_is() -> None:
+    folder = CONFIGS / "monitoring"
+    (group,) = read(folder / "alerts.yaml")["groups"]
+    asked = [rule["expr"] for rule in group["rules"]]
+    dashboard = json.loads((folder / "dashboard.json").read_text(encoding="utf-8"))
+    asked += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked += [one["query"] for one in dashboard["templating"]["list"]]
+    there = {f"reid_catalogue_{name}" for name in HELP}
+    there |= {f"ray_reid_{name}_total" for name in COUNTERS}
+    named = {name for one in asked for name in re.findall(r"\b(?:ray_)?reid_\w+", one)}
+    assert named == there, "all that is offered is shown, and nothing else"
+    labels = {"catalogue", "species", "decision", "stage", "outcome"}
+    for one in asked:
+        assert {*re.findall(r"(\w+)=~?\"", one)} <= labels
+    assert len(group["rules"]) > 3
 
 
 def test_all_files_are_looked_at() -> None:

@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -175,6 +176,34 @@ def test_known_new_and_unsure(survey: Survey, said: Say) -> None:
     assert set(seconds) == {"read", "embed", "search", "decide", "commit"}
     assert sum(seconds.values()) <= summary["identify"]["seconds"] + 0.05
     assert text.endswith(run), "the one line for a pipe"
+
+
+def test_gauges_tell_when_a_night_went_through_and_what_there_is(
+    survey: Survey, reid: Reid, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def gauges() -> dict[str, float]:
+        capsys.readouterr()
+        assert reid("history", "-C", survey.place, "--prometheus") == 0
+        lines = [one for one in capsys.readouterr().out.splitlines() if not one.startswith("#")]
+        return {name: float(value) for name, _, value in (one.rpartition(" ") for one in lines)}
+
+    own = f'catalogue="{survey.place}"'
+    before = time.time()
+    assert survey.night({"a1": 0, "a2": 5, "b1": 90}) == 0
+    first = gauges()
+    begun = f"reid_catalogue_last_night_timestamp_seconds{{{own}}}"
+    assert before - 1 < first.pop(begun) < time.time()
+    assert first == {
+        f'reid_catalogue_images{{{own},species="lynx",decision="new"}}': 3,
+        f'reid_catalogue_individuals{{{own},species="lynx"}}': 2,
+        f'reid_catalogue_not_usable{{{own},species="lynx"}}': 1,
+    }
+    later = time.time()
+    assert survey.identify() == 0, "nothing new"
+    quiet = gauges()[begun]
+    assert quiet > later - 1
+    assert survey.identify("identify.known_distance=0.01") == 1
+    assert gauges()[begun] == quiet, "a night that failed"
 
 
 def test_the_same_night_again_changes_nothing(survey: Survey, said: Say) -> None:

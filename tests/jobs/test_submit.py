@@ -142,6 +142,23 @@ def exported(head: Head) -> dict[tuple[str, str], float]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("name", "begins"),
+    [
+        (None, "reid-identify-2"),
+        ("nightly", "reid-identify-nightly-2"),
+        ("Süd / ../7", "reid-identify-S-d-7-2"),
+        ("…", "reid-identify-2"),
+        ("x" * 90, f"reid-identify-{'x' * 40}-2"),
+    ],
+)
+def test_the_name_of_a_job_stands_in_its_id(name: str | None, begins: str) -> None:
+    made = module.new_job_id("identify", name)
+    assert made.startswith(begins)
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", made)
+    assert made != module.new_job_id("identify", name)
+
+
 # ── On a cluster ──────────────────────────────────────────────────────────────────────────────────
 
 
@@ -172,7 +189,7 @@ def test_one_job_of_a_name_runs_and_is_followed(head: Head, photos: Path, tmp_pa
         "--env", f"PYTHONPATH={held}:{PROJECT}", *QUICK)  # fmt: skip
     code, job, err = head.submit(*command, "--no-wait")
     assert code == 0, err
-    assert re.fullmatch(r"reid-embed-\S+\n", job), "nothing but the id, for a pipe"
+    assert re.fullmatch(r"reid-embed-nightly-\S+\n", job), "nothing but the id, for a pipe"
     assert f"ray job logs --follow --address {head.address} {job.strip()}" in err
 
     watching = head.start(*command)
