@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
+from reid.cluster.joined_clusters import join_clusters
 from reid.cluster.scan import NEIGHBOURS, scan, scan_loss
 from reid.errors import InputError
 from reid.neighbors import knn
@@ -53,6 +56,42 @@ def test_by_its_own_labels_it_keeps_what_it_has_found() -> None:
     own = scan(vectors, 6, 0, **options, self_label=True)
     assert adjusted_rand_score(who, own) >= adjusted_rand_score(who, plain) > 0.8
     np.testing.assert_array_equal(own, scan(vectors, 6, 0, **options, self_label=True))
+
+
+def test_joining_by_hand() -> None:
+    # Rows 0-3 are nearest to each other, in two clusters; so are 4 and 5, in one.
+    near = np.asarray([[2, 3], [3, 2], [0, 1], [1, 0], [5, -1], [4, -1]])
+    found = join_clusters(np.asarray([7, 7, 2, 2, 5, 5]), near)
+    np.testing.assert_array_equal(found, [0, 0, 0, 0, 1, 1])
+    apart = join_clusters(np.asarray([7, 7, 2, 2, 5, 5]), near[[1, 0, 3, 2, 4, 5]] * 0 - 1)
+    np.testing.assert_array_equal(apart, [0, 0, 1, 1, 2, 2])  # nobody is near anybody
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9))
+def test_joining_stops_where_modularity_is_no_longer_raised(seed: int, clusters: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels, near = rng.integers(clusters, size=30), rng.integers(-1, 30, size=(30, 3))
+
+    def modularity(of: np.ndarray) -> float:
+        row, place = np.nonzero(near >= 0)
+        a, b = of[row], of[near[row, place]]
+        share = np.bincount(np.concatenate([a, b]), minlength=of.max() + 1) / (2 * len(row))
+        return float((a == b).mean() - share @ share)
+
+    found = join_clusters(labels, near)
+    assert modularity(found) >= modularity(labels) - 1e-12
+    for a in range(found.max() + 1):
+        for b in range(a):
+            assert modularity(np.where(found == a, b, found)) <= modularity(found) + 1e-12
+    assert len({*zip(labels, found, strict=True)}) == len({*labels}), "no cluster is torn"
+
+
+def test_too_many_clusters_become_the_individuals() -> None:
+    vectors, who = animals(6, 30, 0.6)
+    near, _ = knn(vectors, NEIGHBOURS)
+    found = scan(vectors, 12, 0, neighbours=near, epochs=60, over_cluster=True)
+    assert found.max() + 1 == 6
+    assert adjusted_rand_score(who, found) > 0.95
 
 
 def test_where_it_is_sure_of_nothing_its_own_labels_change_nothing() -> None:

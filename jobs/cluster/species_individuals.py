@@ -63,6 +63,7 @@ def cluster_group(config: Config, group: Group, others: dict[str, Threshold]) ->
         min_samples=settings.min_samples,
         n_clusters=settings.n_clusters,
         self_label=settings.self_label,
+        over_cluster=settings.over_cluster,
         criterion=settings.criterion,
         rerank=config.rerank.mode,
         k1=config.rerank.k1,

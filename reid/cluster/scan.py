@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from reid.cluster.joined_clusters import join_clusters
 from reid.errors import InputError
 from reid.neighbors import check_unit_rows
 
@@ -33,6 +34,7 @@ def scan(
     learning_rate: float = 1e-3,
     heads: int = 5,
     self_label: bool = False,
+    over_cluster: bool = False,
 ) -> NDArray[np.int64]:
     """A linear head on stored embeddings, trained so that an image and its neighbours fall into one cluster.
 
@@ -56,6 +58,8 @@ def scan(
         learning_rate: of Adam.
         heads: starts that are tried.
         self_label: learn on from the rows that the head is sure of, see `_labelled_by_itself`.
+        over_cluster: `n_clusters` is more than there are individuals; clusters that share nearest rows are
+            joined at the end, see `join_clusters`.
 
     Returns:
         (n,) int64, numbers below `n_clusters` (a cluster may stay without rows); no noise.
@@ -67,8 +71,10 @@ def scan(
         Van Gansbeke et al. 2020, "SCAN: Learning to Classify Images without Labels", eq. 2; its section
         2.3 of self-labelling.
     Differs:
-        The backbone is not trained: that needs augmented images, and only embeddings are read, scaled by √d. The entropy's weight is 1, not 5. Neighbours are those of the engine's exact
-        search. All heads share each batch.
+        The backbone is not trained: that needs augmented images, and only embeddings are read, scaled by
+        √d. The entropy's weight is 1, not 5. Neighbours are those of the engine's exact search. All heads
+        share each batch. Too many clusters are joined by the graph of nearest rows, where the paper leaves
+        them.
     """
     import torch
 
@@ -110,8 +116,10 @@ def scan(
         best = int(scan_loss(p, mean_p, entropy_weight).argmin())
     if self_label:
         head = (weight[best].detach().clone(), bias[best, 0].detach().clone())
-        return _labelled_by_itself(rows, head, draw, min(epochs, EPOCHS), batch, learning_rate)
-    return p[best].argmax(-1).numpy().astype(np.int64)
+        labels = _labelled_by_itself(rows, head, draw, min(epochs, EPOCHS), batch, learning_rate)
+    else:
+        labels = p[best].argmax(-1).numpy().astype(np.int64)
+    return join_clusters(labels, neighbours) if over_cluster else labels
 
 
 def scan_loss(

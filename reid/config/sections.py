@@ -215,6 +215,11 @@ class Cluster(Section):
     self_label: bool = Field(
         False, description="scan learns on from the images that it is sure of, as in its paper"
     )
+    over_cluster: bool = Field(
+        False,
+        description="scan: n_clusters is more than there are, twice a guess say; clusters that share nearest images "
+        "are joined, and so many individuals there are",
+    )
     criterion: Literal["ari", "ami", "pairwise_f1"] = Field(
         "ari", description="What tuning maximises, against the labels"
     )

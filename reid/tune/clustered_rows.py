@@ -78,6 +78,7 @@ class ClusteredRows:
                 self.asked.seed,
                 neighbours=near,
                 self_label=self.asked.self_label,
+                over_cluster=self.asked.over_cluster,
             )
         if eps is None:  # one image
             return np.full(len(self.rows), -1, dtype=np.int64)

@@ -34,6 +34,7 @@ class Clustering:
         min_samples: images, itself included, that make a core point (DBSCAN).
         n_clusters: number of individuals (k-means, SCAN).
         self_label: SCAN learns on from what it is sure of.
+        over_cluster: SCAN joins clusters that share nearest images; `n_clusters` is more than there are.
         criterion: what tuning maximises.
         rerank: `auto` keeps re-ranking where held-out individuals gain by more than the spread.
         k1: of re-ranking, where `eps` is given on its scale.
@@ -50,6 +51,7 @@ class Clustering:
     min_samples: int = 2
     n_clusters: int | None = None
     self_label: bool = False
+    over_cluster: bool = False
     criterion: Criterion = "ari"
     rerank: Rerank = "off"
     k1: int | None = None
