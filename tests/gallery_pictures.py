@@ -10,11 +10,11 @@ from pathlib import Path
 from PIL import Image
 
 WIDTH, TALLEST = 720, 900  # pixels; what is longer is cut off below
-COLOURS = 64
+COLOURS = 160
 SHOWN = (
     "leopard-scores", "leopard-tuning", "leopard-neighbours", "leopard-cluster-sizes", "leopard-similarities",
     "leopard-pca-individuals", "leopard-pca-clusters", "leopard-tsne-individuals", "leopard-tsne-clusters",
-    "leopard-individuals", "leopard-similar-pairs", "zebra-worst-mistakes",
+    "leopard-individuals", "leopard-similar-pairs", "zebra-worst-mistakes", "species-pca",
 )  # fmt: skip
 
 
@@ -30,7 +30,8 @@ def main() -> None:
         picture.thumbnail((WIDTH, 10**5), Image.Resampling.LANCZOS)
         picture = picture.crop((0, 0, picture.width, min(picture.height, TALLEST)))
         few = picture.quantize(COLOURS, dither=Image.Dither.NONE)
-        few.save(asked.docs / f"{name.partition('-')[2]}.png", optimize=True)
+        kept = name if name.startswith("species") else name.partition("-")[2]
+        few.save(asked.docs / f"{kept}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 import io
+import itertools
 import json
 import re
 import shutil
@@ -21,6 +22,7 @@ from reid.report import ReportData, ShownPair, TuningCurve, project, write_repor
 from reid.report.contents import CURVE_POINTS, by_importance, groups, page_data
 from reid.report.pair_evidence import PairEvidence
 from reid.report.thumbnails import encode_thumbnails
+from tests.browser import Browser
 
 NASTY = "<script>alert('x')</script></script><img src=x onerror=alert(1)>\"&amp;'<!--"
 CHROMIUM = shutil.which("chromium")
@@ -662,3 +664,54 @@ def test_a_browser_draws_the_page_without_an_error(tmp_path: Path) -> None:
     assert classes.count("point") == 30 + 1  # the map's, and the chosen threshold
     assert classes.count("hm") == 1  # the similarities
     assert not any("onerror" in attributes for _, attributes in drawn.tags)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
+def test_a_lasso_gives_the_names_of_the_files_inside(tmp_path: Path) -> None:
+    table = herd(30)
+    points = vectors(30, 2)
+    write_report(tmp_path / "report.html", ReportData("t", table, points, small_picture))
+    with Browser(tmp_path) as browser:
+        browser.resize(1000, 900)
+        browser.open(tmp_path / "report.html")
+        browser.run("document.querySelector('input[value=pca]').click()")
+        browser.run(
+            "Plotly.relayout('map-plot', {dragmode: 'lasso'}).then(() => { window.asked = true; })"
+        )
+        browser.wait("window.asked")
+        browser.run("document.getElementById('map-plot').scrollIntoView({behavior: 'instant'})")
+        left, top, width, height = browser.run(
+            "(({left, top, width, height}) => [left, top, width, height])"
+            "(document.querySelector('#map-plot .nsewdrag').getBoundingClientRect())"
+        )
+        corners = [(0.001, 0.01), (0.5, 0.01), (0.5, 0.99), (0.001, 0.99), (0.001, 0.02)]
+        path = [(left + width * x, top + height * y) for x, y in corners]
+
+        def mouse(kind: str, x: float, y: float) -> None:
+            browser.ask(
+                "Input.dispatchMouseEvent",
+                type=kind,
+                x=x,
+                y=y,
+                button="left",
+                buttons=1,
+                clickCount=1,
+            )
+
+        mouse("mousePressed", *path[0])
+        for (x, y), (to_x, to_y) in itertools.pairwise(path):
+            for share in (0.25, 0.5, 0.75, 1):
+                mouse("mouseMoved", x + (to_x - x) * share, y + (to_y - y) * share)
+        mouse("mouseReleased", *path[-1])
+        browser.wait("!document.getElementById('map-chosen').hidden")
+        names = browser.run("document.getElementById('map-chosen-names').value").split("\n")
+        middle = browser.run(
+            "(({_fullLayout: {xaxis}}) => (xaxis.range[0] + xaxis.range[1]) / 2)(document.getElementById('map-plot'))"
+        )
+        chosen = table["image_path"][project(points, "pca")[:, 0] < middle]
+        assert names == sorted(chosen)
+        assert browser.text("#map-chosen-title") == f"{len(names)} images chosen"
+        browser.click("#map-chosen-save")
+        assert browser.downloaded("chosen.txt").read_text().split() == " ".join(names).split()
+        browser.click("#map-chosen-none")
+        browser.wait("document.getElementById('map-chosen').hidden")

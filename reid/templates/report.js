@@ -309,7 +309,7 @@
         modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["lasso2d", "select2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
       });
       const count = opacity.filter((o) => o > 0.5).length;
-      byId("map-status").textContent = count === map.rows.length ? `${figure(count)} images. ${touch ? "Press" : "Point at"} a dot to see its image${touch ? "" : ", press it for more"}.` : `${figure(count)} of ${figure(map.rows.length)} images brought out.`;
+      byId("map-status").textContent = count === map.rows.length ? `${figure(count)} images. ${touch ? "Press" : "Point at"} a dot to see its image${touch ? "" : ", press it for more"}; the lasso above lists the files inside.` : `${figure(count)} of ${figure(map.rows.length)} images brought out.`;
       const chip = (key, label, its) => make("button", { type: "button", "aria-pressed": String(brought !== null && brought.group === key), onclick: () => {
         brought = brought !== null && brought.group === key ? null : { group: key };
         draw();
@@ -407,7 +407,7 @@
         type: "heatmap", z, colorscale: "Viridis",
         hovertext: z.map((line, i) => line.map((value, j) => `${words[i]}<br>${words[j]}<br>${i === j && ends[i] - starts[i] === 1 ? "one image" : `mean similarity ${value.toFixed(2)}`}`)),
         hovertemplate: "%{hovertext}<extra></extra>",
-        colorbar: { title: { text: "mean cosine similarity", side: "right" }, thickness: 14, outlinewidth: 0 },
+        colorbar: { orientation: "h", y: -0.01, yanchor: "top", title: { text: "mean cosine similarity", side: "top" }, thickness: 14, outlinewidth: 0 },
       }], {
         font: font(), paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 8, r: 8, t: 8, b: 8 }, dragmode: false,
         hoverlabel: { align: "left" }, xaxis: axis, yaxis: { ...axis, autorange: "reversed", scaleanchor: "x" },
