@@ -49,3 +49,14 @@ class PlaceError(StorageError):
 
 class StorageDownError(StorageError):
     """Storage was unreachable after all retries; this says nothing about the file that was wanted."""
+
+
+def in_plain_words(error: BaseException) -> str:
+    """Why a file could not be used, without exceptions' names and numbers: for failures.csv and pages.
+
+    The path is not in it: whoever says the reason names the file.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror[:1].lower() + error.strerror[1:]
+    said = str(error)
+    return said if " " in said else f"{type(error).__name__}: {said}".rstrip(": ")

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from reid.errors import StorageDownError
+from reid.errors import StorageDownError, in_plain_words
 
 # The only formats that are opened, by Pillow's names. Whatever else a file named .jpg holds stays shut:
 # Pillow would start Ghostscript on an EPS, and its rarer readers are those that nobody attacks first.
@@ -97,7 +97,7 @@ def open_image(data: bytes) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"not an image that can be read ({', '.join(known_formats())}); it begins with {data[:8]!r}"
+            f"not an image that can be read ({', '.join(known_formats())}); it begins with {repr(data[:8])[1:]}"
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"far too large: {error}") from error
@@ -105,7 +105,7 @@ def open_image(data: bytes) -> Iterator[Image.Image]:
         raise ImageError("cannot be decoded: there is not enough memory for it") from error
     # Decoders raise anything on broken files: struct errors, failed look-ups, endless recursion.
     except Exception as error:
-        raise ImageError(f"cannot be decoded: {type(error).__name__}: {error}") from error
+        raise ImageError(f"cannot be decoded: {in_plain_words(error)}") from error
 
 
 def _refuse_negative(image: Image.Image, data: bytes) -> None:

@@ -16,6 +16,7 @@ from reid.config import Config
 from reid.config.spelling import did_you_mean, list_a_few, refuse_unknown_species
 from reid.sources import How, Reading
 from reid.sources.camera_times import fill_encounters, fill_times
+from reid.sources.joining import UNKNOWN_SPECIES
 
 
 def read_sources(config: Config) -> Reading:
@@ -53,7 +54,7 @@ def read_sources(config: Config) -> Reading:
     labelled = len(annotations) - annotations["identity"].null_count
     species = sorted(annotations["species"].unique().to_pylist())
     say(
-        f"annotations: {len(annotations):,} of {', '.join(species)} read; {labelled:,} with a known "
+        f"annotations: {len(annotations):,} of {_listed(species)} read; {labelled:,} with a known "
         f"identity ({time.perf_counter() - started:.1f} s)"
     )
     for note in reading.notes:
@@ -67,6 +68,13 @@ def read_sources(config: Config) -> Reading:
             f"first: {first['image_path']}: {first['error']}"
         )
     return reading
+
+
+def _listed(species: Sequence[str]) -> str:
+    """Names of species; "unknown" stands for that none was named."""
+    return ", ".join(
+        "a species that was not named" if name == UNKNOWN_SPECIES else name for name in species
+    )
 
 
 def check_species_settings(

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from PIL import Image
 
 from reid import store
+from reid.errors import in_plain_words
 from reid.report.thumbnails import UNREADABLE
 
 SMALL_PX, LARGE_PX = 320, 1000  # longer sides
@@ -49,7 +50,7 @@ def write_pictures(
             for px in wanted[one]:
                 store.write_bytes(_place(folder, px, files[one]), webp(whole, px))
         except UNREADABLE as error:
-            lost[one] = str(error) or type(error).__name__
+            lost[one] = in_plain_words(error)
             return 0
         return 1
 

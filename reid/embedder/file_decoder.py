@@ -11,7 +11,7 @@ import numpy as np
 from reid import store
 from reid.embedder.device_decode import PlainJpeg, plain_jpeg
 from reid.embedder.ensemble import Embedder
-from reid.errors import ReidError, StorageDownError
+from reid.errors import ReidError, StorageDownError, in_plain_words
 from reid.image_files import ImageError
 from reid.images import Decode, Frame, open_frame
 from reid.layout import Window
@@ -91,7 +91,9 @@ class FileDecoder:
         except StorageDownError:
             raise
         except (OSError, ReidError) as error:  # the latter: no such kind of storage
-            return [FailedRow(row, "read", f"cannot be read: {error}") for row in rows]
+            return [
+                FailedRow(row, "read", f"cannot be read: {in_plain_words(error)}") for row in rows
+            ]
         return self._for_device(rows, data) if self.decode == "nvjpeg" else self.here(rows, data)
 
     def here(self, rows: Sequence[Row], data: bytes) -> Sequence[Decoded | FailedRow]:
@@ -143,7 +145,7 @@ class FileDecoder:
         # Whatever one image does to a decoder is that image's failure, and not the job's.
         except Exception as error:  # noqa: BLE001
             _log.debug("%s cannot be decoded", row["image_path"], exc_info=True)
-            reason = f"cannot be decoded: {type(error).__name__}: {error}"
+            reason = f"cannot be decoded: {in_plain_words(error)}"
             return FailedRow(row, "decode", reason)
         hashed = hash_with_box(frame.digest, row["bbox"])
         return Decoded(row, hashed, crop.width, crop.height, frame.taken, inputs)

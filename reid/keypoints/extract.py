@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid import schema, store
-from reid.errors import ReidError, StorageDownError
+from reid.errors import ReidError, StorageDownError, in_plain_words
 from reid.images import ImageError, decode_crop
 from reid.keypoints.extractors import Extract, Keypoints
 from reid.keypoints.recipe import KeypointRecipe
@@ -70,7 +70,7 @@ def extract_annotations(
         except StorageDownError:
             raise
         except (OSError, ReidError) as error:
-            return _WithoutPoints(row, "read", f"cannot be read: {error}")
+            return _WithoutPoints(row, "read", f"cannot be read: {in_plain_words(error)}")
         try:
             pixels, scale = window_pixels(
                 data, row["bbox"], recipe, max_megapixels, bbox_unit=row["bbox_unit"]
@@ -79,9 +79,7 @@ def extract_annotations(
             return _WithoutPoints(row, "decode", str(error))
         # Whatever one image does to a decoder is that image's failure, and not the job's.
         except Exception as error:  # noqa: BLE001
-            return _WithoutPoints(
-                row, "decode", f"cannot be decoded: {type(error).__name__}: {error}"
-            )
+            return _WithoutPoints(row, "decode", f"cannot be decoded: {in_plain_words(error)}")
         height, width = pixels.shape[:2]
         return _Found(row, extract(pixels), width, height, scale)
 

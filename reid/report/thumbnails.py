@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image, ImageOps
 
+from reid.errors import in_plain_words
 from reid.image_files import known_formats
 from reid.report.data import Thumbnail
 
@@ -87,7 +88,7 @@ def encode_thumbnails(
             batch = rows[start : start + BATCH]
             for row, text in zip(batch, pool.map(work, batch), strict=True):
                 if isinstance(text, Exception):
-                    result.unreadable[row] = str(text) or type(text).__name__
+                    result.unreadable[row] = in_plain_words(text)
                 elif used + len(text) + 3 > room_bytes:
                     result.no_room += 1
                 else:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid import schema, store
-from reid.errors import ReidError, StorageDownError, StorageError
+from reid.errors import ReidError, StorageDownError, StorageError, in_plain_words
 from reid.images import Decode, ImageError, decode_crop, resize
 from reid.layout import Window
 
@@ -149,7 +149,7 @@ def open_pixels(
         except StorageDownError:
             raise  # every image would fail like this one, and none of them is bad
         except (OSError, ReidError) as error:  # the latter: no such kind of storage
-            return "read", f"cannot be read: {error}"
+            return "read", f"cannot be read: {in_plain_words(error)}"
         try:
             crop = decode_crop(
                 data,
@@ -167,7 +167,7 @@ def open_pixels(
             return "decode", str(error)
         # Whatever one image does to a decoder is that image's failure, and not the job's.
         except Exception as error:  # noqa: BLE001
-            return "decode", f"cannot be decoded: {type(error).__name__}: {error}"
+            return "decode", f"cannot be decoded: {in_plain_words(error)}"
 
     rows = annotations.select([*COLUMNS, "species"] if window_of else COLUMNS).to_pylist()
     kept = rows[: int(cache_gb * 1e9) // (size * size * 3)]
