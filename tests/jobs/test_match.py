@@ -27,8 +27,12 @@ from reid import schema, store
 from reid.config import load_config
 from reid.errors import InputError, StorageError
 from reid.manifest import read_annotations
+from reid.metrics import agreement
 from reid.synthetic import make_herd
 
+NYALA = Path(
+    os.environ.get("REID_NYALA", Path(__file__).parents[2].parent / "shared" / "data" / "nyala")
+)
 pytestmark = pytest.mark.usefixtures("local_ray")
 SETTINGS = ("pairs.matcher=patches", "pairs.wide=12", "pairs.k=4", "pairs.nearest=2")
 
@@ -95,6 +99,32 @@ def test_workers_and_the_order_of_rows_change_no_byte(
     shuffled = Group(group.species, group.rows.take(pa.array(order)), group.vectors[order])
     table, _ = run(shuffled, tmp_path, f"pairs.workers={workers}")
     assert same(table, whole[1])
+
+
+@pytest.mark.nyala
+@pytest.mark.skipif(
+    not (NYALA / "annotations.csv").exists(),
+    reason=f"no nyala photographs at {NYALA} (REID_NYALA)",
+)
+def test_photographs_give_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
+    rows, _ = read_annotations([str(NYALA / "annotations.csv")])
+    rows = rows.slice(0, 100)
+    vectors = np.random.default_rng(1).normal(size=(100, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    photographs = Group("nyala", rows, vectors)
+    looked = (
+        "pairs.matcher=rootsift",
+        "pairs.keypoints_per_image=128",
+        "images.window=[.15,.12,.85,.68]",
+    )
+    tables = []
+    for workers in (1, 2, 4):
+        table, told = run(photographs, tmp_path / str(workers), *looked, f"pairs.workers={workers}")
+        assert told["keypoints"]["new"] == 100
+        tables.append(table)
+    assert len(tables[0]) > 200
+    assert tables[0]["matches_10"].to_numpy().max() > 3
+    assert all(same(table, tables[0]) for table in tables[1:])
 
 
 def test_a_run_that_ended_in_the_middle_goes_on_and_changes_no_byte(
@@ -248,6 +278,36 @@ def test_clusters_are_those_of_the_pairs_where_these_are_wanted(
     few = groups.Group(group.species, group.rows[:5], group.vectors[:5], None, "")
     with pytest.raises(InputError, match=r"pairs\.parquet has images that are not embedded here"):
         cluster(config, [few])
+
+
+@pytest.mark.parametrize(
+    "known", [0.3, 3.0], ids=["vectors that know little", "vectors that know all"]
+)
+def test_auto_is_no_worse_than_distances_for_animals_without_a_label(
+    tmp_path: Path, known: float
+) -> None:
+    herd = make_herd(tmp_path / "herd", individuals=14, images_per_individual=6, species=1, seed=4)
+    rows, _ = read_annotations([str(herd.annotations)])
+    names = np.asarray(rows["identity"].to_pylist(), dtype=object)
+    _, who = np.unique(names.astype(str), return_inverse=True)
+    rng = np.random.default_rng(2)
+    vectors = rng.normal(size=(len(names), 24)) + known * rng.normal(size=(14, 24))[who]
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    hidden = who >= 8
+    column = rows.schema.get_field_index("identity")
+    labels = pa.array(np.where(hidden, None, names).tolist(), pa.string())
+    rows = rows.set_column(column, "identity", labels)
+    species = rows["species"][0].as_py()
+    ari = {}
+    for mode in ("off", "auto"):
+        out = tmp_path / mode
+        config = load_config(None, [*SETTINGS, f"out={out}", f"pairs={mode}"])
+        if mode == "auto":
+            outputs.write_summary(config, "match", match(config, [Group(species, rows, vectors)]))
+        cluster(config, [groups.Group(species, rows, vectors, None, "")])
+        labels = store.read_table(str(out / outputs.CLUSTERS))["cluster"].to_numpy()
+        ari[mode] = agreement(labels[hidden], names[hidden]).ari
+    assert ari["auto"] >= ari["off"] - 0.02, ari
 
 
 def test_a_window_is_chosen_on_labels_and_drawn(tmp_path: Path, capsys: Any) -> None:
