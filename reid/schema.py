@@ -61,6 +61,8 @@ PAIR_EVIDENCE = pa.schema(
         pa.field("matches_50", pa.int32(), nullable=False),
         pa.field("matches_80", pa.int32(), nullable=False),
         pa.field("confidence_sum", pa.float32(), nullable=False),
+        # Confidences squared, each by how clearly its two descriptors are each other's nearest.
+        pa.field("clear_sum", pa.float32(), nullable=False),
         # Of the affine map that most matches agree on, see reid.pairs.affine.
         pa.field("inliers", pa.int32(), nullable=False),
         pa.field("residual", pa.float32(), nullable=False),

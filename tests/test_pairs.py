@@ -27,7 +27,7 @@ from reid.pairs import (
 )
 from reid.pairs.affine import affine_agreement, pair_seed
 from reid.pairs.matchers import match_in_order, mutual_best, mutual_nearest
-from reid.pairs.votes import mutual_clear
+from reid.pairs.votes import clearness, mutual_clear
 from tests.test_keypoints import texture
 
 
@@ -241,13 +241,14 @@ def test_the_best_voted_do_not_depend_on_the_order_of_pairs(seed, k):
 def test_a_pair_has_one_row_of_evidence_in_both_orders_and_any_company():
     keypoints = pictures()
     match, _ = load_matcher("patches")
-    alone = match_pairs(match, [("a", "b")], keypoints)
-    together = match_pairs(match, [("d", "c"), ("b", "a"), ("a", "c")], keypoints)
+    alone = match_pairs(match, "patches", [("a", "b")], keypoints)
+    together = match_pairs(match, "patches", [("d", "c"), ("b", "a"), ("a", "c")], keypoints)
     assert together.slice(1, 1).to_pylist() == alone.to_pylist()
     one = alone.to_pylist()[0]
-    stranger = match_pairs(match, [("d", "a")], keypoints).to_pylist()[0]
+    stranger = match_pairs(match, "patches", [("d", "a")], keypoints).to_pylist()[0]
     assert one["inliers"] > 10 > stranger["inliers"]
     assert one["stretch"] == pytest.approx(1, abs=0.05)
+    assert one["clear_sum"] > 5 * stranger["clear_sum"]
     assert one["matches_10"] >= one["matches_30"] >= one["matches_50"] >= one["matches_80"]
 
 
@@ -440,3 +441,17 @@ def test_the_graph_has_one_minus_p_on_its_edges():
 def test_pairs_that_are_none_are_refused(pairs):
     with pytest.raises(InputError, match="pair"):
         pairs_graph(3, np.array(pairs), np.zeros(len(pairs)))
+
+
+def test_clearness_of_matches_is_that_of_mutual_nearest_and_nothing_where_another_is_nearer():
+    rng = np.random.default_rng(5)
+    a, b = unit(rng, 40), unit(rng, 30)
+    b[:10] = a[:10] + 0.2 * unit(rng, 10)
+    b /= np.linalg.norm(b, axis=1, keepdims=True)
+    rows, columns, clear = mutual_clear(a, b)
+    points = np.stack([rows, columns], axis=1)
+    np.testing.assert_array_equal(clearness(a, b, points), clear)
+    assert clear[:5].min() > 0.2
+    wrong = np.stack([np.arange(10), np.roll(np.arange(10), 1)], axis=1)
+    np.testing.assert_array_equal(clearness(a, b, wrong), np.zeros(10))
+    assert len(clearness(a, b, points[:0])) == 0

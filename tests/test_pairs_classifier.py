@@ -26,7 +26,7 @@ def made_up(seed, individuals=40, images=6, pairs=3000, evidence=1.2):
     people = who[rows]
     same = people[:, 0] == people[:, 1]
     features = np.full((len(rows), len(FEATURES)), np.nan)
-    for name in ("cosine", "votes", "confidence_sum", "matches_80", "inliers"):
+    for name in ("cosine", "votes", "clear_sum", "matches_80", "inliers"):
         place = list(FEATURES).index(name)
         features[:, place] = np.exp(rng.normal(size=len(rows)) + evidence * same)
     return features, people, same
@@ -103,7 +103,7 @@ def test_few_labels_take_a_logistic_and_fewer_a_stated_curve():
     assert model.kind == "stated"
     assert "20 labelled pairs" in model.note
     assert model.as_dict()["auc"] is None
-    total = features[few][:, list(FEATURES).index("confidence_sum")]
+    total = features[few][:, list(FEATURES).index("clear_sum")]
     assert (np.diff(odds[np.argsort(total)]) >= 0).all()
     model, odds = fit_pairs(features[:0], people[:0])
     assert model.kind == "stated"

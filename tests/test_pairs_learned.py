@@ -22,7 +22,7 @@ def labelled(m: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     first = rng.integers(0, 40, m)
     second = np.where(rng.random(m) < 0.35, first, rng.integers(0, 40, m))
     x = np.full((m, len(FEATURES)), np.nan)
-    for name in ("cosine", "votes", "matches_80", "confidence_sum", "inliers"):
+    for name in ("cosine", "votes", "matches_80", "clear_sum", "inliers"):
         x[:, PLACE[name]] = rng.gamma(2, 3, m) + 4 * (first == second)
     x[rng.random(m) < 0.2, PLACE["inliers"]] = np.nan
     return x, np.stack([first, second], axis=1)

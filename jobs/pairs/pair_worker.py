@@ -63,7 +63,7 @@ class PairWorker:
         """Point by point: the evidence of a piece's pairs; how many, and by what."""
         pairs, stored = _pairs(shard, task)
         match, runtime = _matcher(task.matcher, _device(task), task.precision, task.runtime)
-        _write(task, pairs, match_pairs(match, pairs, stored))
+        _write(task, pairs, match_pairs(match, task.recipe.extractor, pairs, stored))
         return len(pairs), runtime
 
 

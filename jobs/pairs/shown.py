@@ -83,7 +83,7 @@ def _of_species(
         matches += match([(stored[a], stored[b]) for a, b in part])
         advance(len(part))
     # The rows of evidence from the matches that are there already.
-    numbers = match_pairs(lambda _: matches, pairs, stored).to_pandas()
+    numbers = match_pairs(lambda _: matches, task.recipe.extractor, pairs, stored).to_pandas()
     numbers["votes"] = vote_pairs(task.recipe.extractor, pairs, stored)["votes"].to_pandas()
     others = numbers
     if known is not None:

@@ -84,7 +84,7 @@ def _whole_path(matcher: str) -> str:
 
 def _pair_folder(task: PairTask, kind: str) -> str:
     """Where votes or evidence lie: another recipe, matcher or precision is another folder."""
-    what = [task.recipe.fingerprint, kind, "version 2"]
+    what = [task.recipe.fingerprint, kind, "version 3" if kind == "evidence" else "version 2"]
     matcher = task.matcher
     if matcher not in MATCHERS:
         matcher = f"tuned-{tuned_matcher(matcher)['digest']}"

@@ -9,13 +9,17 @@ from reid import schema
 from reid.keypoints import StoredKeypoints, descriptors_of
 from reid.pairs.affine import affine_agreement, pair_seed
 from reid.pairs.matchers import Match, Matches, match_in_order
-from reid.pairs.votes import votes
+from reid.pairs.votes import clearness, votes
 
 CONFIDENCES = (0.1, 0.3, 0.5, 0.8)
+# Any leg is matched with any leg; the same spot on it is clearly more alike than its neighbours. On 1,000 pairs of the
+# nyala's gallery, the best voted, AUC was .863 for the sum of confidence² · clearness^1.5, .828 for matches over 0.8.
+CLEAR_POWER = 1.5
 
 
 def match_pairs(
     match: Match,
+    extractor: str,
     pairs: Sequence[tuple[str, str]],
     keypoints: Mapping[str, StoredKeypoints],
 ) -> pa.Table:
@@ -23,6 +27,7 @@ def match_pairs(
 
     Args:
         match: of `reid.pairs.load_matcher`.
+        extractor: whose descriptors they are.
         pairs: ids of annotations, all of them in `keypoints`.
         keypoints: by id.
 
@@ -32,25 +37,34 @@ def match_pairs(
     ordered = [(min(pair), max(pair)) for pair in pairs]
     found = match_in_order(match, ordered, dict(keypoints))
     rows = [
-        _row(a, b, one, keypoints[a], keypoints[b])
+        _row((a, b), one, keypoints[a], keypoints[b], extractor)
         for (a, b), one in zip(ordered, found, strict=True)
     ]
     return pa.Table.from_pylist(rows, schema=schema.PAIR_EVIDENCE)
 
 
 def _row(
-    a: str, b: str, matches: Matches, first: StoredKeypoints, second: StoredKeypoints
+    pair: tuple[str, str],
+    matches: Matches,
+    first: StoredKeypoints,
+    second: StoredKeypoints,
+    extractor: str,
 ) -> dict[str, object]:
     agreed = affine_agreement(
         first.keypoints.xy[matches.points[:, 0]],
         second.keypoints.xy[matches.points[:, 1]],
         (first.size, second.size),
-        pair_seed(a, b),
+        pair_seed(*pair),
     )
     sure = matches.confidence
+    clear = clearness(
+        descriptors_of(extractor, first.keypoints.descriptors),
+        descriptors_of(extractor, second.keypoints.descriptors),
+        matches.points,
+    )
     return {
-        "a_id": a,
-        "b_id": b,
+        "a_id": pair[0],
+        "b_id": pair[1],
         "a_keypoints": len(first.keypoints.xy),
         "b_keypoints": len(second.keypoints.xy),
         **{
@@ -58,6 +72,7 @@ def _row(
             for level in CONFIDENCES
         },
         "confidence_sum": float(sure.sum(dtype=np.float64)),
+        "clear_sum": float((sure.astype(np.float64) ** 2 * clear**CLEAR_POWER).sum()),
         "inliers": agreed.inliers,
         "residual": agreed.residual,
         "stretch": agreed.stretch,

@@ -24,6 +24,7 @@ FEATURES: Mapping[str, int] = {
     "matches_50": 1,
     "matches_80": 1,
     "confidence_sum": 1,
+    "clear_sum": 1,
     "matches_10_share": 1,
     "matches_30_share": 1,
     "matches_50_share": 1,
@@ -44,7 +45,7 @@ FEATURES: Mapping[str, int] = {
 }
 COUNTS = ("matches_10", "matches_30", "matches_50", "matches_80")
 # What a logistic regression is given, where labels are few.
-FEW = ("cosine", "votes", "matches_80")
+FEW = ("cosine", "votes", "clear_sum")
 
 
 def pair_features(
@@ -79,7 +80,7 @@ def pair_features(
     m = len(evidence)
     columns: dict[str, Any] = {
         name: evidence[name].to_numpy().astype(np.float64)
-        for name in (*COUNTS, "confidence_sum", "inliers", "residual", "area", "shear")
+        for name in (*COUNTS, "confidence_sum", "clear_sum", "inliers", "residual", "area", "shear")
     }
     fewer = np.minimum(
         evidence["a_keypoints"].to_numpy(), evidence["b_keypoints"].to_numpy()

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from reid.pairs.features import FEATURES, FEW
 
 STEP_SLOPE = 1e-3
+LEAST_CLEAR = 0.1  # added to the sum of clear matches: below it nothing is told apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +78,7 @@ class Trees:
 
 @dataclass(frozen=True, eq=False)
 class Logistic:
-    """Few numbers, each with a weight that is not negative: log-odds of cosine, votes and matches.
+    """Few numbers, each with a weight that is not negative: log-odds of cosine, votes and clear matches.
 
     Attributes:
         middle, spread, slope: (3,) of each.
@@ -93,8 +94,8 @@ class Logistic:
     def chosen(features: NDArray[np.float64]) -> NDArray[np.float64]:
         """(m, 3) what is weighted, of (m, f) features."""
         places = [list(FEATURES).index(name) for name in FEW]
-        cosine, votes, matches = np.nan_to_num(features[:, places], nan=0.0).T
-        return np.stack([cosine, np.log(0.01 + votes), np.log1p(matches)], axis=1)
+        cosine, votes, clear = np.nan_to_num(features[:, places], nan=0.0).T
+        return np.stack([cosine, np.log(0.01 + votes), np.log(0.01 + clear)], axis=1)
 
     def __call__(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """(m,) of (m, f) features."""
@@ -105,15 +106,15 @@ class Logistic:
 
 @dataclass(frozen=True, eq=False)
 class Stated:
-    """The curve for collections without labels; it looks at the sum of confidences alone."""
+    """The curve for collections without labels; it looks at matches that are sure and clear alone."""
 
     base: float
     slope: float
 
     def __call__(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """(m,) of (m, f) features."""
-        total = np.nan_to_num(features[:, list(FEATURES).index("confidence_sum")], nan=0.0)
-        value: NDArray[np.float64] = self.base + self.slope * np.log1p(total)
+        clear = np.nan_to_num(features[:, list(FEATURES).index("clear_sum")], nan=0.0)
+        value: NDArray[np.float64] = self.base + self.slope * np.log(LEAST_CLEAR + clear)
         return value
 
 

@@ -7,11 +7,15 @@ trunk, all pictures of a flank) better than LightGlue does behind a shortlist of
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reid.pairs.shortlists import ranked_lists
+
+if TYPE_CHECKING:
+    import torch
 
 # Of clearness. On pairs of 28 of the nyala's gallery animals the mean reciprocal rank of a mate was .665 for
 # 1, .716 for 2, .737 for 3 and .736 for 4: many hardly clear matches are no evidence, a few clear ones are.
@@ -55,9 +59,39 @@ def mutual_clear(
         )
         found = torch.from_numpy(best[rows])
         # Where the nearest and the second nearest are equal to it, nothing is clear.
-        ratio = ((2 - 2 * found).clamp(min=1e-6) / (2 - 2 * second).clamp(min=1e-6)).sqrt()
-        clear = (1 - ratio).clamp(min=0)
+        clear = _clear(found, second)
     return rows, columns, clear.numpy()
+
+
+def clearness(
+    a: NDArray[np.float32], b: NDArray[np.float32], points: NDArray[np.signedinteger]
+) -> NDArray[np.float32]:
+    """How clearly the descriptors of matched points are each other's nearest, whoever matched them.
+
+    Args:
+        a, b: as in `mutual_clear`.
+        points: (m, 2) rows of a and of b, each in one match at most.
+
+    Returns:
+        (m,) float32 in [0, 1], as in `mutual_clear`; 0 where another point is as near, or nearer.
+    """
+    import torch
+
+    if not len(points) or min(len(a), len(b)) < 2:
+        return np.zeros(len(points), np.float32)
+    rows, columns = torch.from_numpy(points.astype(np.int64)).T
+    with torch.inference_mode():
+        alike = torch.from_numpy(a) @ torch.from_numpy(b).T
+        found = alike[rows, columns]
+        alike[rows, columns] = -2.0
+        second = torch.maximum(alike.amax(dim=1)[rows], alike.amax(dim=0)[columns])
+        return _clear(found, second).numpy()
+
+
+def _clear(found: "torch.Tensor", second: "torch.Tensor") -> "torch.Tensor":
+    """1 − distance / distance to the second nearest, at least 0, from the cosines of both."""
+    ratio = ((2 - 2 * found).clamp(min=1e-6) / (2 - 2 * second).clamp(min=1e-6)).sqrt()
+    return (1 - ratio).clamp(min=0)
 
 
 def votes(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

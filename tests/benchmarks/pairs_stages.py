@@ -108,14 +108,14 @@ class Nyala:
 
 
 def keypoints(
-    data: Nyala, work: Work, window: Any, rows: np.ndarray
+    data: Nyala, work: Work, window: Any, rows: np.ndarray, most: int = 512
 ) -> tuple[dict[str, Any], KeypointRecipe]:
     """Keypoints by id, and the recipe."""
-    recipe = KeypointRecipe(EXTRACTOR, extractor_digest(EXTRACTOR), window=window)
+    recipe = KeypointRecipe(EXTRACTOR, extractor_digest(EXTRACTOR), most=most, window=window)
     folder = str(work.folder / "keypoints" / recipe.folder)
     done = read_keypoints(folder, data.ids)
     todo = [int(i) for i in rows if data.ids[i] not in done]
-    extract = load_extractor(EXTRACTOR) if todo else None
+    extract = load_extractor(EXTRACTOR, most) if todo else None
     for start in range(0, len(todo), 16):
         if work.over():
             break
@@ -144,9 +144,17 @@ def vectors(data: Nyala, work: Work, window: Any, rows: np.ndarray) -> np.ndarra
 
 
 def all_votes(
-    data: Nyala, work: Work, points: Any, recipe: KeypointRecipe, rows: np.ndarray
+    data: Nyala,
+    work: Work,
+    points: Any,
+    recipe: KeypointRecipe,
+    rows: np.ndarray,
+    asking: np.ndarray | None = None,
 ) -> np.ndarray:
-    """(powers, n, n) votes of the rows with all that they may be compared with, NaN where not done."""
+    """(powers, n, n) votes of the rows with all that they may be compared with, NaN where not done.
+
+    Where some are `asking`, only theirs.
+    """
     n = len(data.ids)
     path = work.folder / f"votes-{recipe.fingerprint}.npy"
     scores = np.load(path) if path.is_file() else np.full((len(POWERS), n, n), np.nan, np.float32)
@@ -159,7 +167,8 @@ def all_votes(
         return unit[row]
 
     saved = time.time()
-    for row in rows[have[rows]]:
+    asking = rows if asking is None else asking
+    for row in asking[have[asking]]:
         if work.over():
             break
         others = np.flatnonzero(data.fine[row] & have & np.isnan(scores[0, row]))
@@ -208,7 +217,7 @@ def evidence(
                 break
             names = [(data.ids[a], data.ids[b]) for a, b in todo[start : start + 20]]
             began = time.process_time()
-            table = match_pairs(match, names, points)
+            table = match_pairs(match, EXTRACTOR, names, points)
             digest = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
             store.write_table(str(folder / f"part-{digest}.parquet"), table)
             work.add(f"lightglue, {precision}", time.process_time() - began, len(names))

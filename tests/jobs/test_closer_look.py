@@ -52,8 +52,8 @@ def look(config: Config, species: str, rows: pa.Table, vectors: np.ndarray) -> L
     chance = np.array([pair_seed(ids[a], ids[b]) % 1000 / 1000 for a, b in found.pairs])
     features = np.full((len(first), len(FEATURES)), np.nan)
     shared = np.where(who[first] == who[second], 600, 10) * chance / found.ranks.min(axis=1) ** 0.5
-    for name in ("confidence_sum", "matches_80"):
-        features[:, PLACE[name]] = shared
+    features[:, PLACE["matches_80"]] = shared
+    features[:, PLACE["clear_sum"]] = shared**1.33 / 130  # 10: strangers, 600: one animal
     features[:, PLACE["cosine"]] = 1 - found.distances
     known = np.array([one is not None for one in rows["identity"].to_pylist()])
     people = np.where(known, who, -1)[found.pairs]
