@@ -122,7 +122,8 @@ def look_at(config: Config, workers: Workers, task: PairTask, group: Embedded) -
     voted, numbers = make_pairs(workers, task, "votes", rows.ids, keys, wide.pairs)
     _say(group.species, "pairs voted on", voted)
     votes = numbers["votes"].to_numpy().astype(np.float64)
-    listed = best_voted(wide.pairs, votes, n, settings.k, rows.ids)
+    usual = over_usual(wide.pairs, votes, n)
+    listed = best_voted(wide.pairs, usual, n, settings.k, rows.ids)
     listed |= (wide.ranks <= settings.nearest).any(axis=1)
     if settings.radius is not None:
         listed |= wide.distances <= settings.radius
@@ -145,7 +146,7 @@ def look_at(config: Config, workers: Workers, task: PairTask, group: Embedded) -
         ranks=wide.ranks[listed],
         shared=wide.shared[listed],
         votes=votes[listed],
-        votes_over_usual=over_usual(wide.pairs, votes, n)[listed],
+        votes_over_usual=usual[listed],
         votes_ranks=_ranks(n, wide.pairs, votes, rows.ids, settings.k)[listed],
         same_side=None
         if rows.sides is None
