@@ -108,10 +108,17 @@ class Nyala:
 
 
 def keypoints(
-    data: Nyala, work: Work, window: Any, rows: np.ndarray, most: int = 512
+    data: Nyala,
+    work: Work,
+    window: Any,
+    rows: np.ndarray,
+    most: int = 512,
+    enlarge: bool = False,
 ) -> tuple[dict[str, Any], KeypointRecipe]:
     """Keypoints by id, and the recipe."""
-    recipe = KeypointRecipe(EXTRACTOR, extractor_digest(EXTRACTOR), most=most, window=window)
+    recipe = KeypointRecipe(
+        EXTRACTOR, extractor_digest(EXTRACTOR), most=most, window=window, enlarge=enlarge
+    )
     folder = str(work.folder / "keypoints" / recipe.folder)
     done = read_keypoints(folder, data.ids)
     todo = [int(i) for i in rows if data.ids[i] not in done]

@@ -1,7 +1,7 @@
 """What was tried to find more of the nyala's animals by local evidence, chosen on the gallery alone.
 
     python tests/benchmarks/pairs_tried.py --data ../shared/data/nyala/annotations-800.csv --work work/ \\
-        --out tried.json --minutes 120
+        --out tried.json --minutes 120 --enlarge
 
 200 pictures of the gallery that have a mate there ask for it among all others of their flank. It stops after
 --minutes and goes on from there; figures are of what is done by then.
@@ -288,6 +288,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/pairs_tried.json"))
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--queries", action="store_true")
+    parser.add_argument("--enlarge", action="store_true", help="Windows under 512 pixels, to that.")
     args = parser.parse_args()
     if not Path(args.data).is_file():
         print(f"{args.data} is not there: nothing is measured")
@@ -303,7 +304,7 @@ def main() -> int:
     rows = np.concatenate([gallery, np.flatnonzero(data.counted)]) if args.queries else gallery
     sums = {}
     for most in (1024, 512):
-        points, recipe = keypoints(data, work, WINDOW, rows, most)
+        points, recipe = keypoints(data, work, WINDOW, rows, most, args.enlarge)
         pairs, values = sampled(data, work, points, f"{most}-{recipe.fingerprint}", asking)
         if len(pairs):
             sums[f"{most} keypoints"] = pairs, values
