@@ -12,14 +12,16 @@ from rich.table import Table
 from jobs.catalogue.decider import Decider
 from jobs.catalogue.identification import (
     below_catalogue,
-    close,
-    embedded_in_words,
     in_catalogues_words,
     read_upload,
+    without,
+)
+from jobs.catalogue.night_report import (
+    close,
+    embedded_in_words,
     species_outcomes,
     stage_seconds,
     warn_left_out,
-    without,
 )
 from jobs.catalogue.thresholds import NoRulesError, make_rules, settle_modes
 from jobs.catalogue.unchanged_files import with_known_keys

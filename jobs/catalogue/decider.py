@@ -2,27 +2,23 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.catalogue.admin import pictures_among
-from jobs.catalogue.increments import Growth, compared_nodes
-from jobs.catalogue.night_outcome import Outcome, SpeciesOutcome
+from jobs.catalogue.increments import Growth
+from jobs.catalogue.near_night import near_night
+from jobs.catalogue.night_outcome import Outcome, counts_of, decide_event
 from jobs.catalogue.night_verdict import judge_night
-from jobs.catalogue.stored_vectors import read_vectors
 from jobs.catalogue.thresholds import (
-    Modes,
     NoRulesError,
     calibrate_event,
     check_asked,
-    is_settled,
-    make_rules,
-    say_rules,
-    settle_modes,
 )
+from jobs.catalogue.upload_rows import left_without_rules, of_species
+from jobs.catalogue.whole_night import whole_night
 from jobs.common.console import say
 from jobs.common.looked import LookStage
 from jobs.common.verdicts import as_stored
@@ -32,24 +28,21 @@ from reid.catalogue import (
     Catalogue,
     Change,
     SpeciesRules,
-    changed_rows,
     check_known,
     check_matches,
     compare,
     fresh_decisions,
+    links,
     names_of_individuals,
     read_rules,
     rules_as_settings,
 )
-from reid.cluster import seen_once
 from reid.config import Config
 from reid.errors import StorageError
-from reid.identify import Identified, identify_species, told_ids, without_contradicting_words
+from reid.identify import (
+    Identified,
+)
 from reid.identify.remarks import OF_INDIVIDUALS, with_said_viewpoints
-from reid.row_order import by_id
-
-# As in a catalogue, but what is new has no identity yet.
-STATE = pa.schema([one.with_nullable(True) for one in ROW_SCHEMA])
 
 
 class Decider:
@@ -69,6 +62,7 @@ class Decider:
         reset: Mapping[str, SpeciesRules] | None = None,
         emptied: Mapping[str, pa.Array] | None = None,
         look: LookStage | None = None,
+        held: tuple[int, pa.Table] | None = None,
     ) -> None:
         """Take what there is to decide about.
 
@@ -81,6 +75,7 @@ class Decider:
             reset: rules that replace the catalogue's.
             emptied: of `reid.catalogue.compare`: labels that the upload says are none.
             look: the stage that looks at pairs closely.
+            held: all rows as they were stored in a version, where they were read already.
         """
         self.config, self.run_id = config, run_id
         self.annotations, self.decisions = annotations, decisions
@@ -88,7 +83,9 @@ class Decider:
         self.emptied = emptied
         self.outcome = Outcome()
         self.look = look
+        self._held = held
         self._growth = Growth(config, run_id, look)
+        self._links: dict[str, tuple[SpeciesRules, links.Links]] = {}
 
     def __call__(self, catalogue: Catalogue) -> Change | None:
         """What is to be committed on top of `catalogue`; None if there is nothing.
@@ -104,7 +101,7 @@ class Decider:
         wanted = upload | {*self.reset}
         alone = wanted.issuperset(catalogue.counters)  # then there are no others to look for
         index = None if alone else catalogue.rows(["annotation_id", "species"])
-        rows = catalogue.rows(species=sorted(wanted), stored=True) if index is None else None
+        rows = self._rows(catalogue, wanted) if index is None else None
         said, fresh, judged = self._decisions(catalogue, rows if index is None else index)
         if index is not None:
             named = pc.is_in(
@@ -121,7 +118,7 @@ class Decider:
         )
         changed, events = [ROW_SCHEMA.empty_table()], [schema.CHANGES.empty_table()]
         if len(fresh):
-            events.append(_decide_event(fresh))
+            events.append(decide_event(fresh))
         counters: dict[str, int] = {}
         individuals: dict[str, int] = {}
         settings = dict(rules)
@@ -131,7 +128,7 @@ class Decider:
         refused: dict[str, NoRulesError] = {}
         for name in touched:
             before, new, updated = (
-                _of(table, name) for table in (rows, incoming.new, incoming.updated)
+                of_species(table, name) for table in (rows, incoming.new, incoming.updated)
             )
             was = rules.get(name)
             if len(before) + len(new):
@@ -153,7 +150,7 @@ class Decider:
         if refused and {*touched, *upload} == {*refused}:
             raise next(iter(refused.values()))
         self.outcome.failures = pa.concat_tables(
-            [incoming.failures, _without_rules(incoming.new, refused)]
+            [incoming.failures, left_without_rules(incoming.new, refused)]
         )
         events += [pa.Table.from_pylist(made, schema=schema.CHANGES), *happened]
         self.outcome.events = pa.concat_tables(events)
@@ -166,11 +163,28 @@ class Decider:
             counters=counters,
             decisions=self.decisions,
             settings=rules_as_settings(settings) if made else None,
-            counts=_counts(self.outcome),
+            counts=counts_of(self.outcome),
             edges=self._growth.written,
             individuals=individuals,
             verdicts={name: as_stored(one) for name, one in self.outcome.verdicts.items()},
         )
+
+    def _rows(self, catalogue: Catalogue, species: set[str]) -> pa.Table:
+        """The rows of these species, which are all of the catalogue's, as they were stored."""
+        held, self._held = self._held, None
+        if held is not None and held[0] == catalogue.version:
+            return held[1]
+        return catalogue.rows(species=sorted(species), stored=True)
+
+    def keep_links(self, catalogue: Catalogue) -> None:
+        """Once this run has committed: write for the next one what it has found of who is near whom.
+
+        Args:
+            catalogue: of `update`.
+        """
+        if catalogue.record.run_id == self.run_id:
+            for species, (rules, found) in self._links.items():
+                links.write_links(catalogue, species, rules, found)
 
     def _decisions(
         self, catalogue: Catalogue, index: pa.Table
@@ -209,7 +223,6 @@ class Decider:
     ) -> tuple[SpeciesRules, pa.Table, Identified]:
         """Rules, changed rows and events of one species."""
         began = time.perf_counter()
-        rows = with_said_viewpoints(_with_upload(before, new, updated), said)
         rules = self.reset.get(name, was)
         embedded = self.recipes.get(name)
         if rules is not None and len(new) and embedded not in (None, rules.recipe):
@@ -217,66 +230,23 @@ class Decider:
                 f"{name}: its images were embedded as {embedded}, and another run has meanwhile "
                 f"changed the catalogue to {rules.recipe}; run the same command again, with that model"
             )
-        asked = self.config.identify.rules(name)
-        if rules is None:
-            modes = settle_modes(asked, rows, said)
-        elif is_settled(rules):
-            modes = Modes(rules.encounters, rules.viewpoints)
-        else:  # calibrated before there was any image; single images are compared in any case
-            modes = settle_modes(asked, rows, said, rules)
-            rules = replace(rules, encounters=modes.encounters, viewpoints=modes.viewpoints)
-            say_rules(name, rules, modes)
-        rows, notes = without_contradicting_words(rows, said, encounters=modes.encounters)
-        vectors = None
-        if rules is None:
-            vectors = read_vectors(catalogue.path, self.recipes[name], rows)
-            rules = make_rules(
-                self.config, name, self.recipes[name], rows, vectors, modes, look=self.look
+        night = None
+        only_new = not len(updated) and not pc.any(pc.equal(said["run_id"], self.run_id)).as_py()
+        if rules is not None and rules is was and only_new:
+            night = near_night(self._growth, catalogue, name, rules, before, new, said)
+        if night is None or rules is None:
+            rules, night = whole_night(
+                self._growth, catalogue, name, was, rules, embedded, before, new, updated, said
             )
-            say_rules(name, rules, modes)
-        settled = was if was is not None and is_settled(was) else None
-        compared = compared_nodes(catalogue, settled, rules, before)
-        told = None
-        # Where pairs are looked at, shortlists are drawn up anew over all images: any edge may be another.
-        alone = rules.pairs is None and catalogue.version == catalogue.record_version
-        if rules is was and settled and not notes and alone:
-            if name in catalogue.record.individuals:
-                told = told_ids(before, updated)
-            elif len(before):
-                notes.append(
-                    f"the catalogue is of an earlier version of this software, and was carried over: all "
-                    f"{len(before):,} images were looked at, once"
-                )
-        searching = time.perf_counter()
-        edges, found = self._growth.grow(catalogue, name, rules, rows, said, compared, vectors)
-        search_seconds = time.perf_counter() - searching
-        result = identify_species(
-            name,
-            rows,
-            edges,
-            said,
-            known_distance=rules.known_distance,
-            new_distance=rules.new_distance,
-            radius=rules.radius,
-            next_number=catalogue.counters.get(name, 0) + 1,
-            calibration=rules.calibration,
-            encounters=rules.encounters,
-            viewpoints=rules.viewpoints,
-            run_id=self.run_id,
-            told=told,
-        )
-        for column in result.rows.column_names[1:]:
-            rows = rows.set_column(rows.schema.get_field_index(column), column, result.rows[column])
-        rows = _without_moving(rows)
-        outcome = _outcome(rows, before, new, updated, result, found)
-        outcome.search_seconds = round(search_seconds, 2)
-        outcome.decide_seconds = round(time.perf_counter() - began - search_seconds, 2)
+        outcome = night.outcome
+        outcome.decide_seconds = round(time.perf_counter() - began - outcome.search_seconds, 2)
         self.outcome.species[name] = outcome
         self.outcome.verdicts[name] = judge_night(
             catalogue.path,
             rules,
-            rows,
-            result,
+            night.everyone,
+            night.who,
+            night.unaided,
             catalogue.record.verdicts.get(name) if rules is was else None,
             seed=self.config.seed,
         )
@@ -285,26 +255,13 @@ class Decider:
             f"{outcome.individuals_before:,} → {outcome.individuals:,} individuals, {outcome.seen_once:,} of them seen once, {outcome.merges} merges, "
             f"{outcome.splits} splits ({time.perf_counter() - began:.1f} s)"
         )
-        self.outcome.pictures |= pictures_among(rows, result.changes)
-        self.outcome.names |= names_of_individuals(rows, said)
-        outcome.notes[:0] = notes
+        self.outcome.pictures |= pictures_among(night.rows, night.result.changes)
+        self.outcome.names |= names_of_individuals(night.rows, said)
         for note in outcome.notes:
             say(f"note: {name}: {note}")
-        changed = rows.cast(ROW_SCHEMA)
-        if told is not None:  # no others can be: less to compare
-            own = said["a_id"].filter(pc.equal(said["run_id"], self.run_id))  # may say a viewpoint
-            ids = pa.chunked_array([*updated["annotation_id"].chunks, *own.chunks], pa.string())
-            named = pc.is_in(rows["annotation_id"], value_set=ids)
-            changed = changed.filter(pc.or_(named, pa.array(result.changed)))
-        return rules, changed_rows(before, changed), result
-
-
-def _without_moving(rows: pa.Table) -> pa.Table:
-    """Unsure rows without a confidence, which is made of their distance whenever it is read."""
-    unsure = pc.equal(rows["decision"], "unsure")
-    place, kind = rows.schema.get_field_index("confidence"), rows.schema.field("confidence")
-    sure = pc.if_else(unsure, pa.scalar(None, kind.type), rows["confidence"])
-    return rows.set_column(place, kind, sure)
+        if night.links is not None:
+            self._links[name] = rules, night.links
+        return rules, night.changed, night.result
 
 
 def _touched(
@@ -312,83 +269,3 @@ def _touched(
 ) -> list[str]:
     uploaded = pa.chunked_array(new["species"].chunks + updated["species"].chunks, pa.string())
     return sorted({*pc.unique(uploaded).to_pylist(), *judged, *reset})
-
-
-def _without_rules(new: pa.Table, refused: Mapping[str, NoRulesError]) -> pa.Table:
-    """schema.FAILURES: one species that cannot be judged does not hold up the others."""
-    rows = [
-        {**row, "stage": "identify", "error": str(error)}
-        for name, error in refused.items()
-        for row in _of(new, name).to_pylist()
-    ]
-    return pa.Table.from_pylist(rows, schema=schema.FAILURES)
-
-
-def _of(rows: pa.Table, species: str) -> pa.Table:
-    return rows.filter(pc.equal(rows["species"], species))
-
-
-def _with_upload(before: pa.Table, new: pa.Table, updated: pa.Table) -> pa.Table:
-    """STATE of all rows of a species, sorted by annotation_id."""
-    known = before.select(STATE.names).cast(STATE)
-    ids = updated["annotation_id"].combine_chunks()
-    place = pc.index_in(ids, value_set=known["annotation_id"].combine_chunks())
-    was = known.take(place)
-    again = pa.table(
-        [updated[one.name] if one.name in schema.ANNOTATIONS.names else was[one.name] for one in STATE],
-        schema=STATE,
-    )  # fmt: skip
-    fresh = pa.table(
-        [
-            new[one.name] if one.name in schema.ANNOTATIONS.names else pa.nulls(len(new), one.type)
-            for one in STATE
-        ],
-        schema=STATE,
-    )
-    same = known.filter(pc.invert(pc.is_in(known["annotation_id"], ids))) if len(ids) else known
-    return by_id(pa.concat_tables([same, again, fresh]))[0].combine_chunks()
-
-
-def _outcome(
-    rows: pa.Table,
-    before: pa.Table,
-    new: pa.Table,
-    updated: pa.Table,
-    result: Identified,
-    edges: int,
-) -> SpeciesOutcome:
-    arrived = rows.filter(pc.is_in(rows["annotation_id"], new["annotation_id"].combine_chunks()))
-    decided = arrived["decision"].to_pylist()
-    kinds = result.changes["event"].to_pylist()
-    return SpeciesOutcome(
-        images=len(rows),
-        individuals=result.individuals,
-        seen_once=seen_once(rows["identity_id"], rows["encounter_id"]),
-        individuals_before=pc.count_distinct(before["identity_id"]).as_py(),
-        **{name: decided.count(name) for name in ("known", "new", "unsure")},
-        updated=len(updated),
-        merges=kinds.count("merge"),
-        splits=kinds.count("split"),
-        edges=edges,
-        looked_at=result.looked_at,
-        notes=result.notes,
-    )
-
-
-def _decide_event(fresh: pa.Table) -> pa.Table:
-    kinds = fresh["decision"].to_pylist()
-    said = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
-    who = ", ".join(sorted(set(fresh["reviewer"].to_pylist())))
-    event = dict.fromkeys(schema.CHANGES.names) | {
-        "event": "decide",
-        "other_ids": [],
-        "reason": f"{said}; by {who}",
-        "rows": len(fresh),
-    }
-    return pa.Table.from_pylist([event], schema=schema.CHANGES)
-
-
-def _counts(outcome: Outcome) -> dict[str, int]:
-    names = ("known", "new", "unsure", "merges", "splits", "updated")
-    total = {name: sum(getattr(one, name) for one in outcome.species.values()) for name in names}
-    return total | {"decisions": outcome.decisions, "failed": len(outcome.failures)}

@@ -8,23 +8,26 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from rich.table import Table
 
-from jobs.catalogue.admin import catalogue_place, remarkable
+from jobs.catalogue.admin import catalogue_place
 from jobs.catalogue.decider import Decider
-from jobs.catalogue.night_outcome import Outcome
-from jobs.catalogue.sentences import in_words
+from jobs.catalogue.night_report import (
+    close,
+    embedded_in_words,
+    species_outcomes,
+    stage_seconds,
+)
 from jobs.catalogue.thresholds import check_can_have_rules
 from jobs.catalogue.unchanged_files import with_known_keys
 from jobs.common import outputs
 from jobs.common.beforehand import check_models
-from jobs.common.console import console, print_result, say
+from jobs.common.console import say
 from jobs.common.counters import count
 from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures
 from jobs.common.inputs import check_species_settings, read_sources, with_camera_times
 from jobs.common.looked import LookStage
 from jobs.common.session import ray_session
-from jobs.common.verdicts import say_verdicts, stored_verdicts, worst_of
+from jobs.common.verdicts import stored_verdicts, worst_of
 from jobs.neighbours.placement import wants_tasks
 from reid import schema, store
 from reid.catalogue import (
@@ -43,8 +46,6 @@ from reid.config import Config
 from reid.errors import InputError
 from reid.identify import check_species
 from reid.sources import Reading, no_sources, source_key
-
-EVENTS_SHOWN = 20
 
 
 def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
@@ -77,7 +78,7 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
     check_species(pc.unique(upload.annotations["species"]).to_pylist())
     catalogue = open_catalogue(path, create=True)
     outputs.write_config(config)
-    held = catalogue.rows(schema.ANNOTATIONS.names)
+    held = catalogue.rows(stored=True)
     annotations, emptied = in_catalogues_words(config, catalogue, upload, held)
     if len(annotations):
         known = {*_species(annotations), *read_rules(catalogue)}
@@ -88,7 +89,6 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
     annotations = with_known_keys(catalogue, annotations, held)
     check_can_have_rules(config, annotations, read_rules(catalogue))
     pending = _pending(catalogue, held, annotations)
-    del held  # large, and the catalogue may move on
     reading = time.perf_counter() - started
     with ray_session(config.address) if wants_tasks(config) else nullcontext():
         embedded, failures = embed_pending(config, embed, catalogue, pending)
@@ -102,9 +102,12 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
             recipes=embedded.recipes,
             emptied=emptied,
             look=look,
+            held=(catalogue.version, held),
         )
+        del held
         began = time.perf_counter()
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
+        decider.keep_links(newer)
         updating = time.perf_counter() - began
         outcome = decider.outcome
         for decision in ("known", "new", "unsure"):
@@ -136,14 +139,6 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
     close(newer, outcome, run_id, failed=len(failures))
     say(f"{time.perf_counter() - started:.0f} s in all. Written down in {config.out}")
     check_failures(failures, len(annotations) + len(upload.failures), config.max_failures)
-
-
-def species_outcomes(outcome: Outcome) -> dict[str, Any]:
-    """What a run did to each species, as written to summary.json."""
-    return {
-        name: dataclasses.asdict(one) | {"verdict": dataclasses.asdict(outcome.verdicts[name])}
-        for name, one in outcome.species.items()
-    }
 
 
 def below_catalogue(config: Config, run_id: str) -> Config:
@@ -232,102 +227,10 @@ def embed_pending(
     return summary, failures
 
 
-def embedded_in_words(summary: EmbedSummary) -> str:
-    """The embedding stage's line in the log."""
-    return (
-        f"embed: {summary.annotations:,} images read, {summary.embedded:,} embedded and written, "
-        f"{summary.reused:,} skipped as they were embedded already, {summary.failed:,} failed "
-        f"({summary.seconds:.1f} s)"
-    )
-
-
 def without(annotations: pa.Table, failures: pa.Table) -> pa.Table:
     """The annotations that did not fail."""
     failed = pc.is_in(annotations["annotation_id"], failures["annotation_id"].combine_chunks())
     return annotations.filter(pc.invert(failed))
-
-
-def close(catalogue: Catalogue, outcome: Outcome, run_id: str, *, failed: int) -> None:
-    """Say what came out: a table, a row a species, and what happened to individuals, in words."""
-    warn_left_out(outcome.failures)
-    for name, labels in outcome.cleared.items():
-        say(
-            f"note: {labels:,} images had a label in `{name}` that the upload says is none; it was taken away"
-        )
-    if catalogue.record.run_id != run_id:
-        say(
-            f"nothing new: {catalogue.path} has these {outcome.known_already:,} images and all "
-            "decisions already"
-        )
-        say_verdicts(stored_verdicts(catalogue))
-        return
-    console.print(closing_table(outcome, failed))
-    sentences = [
-        in_words(event, outcome.pictures, outcome.names)
-        for event in remarkable(outcome.events.to_pylist())
-    ]
-    for sentence in sentences[:EVENTS_SHOWN]:
-        say(f"  {sentence}")
-    if len(sentences) > EVENTS_SHOWN:
-        say(
-            f"  … and {len(sentences) - EVENTS_SHOWN} more: reid history --catalogue {catalogue.path}"
-        )
-    say_verdicts(outcome.verdicts)
-    say(
-        f"commit: version {catalogue.version} of {catalogue.path}; to take it back: "
-        f"reid undo {run_id} --catalogue {catalogue.path}"
-    )
-    print_result(run_id)
-
-
-def stage_seconds(outcome: Outcome, updating: float) -> dict[str, float]:
-    """Seconds of the stages behind the embedding, as written to summary.json.
-
-    Args:
-        outcome: of the last round.
-        updating: seconds that all rounds took; what was not search and decision was the commit.
-    """
-    search = sum(one.search_seconds for one in outcome.species.values())
-    decide = sum(one.decide_seconds for one in outcome.species.values())
-    stages = {"search": search, "decide": decide, "commit": updating - search - decide}
-    return {stage: round(seconds, 2) for stage, seconds in stages.items()}
-
-
-def warn_left_out(failures: pa.Table) -> None:
-    """Say that images were left out, and why the first was."""
-    if len(failures):
-        say(
-            f"warning: {len(failures)} images were left out; the first: "
-            f"{failures['image_path'][0]}: {failures['error'][0]}"
-        )
-
-
-def closing_table(outcome: Outcome, failed: int) -> Table:
-    """What a run found, a row a species."""
-    table = Table(
-        title="New images",
-        caption=f"{outcome.known_already:,} images were known already, {failed:,} failed",
-    )
-    columns = (
-        "species", "known", "new", "unsure", "images in all",
-        "individuals", "seen once", "merged", "split", "verdict",
-    )  # fmt: skip
-    for name in columns:
-        table.add_column(name, justify="left" if name in ("species", "verdict") else "right")
-    for species, one in outcome.species.items():
-        table.add_row(
-            species,
-            f"{one.known:,}",
-            f"{one.new:,}",
-            f"{one.unsure:,}",
-            f"{one.images:,}",
-            f"{one.individuals_before:,} → {one.individuals:,}",
-            f"{one.seen_once:,}",
-            f"{one.merges:,}",
-            f"{one.splits:,}",
-            outcome.verdicts[species].level,
-        )
-    return table
 
 
 def _read_constraints(config: Config) -> pa.Table | None:

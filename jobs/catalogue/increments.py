@@ -13,7 +13,7 @@ from jobs.catalogue.stored_vectors import Shard, read_vectors, shards_of
 from jobs.common.console import say
 from jobs.common.looked import LookStage
 from jobs.neighbours.incremental import new_edges
-from reid import store
+from reid import schema, store
 from reid.catalogue import (
     Catalogue,
     SpeciesRules,
@@ -93,6 +93,36 @@ class Growth:
         runs = {self.run_id: self.written, **holding_runs(catalogue)}
         return read_edges_by(rules, catalogue.path, species, runs), found
 
+    def search_new(
+        self,
+        catalogue: Catalogue,
+        species: str,
+        rules: SpeciesRules,
+        rows: pa.Table,
+        fresh: NDArray[np.bool_],
+    ) -> Edges:
+        """Search new rows against all, where a node is a row and all other rows have met; write what is found.
+
+        Args:
+            catalogue, species, rules: as in `grow`.
+            rows: columns annotation_id, source_key, viewpoint; sorted by annotation_id.
+            fresh: (n,) bool, which of them are new.
+
+        Returns:
+            Edges between the numbers of rows.
+
+        Raises:
+            InputError: embeddings are missing.
+        """
+        nodes = graph_nodes(rows, _NO_DECISIONS, encounters=rules.encounters)
+        shown = node_sides(rows, nodes, rules.viewpoints)
+        shards = shards_of(catalogue.path, rules, rows, nodes, ~fresh, fresh, None)
+        found: list[Edges] = []
+        self._search(catalogue.path, species, rules, nodes, shown, shards, found)
+        keys = _keys(nodes, shown)
+        self._searched[(species, *_searched_by(rules))] = (keys.filter(pa.array(fresh)), keys)
+        return join_edges(found)
+
     def _look(
         self,
         path: str,
@@ -128,14 +158,20 @@ class Growth:
         nodes: Nodes,
         shown: NDArray[np.int8] | None,
         shards: Iterator[Shard],
+        kept: list[Edges] | None = None,
     ) -> int:
-        """Search the fresh nodes of each shard against its other nodes, and once themselves; the edges found."""
+        """Search the fresh nodes of each shard against its other nodes, and once themselves; the edges found.
+
+        They come into `kept` too, where that is given.
+        """
         began = time.perf_counter()
         total = compared = 0
         held: list[Edges] = []
 
         def write() -> None:
             table = coded_edges_table(species, nodes.ids, join_edges(held))
+            if kept is not None:
+                kept.extend(held)
             held.clear()
             self.written |= write_edge_part(
                 path, species, rules.edges_recipe, self.run_id, self._parts, table
@@ -197,6 +233,7 @@ def _searched_by(rules: SpeciesRules) -> tuple[str, float, str]:
 
 
 _NOBODY = pa.array([], pa.string())
+_NO_DECISIONS = schema.DECISIONS.empty_table()
 
 
 def _keys(nodes: Nodes, shown: NDArray[np.int8] | None) -> pa.StringArray:

@@ -3,8 +3,11 @@
 from dataclasses import dataclass, field
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from reid import schema
+from reid.cluster import seen_once
+from reid.identify import Identified
 from reid.verdict import Verdict
 
 
@@ -55,3 +58,59 @@ class Outcome:
     pictures: dict[str, str] = field(default_factory=dict)
     names: dict[str, str] = field(default_factory=dict)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+
+def outcome_of(
+    rows: pa.Table,
+    before: pa.Table,
+    new: pa.Table,
+    updated: pa.Table,
+    result: Identified,
+    edges: int,
+) -> SpeciesOutcome:
+    """What a run did to a species.
+
+    Args:
+        rows: of the species after it.
+        before: as they were.
+        new, updated: schema.ANNOTATIONS of the upload.
+        result: of the rows.
+        edges: that the run has found.
+    """
+    arrived = rows.filter(pc.is_in(rows["annotation_id"], new["annotation_id"].combine_chunks()))
+    decided = arrived["decision"].to_pylist()
+    kinds = result.changes["event"].to_pylist()
+    return SpeciesOutcome(
+        images=len(rows),
+        individuals=result.individuals,
+        seen_once=seen_once(rows["identity_id"], rows["encounter_id"]),
+        individuals_before=pc.count_distinct(before["identity_id"]).as_py(),
+        **{name: decided.count(name) for name in ("known", "new", "unsure")},
+        updated=len(updated),
+        merges=kinds.count("merge"),
+        splits=kinds.count("split"),
+        edges=edges,
+        looked_at=result.looked_at,
+        notes=result.notes,
+    )
+
+
+def decide_event(fresh: pa.Table) -> pa.Table:
+    """schema.CHANGES: a run brought decisions (schema.DECISIONS)."""
+    kinds = fresh["decision"].to_pylist()
+    said = ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds)))
+    who = ", ".join(sorted(set(fresh["reviewer"].to_pylist())))
+    event = dict.fromkeys(schema.CHANGES.names) | {
+        "event": "decide",
+        "other_ids": [],
+        "reason": f"{said}; by {who}",
+        "rows": len(fresh),
+    }
+    return pa.Table.from_pylist([event], schema=schema.CHANGES)
+
+
+def counts_of(outcome: Outcome) -> dict[str, int]:
+    """The numbers that a catalogue remembers of a run."""
+    names = ("known", "new", "unsure", "merges", "splits", "updated")
+    total = {name: sum(getattr(one, name) for one in outcome.species.values()) for name in names}
+    return total | {"decisions": outcome.decisions, "failed": len(outcome.failures)}

@@ -14,7 +14,7 @@ from jobs.catalogue.stored_vectors import read_vectors
 from jobs.common.verdicts import general_of
 from reid import store
 from reid.catalogue import SpeciesRules
-from reid.identify import Identified
+from reid.identify import Unaided
 from reid.signs import read_signs
 from reid.tune.expected import expected_of_clusters
 from reid.verdict import Learned, Verdict, judge
@@ -26,7 +26,8 @@ def judge_night(
     path: str,
     rules: SpeciesRules,
     rows: pa.Table,
-    found: Identified,
+    who: NDArray[np.int64],
+    alone: Unaided,
     before: Mapping[str, Any] | None,
     *,
     seed: int,
@@ -39,14 +40,15 @@ def judge_night(
     Args:
         path: of the catalogue.
         rules: of the species.
-        rows: all of the species, sorted by annotation_id.
-        found: its individuals.
+        rows: columns annotation_id and source_key of all rows of the species, sorted by annotation_id.
+        who: (n,) numbers that tell their individuals apart.
+        alone: what the model alone makes of them.
         before: the verdict under the same rules (JSON values of `Verdict`); None: there is none.
         seed: of what is sampled.
     """
-    alone = found.unaided
-    who = pd.factorize(found.rows["identity_id"].to_pandas())[0]
-    codes = np.where(alone.told & (alone.cluster >= 0), who, -1).astype(np.int64)
+    # By the first row of each, so that halves of them do not depend on names.
+    first = pd.factorize(who)[0]
+    codes = np.where(alone.told & (alone.cluster >= 0), first, -1).astype(np.int64)
     expected = expected_of_clusters(alone.cluster, codes)
     learned = None
     if expected is not None:

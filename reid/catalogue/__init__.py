@@ -5,6 +5,7 @@
     C/decisions/     Delta table: what reviewers decided about pairs
     C/settings/      JSON, named by its content: recipes, thresholds, calibration
     C/edges/         Parquet: which images are near each other
+    C/links/         the same row by row, made of C/edges, for nights on large catalogues
     C/hashes/        Parquet: what files hold that were written again
     C/staged/        events of runs that are on their way into C/events
     C/sealed/        JSON, one a commit: digests of what it holds
@@ -24,6 +25,7 @@ events.py              staged before the commit, published after it, exactly onc
 reviewer_decisions.py  the reviewers' CSV: read, checked, merged
 rules.py               thresholds, recipe and calibration of each species
 edges.py               the neighbour graph, in parts that runs have found
+links.py               the graph row by row, so that a night reads the rows near what is new
 recognition.py         what an upload names otherwise, or boxes a little otherwise
 aliases.py             the other ids, remembered
 incoming.py            which annotations of an upload are new

@@ -14,6 +14,7 @@ in the order the data meets them:
     contradictions.py         must-links that a cannot-link forbids, with their chains
     word_numbers.py           words as numbers
     touched.py                which rows a night can change; all others are as they were
+    nearby.py                 the same asked from the new rows on, so that nothing is read of all others
     constrained_partition.py  edges, must-links and cannot-links → individuals
     decided_clusters.py       clusters of a run as people decided
     names.py                  names follow the largest overlap, and never come back
@@ -30,7 +31,7 @@ in the order the data meets them:
 """
 
 from reid.identify.calibration import Calibration, calibrate, calibrate_links, thresholds
-from reid.identify.decisions import confidence_apart
+from reid.identify.decisions import confidence_apart, state_before
 from reid.identify.empty_labels import without_contradicting_words
 from reid.identify.encounters import ENCOUNTERS, Nodes, make_nodes, pool
 from reid.identify.expected_corrections import CANDIDATES, review_candidates
@@ -48,10 +49,12 @@ from reid.identify.extend import (
     sides,
 )
 from reid.identify.names import check_species, identity_name, identity_number
+from reid.identify.nearby import Nearby, grown, near_rows
 from reid.identify.one_species import Identified, identify_species, species_nodes
 from reid.identify.same_boxes import SAME_BOX_IOU
 from reid.identify.species_nodes import graph_nodes
 from reid.identify.touched import told_ids
+from reid.identify.unaided import Unaided
 from reid.identify.wording import ContradictionError
 
 __all__ = [
@@ -63,7 +66,9 @@ __all__ = [
     "Calibration",
     "ContradictionError",
     "Identified",
+    "Nearby",
     "Nodes",
+    "Unaided",
     "calibrate",
     "calibrate_links",
     "check_species",
@@ -74,10 +79,12 @@ __all__ = [
     "end_places",
     "extend_edges",
     "graph_nodes",
+    "grown",
     "identify_species",
     "identity_name",
     "identity_number",
     "make_nodes",
+    "near_rows",
     "pool",
     "read_edges",
     "review_candidates",
@@ -85,6 +92,7 @@ __all__ = [
     "search_radius",
     "sides",
     "species_nodes",
+    "state_before",
     "thresholds",
     "told_ids",
     "without_contradicting_words",

@@ -3,11 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from reid.errors import InputError
 from reid.identify.calibration import Calibration
 from reid.identify.constrained_partition import BY_DISTANCE, Partition, minimum_links
 from reid.identify.constraints import Constraints
+from reid.identify.names import identity_name, identity_numbers
 
 KNOWN, NEW, UNSURE = 0, 1, 2
 DECISIONS = ("known", "new", "unsure")
@@ -30,6 +34,33 @@ class RowDecisions:
     confidence: NDArray[np.float32]
     nearest: NDArray[np.int64]
     nearest_distance: NDArray[np.float32]
+
+
+def state_before(
+    species: str, rows: pa.Table, next_number: int
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Identity number (−1: new row) and decision code of each row.
+
+    Args:
+        species: its name.
+        rows: columns identity_id and decision; they may be missing when all rows are new.
+        next_number: the first number that no identity ever had.
+
+    Raises:
+        InputError: an identity has such a number.
+    """
+    if "identity_id" not in rows.column_names:
+        return np.full(len(rows), -1, np.int64), np.zeros(len(rows), np.int8)
+    coded = rows["identity_id"].combine_chunks().dictionary_encode()
+    numbers = np.append(identity_numbers(species, coded.dictionary), -1)
+    if numbers.max() >= next_number:
+        raise InputError(
+            f"next_number={next_number}: {identity_name(species, int(numbers.max()))} is given "
+            "already; numbers are never used twice"
+        )
+    unsure = pc.fill_null(pc.equal(rows["decision"], DECISIONS[UNSURE]), False)
+    code = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
+    return numbers[code], unsure.to_numpy().astype(np.int8) * np.int8(UNSURE)
 
 
 def decide(

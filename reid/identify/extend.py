@@ -166,21 +166,25 @@ def edges_table(
     )
 
 
-def coded_edges_table(species: str, ids: pa.StringArray, edges: Edges) -> pa.Table:
+def coded_edges_table(
+    species: str, ids: pa.StringArray, edges: Edges, *, whole: bool = False
+) -> pa.Table:
     """As `edges_table`, with schema `CODED_EDGES`.
 
     Args:
         species: theirs.
         ids: rising.
         edges: between these, in any order.
+        whole: the dictionary has all ids, and not only those of the edges: for edges that are not written.
     """
     pairs, distances = edges
-    used, place = np.unique(pairs, return_inverse=True)
-    ends = np.sort(place.reshape(-1, 2).astype(np.int32), axis=1)
-    names = ids.take(pa.array(used))
+    if not whole:
+        used, place = np.unique(pairs, return_inverse=True)
+        pairs, ids = place.reshape(-1, 2).astype(np.int32), ids.take(pa.array(used))
+    ends = np.sort(pairs, axis=1)
     columns = [
         pa.DictionaryArray.from_arrays(np.zeros(len(ends), np.int32), pa.array([species])),
-        *(pa.DictionaryArray.from_arrays(np.ascontiguousarray(end), names) for end in ends.T),
+        *(pa.DictionaryArray.from_arrays(np.ascontiguousarray(end), ids) for end in ends.T),
     ]
     return pa.table([*columns, pa.array(distances)], schema=CODED_EDGES)
 

@@ -12,10 +12,10 @@ from reid.errors import InputError
 from reid.identify.calibration import Calibration
 from reid.identify.changes import Event, derive_events
 from reid.identify.contradictions import find_contradictions
-from reid.identify.decisions import DECISIONS, UNSURE, RowDecisions, decide
+from reid.identify.decisions import DECISIONS, UNSURE, RowDecisions, decide, state_before
 from reid.identify.encounters import Nodes
-from reid.identify.extend import comparable, sides, sorted_once
-from reid.identify.names import follow_names, identity_name, identity_numbers
+from reid.identify.extend import Edges, comparable, sides, sorted_once
+from reid.identify.names import follow_names, identity_name
 from reid.identify.species_nodes import (
     Species,
     decided_pairs,
@@ -54,6 +54,8 @@ class Identified:
         individuals: that there are now.
         looked_at: rows whose individual was made anew; all others are as they were.
         unaided: what distances and encounters alone make of the rows, in their order.
+        edges: all that were given, by the number of a row among all by rising id; some may be there twice.
+        broken: ids of encounters that show more than one animal.
     """
 
     rows: pa.Table
@@ -64,6 +66,8 @@ class Identified:
     individuals: int
     looked_at: int
     unaided: Unaided
+    edges: Edges
+    broken: list[str]
 
 
 def species_nodes(rows: pa.Table, decisions: pa.Table, *, encounters: str) -> Nodes:
@@ -95,6 +99,7 @@ def identify_species(
     viewpoints: str = "compare-all",
     run_id: str | None = None,
     told: pa.Array | None = None,
+    elsewhere: int = 0,
 ) -> Identified:
     """Who is who in one species, as a pure function of what the catalogue holds.
 
@@ -121,6 +126,7 @@ def identify_species(
             were made, or that shared an image or an encounter with such a row. With it only what they,
             new rows and decisions of this run can change is looked at, and the result is the same but
             for the confidence of unsure rows, which moves with the number of individuals. None: all.
+        elsewhere: individuals of rows that are not among these; they count for confidences.
 
     Raises:
         ContradictionError: must-links and cannot-links cannot all hold; nothing is changed.
@@ -134,11 +140,11 @@ def identify_species(
         )
     read = read_species(rows, decisions, encounters=encounters)
     n = len(read.rows)
-    before, decision_before = _state_before(species, read.rows, next_number)
+    before, decision_before = state_before(species, read.rows, next_number)
     contradictions = find_contradictions(read.constraints)
     if contradictions:
         raise contradiction_error(contradictions, read)
-    pairs, distances = unsorted_row_edges(read, edges)
+    pairs, distances = given = unsorted_row_edges(read, edges)
     shown = sides(read.rows["viewpoint"], viewpoints)
     unaided = find_unaided(read, pairs[distances <= np.float32(known_distance)], shown)
     fresh = read.decisions[read.decisions["run_id"] == run_id]
@@ -179,7 +185,7 @@ def identify_species(
     parted = np.zeros(n, np.bool_)
     for event in events:
         parted[event.rows] |= event.event == "split"
-    individuals = max(1, len(np.unique(after)))
+    individuals = max(1, elsewhere + len(np.unique(after)))
     decided = decide(
         before,
         decision_before,
@@ -212,25 +218,9 @@ def identify_species(
         individuals=individuals,
         looked_at=int(touched.sum()),
         unaided=unaided,
+        edges=given,
+        broken=read.nodes.broken,
     )
-
-
-def _state_before(
-    species: str, rows: pa.Table, next_number: int
-) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-    """Identity number (−1: new row) and decision code of each row."""
-    if "identity_id" not in rows.column_names:
-        return np.full(len(rows), -1, np.int64), np.zeros(len(rows), np.int8)
-    coded = rows["identity_id"].combine_chunks().dictionary_encode()
-    numbers = np.append(identity_numbers(species, coded.dictionary), -1)
-    if numbers.max() >= next_number:
-        raise InputError(
-            f"next_number={next_number}: {identity_name(species, int(numbers.max()))} is given "
-            "already; numbers are never used twice"
-        )
-    unsure = pc.fill_null(pc.equal(rows["decision"], DECISIONS[UNSURE]), False)
-    code = pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)
-    return numbers[code], unsure.to_numpy().astype(np.int8) * np.int8(UNSURE)
 
 
 def _table(

@@ -1,20 +1,23 @@
-"""A night of 1 % new images on a large catalogue: what does it cost, the search left out?
+"""A night of some new images on a large catalogue: what does it cost, the search left out?
 
-    python tests/benchmarks/nights.py --out nights.json
-    python tests/benchmarks/nights.py --n 100000 1000000
+    python tests/benchmarks/nights.py --out docs/benchmarks/nights.json
+    python tests/benchmarks/nights.py --n 100000 1000000 --new 2000
 
 All pairs of a million images take an hour of two cores, and are not what is asked here. Made-up individuals
 (`data.py`) come in families that lie far from each other, so that all near pairs are found within the
 families, exactly; in place of the search stands a look-up in these. All else is `reid identify` as it is:
 the upload compared with the catalogue, vectors read, edges written, individuals, names, events, decisions,
-the commit and its seal. The known rows come in one run, the night in a process of its own, whose CPU
+the commit and its seal. The known rows come in portions, the night in a process of its own, whose CPU
 seconds and peak memory (over what Python and its libraries need before) are noted, and what each stage takes.
+
+Sizes that the file has already are not measured again (`--again` does), and it is written after each. Beside
+the file lies a picture of the same name.
 """
 
 import argparse
 import contextlib
 import json
-import platform
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,10 +43,11 @@ from reid.identify import same_bits, search_radius
 from reid.sources import Reading
 from tests.benchmarks.catalogue import KNOWN, NEW, RECIPE, make_annotations, store_vectors
 from tests.benchmarks.data import FAMILY_SIZE, bench_rows
+from tests.benchmarks.machine import instruction_set
 from tests.benchmarks.versus import peak_bytes
 
-SHARE = 0.01
 PART_ROWS = 65536
+PAIRS_AT_ONCE = 2**20
 
 
 def near_pairs(
@@ -84,12 +88,15 @@ class LookUp:
         row = self.order[np.searchsorted(self.keys, key_of(vectors), sorter=self.order)]
         place = np.full(len(self.keys), -1, np.int32)
         place[row] = np.arange(len(row))
-        a, b = np.sort(place[self.pairs], axis=1).T
-        here = np.flatnonzero((a >= 0) & (b >= new_from))
-        found = np.stack([a[here], b[here]], axis=1), self.distances[here]
+        found = []
+        for start in range(0, len(self.pairs), PAIRS_AT_ONCE):  # so that the look-up needs little
+            part = slice(start, start + PAIRS_AT_ONCE)
+            a, b = np.sort(place[self.pairs[part]], axis=1).T
+            here = np.flatnonzero((a >= 0) & (b >= new_from))
+            found.append((np.stack([a[here], b[here]], axis=1), self.distances[part][here]))
         self.seconds += time.perf_counter() - started
         self.cpu += time.process_time() - cpu
-        yield found
+        yield from found
 
 
 def identify(folder: Path, ids: list[str]) -> dict[str, float]:
@@ -143,50 +150,97 @@ def child(folder: Path, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1]) if done.stdout else {}
 
 
+def measure(folder: Path, n: int, args: argparse.Namespace) -> dict[str, Any]:
+    """A catalogue of n rows, made as far as it is not there; and one night on it."""
+    size = ["--n", str(n), "--new", str(args.new), "--dimension", str(args.dimension)]
+    size += ["--seed", str(args.seed)]
+    if not (folder / "ids.json").exists():
+        child(folder, "--part", "make", *size)
+    known = []
+    for start in range(0, n, args.portion):
+        stop = min(n, start + args.portion)
+        rows = ["--rows", str(start), str(stop)]
+        known.append({"rows": stop} | child(folder, "--part", "identify", *rows, *size))
+    load = os.getloadavg()[0]
+    night = child(folder, "--part", "identify", "--rows", str(n), str(n + args.new), *size)
+    return {
+        "rows": n,
+        "new": args.new,
+        "dimension": args.dimension,
+        "known": known,
+        "night": night,
+        "load_before": load,
+        "machine": instruction_set(),
+    }
+
+
+def draw(figures: list[dict[str, Any]], path: Path) -> None:
+    """Known rows against seconds and memory of a night, a line for each upload, both axes logarithmic."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for new in sorted({one["new"] for one in figures}):
+        own = sorted((one for one in figures if one["new"] == new), key=lambda one: one["rows"])
+        sizes, nights = [one["rows"] for one in own], [one["night"] for one in own]
+        name = f"{new:,} new images"
+        left.plot(sizes, [one["cpu_seconds"] for one in nights], "o-", label=name)
+        right.plot(sizes, [one["peak_bytes"] / 1e9 for one in nights], "o-", label=name)
+    for axes, label in ((left, "CPU seconds without the search"), (right, "peak memory, GB")):
+        axes.set(xscale="log", yscale="log", xlabel="known rows", ylabel=label)
+        axes.grid(visible=True, alpha=0.3)
+        axes.legend(frameon=False, fontsize="small")
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--out", type=Path)
     parser.add_argument("--n", type=int, nargs="+", default=[100_000, 1_000_000])
-    parser.add_argument("--dimension", type=int, default=512)
+    parser.add_argument("--new", type=int, default=2000, help="images of the night")
+    parser.add_argument(
+        "--portion", type=int, default=1_000_000, help="known rows that come at once"
+    )
+    parser.add_argument("--dimension", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--again", action="store_true", help="measure sizes that are there, too")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--part", choices=("make", "known", "night"), help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=("make", "identify"), help=argparse.SUPPRESS)
+    parser.add_argument("--rows", type=int, nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    n = args.n[0]
-    new = round(SHARE * n)
     if args.part == "make":
-        make(args.folder, n, n + new, args.dimension, args.seed)
+        make(args.folder, args.n[0], args.n[0] + args.new, args.dimension, args.seed)
         return 0
     if args.part:
-        ids = json.loads((args.folder / "ids.json").read_text())
-        print(
-            "\n" + json.dumps(identify(args.folder, ids[:n] if args.part == "known" else ids[n:]))
-        )
+        ids = json.loads((args.folder / "ids.json").read_text())[slice(*args.rows)]
+        print("\n" + json.dumps(identify(args.folder, ids)))
         return 0
-    figures = []
+    told = json.loads(args.out.read_text()) if args.out and args.out.exists() else {}
+    figures = told.get("nights", [])
     for n in args.n:
+        there = [one for one in figures if (one["rows"], one["new"]) == (n, args.new)]
+        if there and not args.again:
+            continue
         with contextlib.ExitStack() as stack:
             folder = args.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            size = ["--n", str(n), "--dimension", str(args.dimension), "--seed", str(args.seed)]
-            if not (folder / "ids.json").exists():
-                child(folder, "--part", "make", *size)
-            one = {"rows": n, "new": round(SHARE * n), "dimension": args.dimension}
-            one["known"] = child(folder, "--part", "known", *size)
-            one["night"] = child(folder, "--part", "night", *size)
+            one = measure(folder, n, args)
         night = one["night"]
         print(
             f"{n:,} known, {one['new']:,} new: {night['seconds']:.1f} s, {night['cpu_seconds']:.1f} CPU s, "
             f"{night['peak_bytes'] / n:,.0f} bytes a known row; {night['stage_seconds']}",
             flush=True,
         )
-        figures.append(one)
-    if args.out:
-        told = {
-            "nights": figures,
-            "machine": platform.processor() or platform.machine(),
-            "versions": outputs.versions(),
-        }
-        args.out.write_text(json.dumps(told, indent=2))
+        figures = sorted(
+            [one, *(other for other in figures if other not in there)],
+            key=lambda one: (one["new"], one["rows"]),
+        )
+        if args.out:
+            told |= {"nights": figures, "versions": outputs.versions()}
+            args.out.write_text(json.dumps(told, indent=2) + "\n")
+            draw(figures, args.out.with_suffix(".png"))
     return 0
 
 

@@ -1,0 +1,63 @@
+"""The rows of a night: what a catalogue has of a species and what an upload brings, as one table."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reid import schema
+from reid.catalogue import ROW_SCHEMA
+from reid.identify import Identified
+from reid.row_order import by_id
+
+# As in a catalogue, but what is new has no identity yet.
+STATE = pa.schema([one.with_nullable(True) for one in ROW_SCHEMA])
+
+
+def of_species(rows: pa.Table, species: str) -> pa.Table:
+    """The rows of one species."""
+    return rows.filter(pc.equal(rows["species"], species))
+
+
+def with_upload(before: pa.Table, new: pa.Table, updated: pa.Table) -> pa.Table:
+    """STATE of all rows of a species, sorted by annotation_id."""
+    known = before.select(STATE.names).cast(STATE)
+    ids = updated["annotation_id"].combine_chunks()
+    place = pc.index_in(ids, value_set=known["annotation_id"].combine_chunks())
+    was = known.take(place)
+    again = pa.table(
+        [updated[one.name] if one.name in schema.ANNOTATIONS.names else was[one.name] for one in STATE],
+        schema=STATE,
+    )  # fmt: skip
+    fresh = pa.table(
+        [
+            new[one.name] if one.name in schema.ANNOTATIONS.names else pa.nulls(len(new), one.type)
+            for one in STATE
+        ],
+        schema=STATE,
+    )
+    same = known.filter(pc.invert(pc.is_in(known["annotation_id"], ids))) if len(ids) else known
+    return by_id(pa.concat_tables([same, again, fresh]))[0].combine_chunks()
+
+
+def decided_rows(rows: pa.Table, found: Identified) -> pa.Table:
+    """Rows (STATE) with what came out of `identify_species` for them.
+
+    Unsure ones have no confidence, which is made of their distance whenever it is read.
+    """
+    for column in found.rows.column_names[1:]:
+        rows = rows.set_column(rows.schema.get_field_index(column), column, found.rows[column])
+    unsure = pc.equal(rows["decision"], "unsure")
+    place, kind = rows.schema.get_field_index("confidence"), rows.schema.field("confidence")
+    sure = pc.if_else(unsure, pa.scalar(None, kind.type), rows["confidence"])
+    return rows.set_column(place, kind, sure)
+
+
+def left_without_rules(new: pa.Table, refused: Mapping[str, Exception]) -> pa.Table:
+    """schema.FAILURES: one species that cannot be judged does not hold up the others."""
+    rows = [
+        {**row, "stage": "identify", "error": str(error)}
+        for name, error in refused.items()
+        for row in of_species(new, name).to_pylist()
+    ]
+    return pa.Table.from_pylist(rows, schema=schema.FAILURES)

@@ -1,0 +1,118 @@
+"""A night on a small catalogue, or one that brings more than images: all rows and edges are read."""
+
+import time
+from dataclasses import replace
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from jobs.catalogue.increments import Growth, compared_nodes
+from jobs.catalogue.near_night import SpeciesNight, all_links
+from jobs.catalogue.night_outcome import outcome_of
+from jobs.catalogue.stored_vectors import read_vectors
+from jobs.catalogue.thresholds import Modes, is_settled, make_rules, say_rules, settle_modes
+from jobs.catalogue.upload_rows import decided_rows, with_upload
+from reid.catalogue import ROW_SCHEMA, Catalogue, SpeciesRules, changed_rows
+from reid.identify import identify_species, state_before, told_ids, without_contradicting_words
+from reid.identify.remarks import with_said_viewpoints
+
+
+def whole_night(
+    growth: Growth,
+    catalogue: Catalogue,
+    species: str,
+    was: SpeciesRules | None,
+    rules: SpeciesRules | None,
+    recipe: str | None,
+    before: pa.Table,
+    new: pa.Table,
+    updated: pa.Table,
+    said: pa.Table,
+) -> tuple[SpeciesRules, SpeciesNight]:
+    """Rules of a species, and who is who once all of its rows and edges were read.
+
+    Args:
+        growth: of this run.
+        catalogue: as it is.
+        species: its species.
+        was: rules of the catalogue; None: it has none.
+        rules: those that shall hold; None: they are made.
+        recipe: folder species of the new images' embeddings, where rules are made.
+        before: schema.CATALOGUE of the species, as stored, sorted by annotation_id.
+        new, updated: schema.ANNOTATIONS of the upload.
+        said: all decisions.
+
+    Raises:
+        ContradictionError: they cannot all hold.
+        InputError: embeddings are missing.
+        NoRulesError: rules can neither be made nor were given.
+    """
+    rows = with_said_viewpoints(with_upload(before, new, updated), said)
+    asked = growth.config.identify.rules(species)
+    if rules is None:
+        modes = settle_modes(asked, rows, said)
+    elif is_settled(rules):
+        modes = Modes(rules.encounters, rules.viewpoints)
+    else:  # calibrated before there was any image; single images are compared in any case
+        modes = settle_modes(asked, rows, said, rules)
+        rules = replace(rules, encounters=modes.encounters, viewpoints=modes.viewpoints)
+        say_rules(species, rules, modes)
+    rows, notes = without_contradicting_words(rows, said, encounters=modes.encounters)
+    vectors = None
+    if rules is None:
+        assert recipe is not None
+        vectors = read_vectors(catalogue.path, recipe, rows)
+        rules = make_rules(growth.config, species, recipe, rows, vectors, modes, look=growth.look)
+        say_rules(species, rules, modes)
+    settled = was if was is not None and is_settled(was) else None
+    compared = compared_nodes(catalogue, settled, rules, before)
+    told = None
+    # Where pairs are looked at, shortlists are drawn up anew over all images: any edge may be another.
+    alone = rules.pairs is None and catalogue.version == catalogue.record_version
+    if rules is was and settled and not notes and alone:
+        if species in catalogue.record.individuals:
+            told = told_ids(before, updated)
+        elif len(before):
+            notes.append(
+                f"the catalogue is of an earlier version of this software, and was carried over: all "
+                f"{len(before):,} images were looked at, once"
+            )
+    searching = time.perf_counter()
+    edges, found = growth.grow(catalogue, species, rules, rows, said, compared, vectors)
+    search_seconds = time.perf_counter() - searching
+    result = identify_species(
+        species,
+        rows,
+        edges,
+        said,
+        known_distance=rules.known_distance,
+        new_distance=rules.new_distance,
+        radius=rules.radius,
+        next_number=catalogue.counters.get(species, 0) + 1,
+        calibration=rules.calibration,
+        encounters=rules.encounters,
+        viewpoints=rules.viewpoints,
+        run_id=growth.run_id,
+        told=told,
+    )
+    del edges
+    rows = decided_rows(rows, result)
+    outcome = outcome_of(rows, before, new, updated, result, found)
+    outcome.search_seconds = round(search_seconds, 2)
+    outcome.notes[:0] = notes
+    changed = rows.cast(ROW_SCHEMA)
+    if told is not None:  # no others can be: less to compare
+        own = said["a_id"].filter(pc.equal(said["run_id"], growth.run_id))  # may say a viewpoint
+        ids = pa.chunked_array([*updated["annotation_id"].chunks, *own.chunks], pa.string())
+        named = pc.is_in(rows["annotation_id"], value_set=ids)
+        changed = changed.filter(pc.or_(named, pa.array(result.changed)))
+    return rules, SpeciesNight(
+        rows,
+        changed_rows(before, changed),
+        result,
+        outcome,
+        rows.select(["annotation_id", "source_key"]),
+        state_before(species, rows, result.next_number)[0],
+        result.unaided,
+        all_links(catalogue, species, rules, result),
+    )

@@ -1,0 +1,195 @@
+"""What is far from the new images is not read, and nothing else comes out than where it is."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jobs.catalogue.decider
+from reid import store
+from reid.catalogue import SpeciesRules, links, new_run_id, read_events, undo
+from reid.errors import DamagedError
+from reid.identify import ContradictionError
+from tests.jobs.made_up import RECIPE
+from tests.jobs.test_decider import NOTHING, RULES, Nights, at
+from tests.test_identify import (
+    CURVE,
+    KNOWN,
+    NEW,
+    annotations,
+    collections,
+    decisions_table,
+    known_to,
+)
+
+
+@contextlib.contextmanager
+def from_rows(fewest: int) -> Iterator[list[bool]]:
+    """Links are kept from so few rows on; which nights went by them."""
+    used: list[bool] = []
+    near = jobs.catalogue.decider.near_night
+
+    def near_night(*arguments: Any) -> Any:
+        found = near(*arguments)
+        used.append(found is not None)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(links, "FEWEST_ROWS", fewest)
+        patch.setattr(links, "BLOCK", 3)
+        patch.setattr(jobs.catalogue.decider, "near_night", near_night)
+        yield used
+
+
+def told(nights: Nights) -> tuple[Any, ...]:
+    """All that a catalogue says after a run, but for the run's name and time."""
+    rows = nights.catalogue.rows().drop_columns(["run_id"])
+    events = read_events(nights.catalogue)
+    events = events.filter(pc.equal(events["run_id"], nights.catalogue.record.run_id))
+    events = events.drop_columns(["run_id", "time"])
+    outcome = replace(
+        nights.outcome, search_seconds=0, decide_seconds=0, looked_at=0, edges=0, notes=[]
+    )
+    record = nights.catalogue.record
+    return rows, events, outcome, record.individuals, record.counters, record.verdicts
+
+
+@settings(max_examples=6)
+@given(
+    collections(),
+    st.sampled_from(["off", "best", "mean"]),
+    st.sampled_from(["compare-all", "same-side"]),
+    st.data(),
+)
+def test_a_night_by_links_gives_what_a_look_at_everything_gives(
+    tmp_path_factory: pytest.TempPathFactory,
+    collection: tuple[dict[str, np.ndarray], pa.Table, pa.Table],
+    encounters: str,
+    viewpoints: str,
+    data: st.DataObject,
+) -> None:
+    """Labels, boxes of one image, encounters, sides; decisions, undo and calibrate between the nights."""
+    vectors, table, decisions = collection
+    rules = SpeciesRules(RECIPE, KNOWN, NEW, NEW, encounters, viewpoints, "given", CURVE)
+    both = [Nights(tmp_path_factory.mktemp(name), vectors) for name in ("whole", "near")]
+    order = data.draw(st.permutations(range(len(table))))
+    present, past = table[:0], []
+    steps = data.draw(
+        st.lists(st.sampled_from([*["night"] * 5, "say", "undo", "rules"]), max_size=8)
+    )
+    for step in ["rules", "night", "night", *steps]:
+        before = [one.catalogue for one in both]
+        upload, said = table[:0], NOTHING
+        if step == "undo" and past and all(one.catalogue.record.action == "run" for one in both):
+            for one in both:
+                one.catalogue = undo(one.catalogue, one.catalogue.record.run_id, new_run_id())
+            present = past.pop()
+            assert told(both[0])[0].equals(told(both[1])[0])
+            continue
+        if step == "night":
+            start = len(present)
+            stop = min(len(table), start + data.draw(st.integers(1, 4)))
+            upload = table.take(pa.array(order[start:stop], pa.int64()))
+        elif step == "say":
+            said = known_to(decisions, present)
+        reset = {"lynx": rules} if step == "rules" else {}
+        try:
+            for one, fewest in zip(both, (10**9, 1), strict=True):
+                with from_rows(fewest):
+                    one.identify(upload, said, reset=reset)
+        except ContradictionError:
+            with from_rows(1), pytest.raises(ContradictionError):
+                both[1].identify(upload, said, reset=reset)
+            break
+        whole, near = (told(one) for one in both)
+        for ours, theirs in zip(near, whole, strict=True):
+            assert ours.equals(theirs) if isinstance(ours, pa.Table) else ours == theirs
+        if any(
+            one.version != other.catalogue.version for one, other in zip(before, both, strict=True)
+        ):
+            past.append(present)
+        present = pa.concat_tables([present, upload])
+
+
+def herd() -> tuple[list[str], dict[str, np.ndarray]]:
+    """Five animals far from each other, eight images each; in the order in which they come."""
+    ids = [f"a{animal}{image}" for image in range(8) for animal in range(5)]
+    return ids, {name: at(72 * int(name[1]) + int(name[2])) for name in ids}
+
+
+def test_only_what_is_near_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids, vectors = herd()
+    table = annotations(annotation_id=ids)
+    nights = Nights(tmp_path, vectors)
+    read: list[int] = []
+    original = links.links_of
+
+    def links_of(known: links.Links, numbers: Any) -> Any:
+        read.append(len(numbers))
+        return original(known, numbers)
+
+    monkeypatch.setattr(links, "links_of", links_of)
+    with from_rows(1) as used:
+        nights.calibrate(RULES)
+        nights.identify(table[:30], NOTHING)
+        assert used == [False]
+        for name in range(30, 33):
+            nights.identify(table[name : name + 1], NOTHING)
+        assert used == [False, True, True, True]
+        assert read == [6, 0] * 3
+        assert nights.outcome.individuals == 5
+        assert nights.outcome.looked_at == 7
+        # A word of a person: everything is looked at (`near_night` is not asked), and written for the next night.
+        nights.identify(table[:0], decisions_table([("a00", "a10", "nomatch", 1)]))
+        nights.identify(table[33:34], NOTHING)
+        assert used[4:] == [True]
+        nights.catalogue = undo(nights.catalogue, nights.catalogue.record.run_id, new_run_id())
+        nights.identify(table[33:34], NOTHING)
+        nights.identify(table[34:35], NOTHING)
+        assert used[5:] == [False, True]
+        # They are made of what is there, and can be made again.
+        store.remove(store.join(nights.catalogue.path, "links"))
+        nights.identify(table[35:36], NOTHING)
+        nights.identify(table[36:37], NOTHING)
+        assert used[7:] == [False, True]
+
+
+def test_runs_stay_few_and_name_each_link_from_both_ends(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    folder, runs = str(tmp_path), {}
+    expected: set[tuple[int, int, float]] = set()
+    for size in [500, *[3] * 40]:
+        pairs = random.integers(0, 300, (size, 2))
+        far = random.random(size).astype(np.float32)
+        runs = links.add_run(folder, runs, pairs, far)
+        for (a, b), distance in zip(pairs.tolist(), far.tolist(), strict=True):
+            expected |= {(a, b, distance), (b, a, distance)}
+    assert len(runs) <= 4
+    nothing = np.empty(0, np.int32)
+    known = links.Links(folder, nothing.astype(np.uint32), nothing, nothing, runs)
+    some = np.unique(random.integers(0, 320, 50)).astype(np.uint32)
+    found = links.links_of(known, some)
+    assert {*zip(*(column.tolist() for column in found), strict=True)} == {
+        one for one in expected if one[0] in some
+    }
+
+
+def test_a_link_that_was_damaged_is_noticed(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    runs = links.add_run(folder, {}, np.array([[0, 1], [0, 2]]), np.array([0.1, 0.2], np.float32))
+    file = next(tmp_path.glob("*.links"))
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(raw)
+    nothing = np.empty(0, np.int32)
+    known = links.Links(folder, nothing.astype(np.uint32), nothing, nothing, runs)
+    with pytest.raises(DamagedError, match="made anew"):
+        links.links_of(known, np.array([2], np.uint32))
