@@ -1,4 +1,4 @@
-"""Rows in the order of their ids."""
+"""Rows in the order of their ids, and a few of them found among many."""
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,17 @@ def by_id(rows: pa.Table) -> tuple[pa.Table, NDArray[np.int64]]:
     if order is None or not _rises(ids.take(pa.array(order))):
         order = pc.sort_indices(ids).to_numpy().astype(np.int64)
     return rows.take(pa.array(order)), order
+
+
+def places_among(few: pa.Array | pa.ChunkedArray, many: pa.ChunkedArray) -> pa.Array:
+    """Where each of some ids is among many others, each there once; null: nowhere.
+
+    `index_in` builds an index of the many; this goes through them once, and builds one of the few.
+    """
+    here = np.flatnonzero(pc.is_in(many, value_set=few).to_numpy(zero_copy_only=False))
+    found = pc.index_in(few, value_set=many.take(pa.array(here)))
+    places = pa.array(here).take(found)
+    return places.combine_chunks() if isinstance(places, pa.ChunkedArray) else places
 
 
 def _rises(ids: pa.StringArray) -> bool:

@@ -244,7 +244,7 @@ class Decider:
         self.outcome.verdicts[name] = judge_night(
             catalogue.path,
             rules,
-            night.everyone,
+            night.some_rows,
             night.who,
             night.unaided,
             catalogue.record.verdicts.get(name) if rules is was else None,

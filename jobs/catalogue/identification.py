@@ -45,6 +45,7 @@ from reid.catalogue import (
 from reid.config import Config
 from reid.errors import InputError
 from reid.identify import check_species
+from reid.row_order import places_among
 from reid.sources import Reading, no_sources, source_key
 
 
@@ -248,9 +249,8 @@ def _read_constraints(config: Config) -> pa.Table | None:
 def _pending(catalogue: Catalogue, held: pa.Table, annotations: pa.Table) -> pa.Table:
     """The annotations that the catalogue does not know."""
     ids = held["annotation_id"]
-    pending = annotations.filter(
-        pc.invert(pc.is_in(annotations["annotation_id"], ids.combine_chunks()))
-    )
+    known = places_among(annotations["annotation_id"], ids)
+    pending = annotations.filter(pc.is_null(known))
     say(
         f"catalogue: version {catalogue.version}, {len(ids):,} images; {len(pending):,} of the "
         f"{len(annotations):,} are new"

@@ -13,7 +13,7 @@ from jobs.catalogue.stored_vectors import Shard, read_vectors, shards_of
 from jobs.common.console import say
 from jobs.common.looked import LookStage
 from jobs.neighbours.incremental import new_edges
-from reid import schema, store
+from reid import store
 from reid.catalogue import (
     Catalogue,
     SpeciesRules,
@@ -94,34 +94,34 @@ class Growth:
         return read_edges_by(rules, catalogue.path, species, runs), found
 
     def search_new(
-        self,
-        catalogue: Catalogue,
-        species: str,
-        rules: SpeciesRules,
-        rows: pa.Table,
-        fresh: NDArray[np.bool_],
+        self, catalogue: Catalogue, species: str, rules: SpeciesRules, rows: pa.Table, new_from: int
     ) -> Edges:
-        """Search new rows against all, where a node is a row and all other rows have met; write what is found.
+        """Search new rows against all, where a node is a row and all others have met; write what is found.
 
         Args:
             catalogue, species, rules: as in `grow`.
-            rows: columns annotation_id, source_key, viewpoint; sorted by annotation_id.
-            fresh: (n,) bool, which of them are new.
+            rows: columns annotation_id, source_key, viewpoint; the known ones, then the new ones.
+            new_from: the number of the first new row.
 
         Returns:
-            Edges between the numbers of rows.
+            Edges between the numbers of rows, the smaller one first.
 
         Raises:
             InputError: embeddings are missing.
         """
-        nodes = graph_nodes(rows, _NO_DECISIONS, encounters=rules.encounters)
+        n = len(rows)
+        each = np.arange(n)
+        ids = rows["annotation_id"].combine_chunks()
+        nodes = Nodes(ids, each, each, np.full(n, -1, np.int64), [])
         shown = node_sides(rows, nodes, rules.viewpoints)
+        fresh = each >= new_from
         shards = shards_of(catalogue.path, rules, rows, nodes, ~fresh, fresh, None)
         found: list[Edges] = []
         self._search(catalogue.path, species, rules, nodes, shown, shards, found)
         keys = _keys(nodes, shown)
-        self._searched[(species, *_searched_by(rules))] = (keys.filter(pa.array(fresh)), keys)
-        return join_edges(found)
+        self._searched[(species, *_searched_by(rules))] = (keys[new_from:], keys)
+        pairs, distances = join_edges(found)
+        return np.sort(pairs, axis=1), distances
 
     def _look(
         self,
@@ -233,7 +233,6 @@ def _searched_by(rules: SpeciesRules) -> tuple[str, float, str]:
 
 
 _NOBODY = pa.array([], pa.string())
-_NO_DECISIONS = schema.DECISIONS.empty_table()
 
 
 def _keys(nodes: Nodes, shown: NDArray[np.int8] | None) -> pa.StringArray:

@@ -6,6 +6,7 @@ is looked at, as for a small catalogue, and its links are written.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -45,7 +46,7 @@ class SpeciesNight:
         changed: those of them that differ from the catalogue's.
         result: of these rows.
         outcome: without its `decide_seconds`.
-        everyone: columns annotation_id and source_key of all rows, sorted by annotation_id.
+        some_rows: annotation_id and source_key of some of all rows, by their places by rising id.
         who: (n,) numbers that tell the individuals of all rows apart.
         unaided: of all rows.
         links: of all rows; None: there are too few for them.
@@ -55,7 +56,7 @@ class SpeciesNight:
     changed: pa.Table
     result: Identified
     outcome: SpeciesOutcome
-    everyone: pa.Table
+    some_rows: Callable[[NDArray[np.intp]], pa.Table]
     who: NDArray[np.int64]
     unaided: Unaided
     links: links.Links | None
@@ -142,13 +143,14 @@ def _near_night(
     known: links.Links,
 ) -> SpeciesNight | None:
     n = len(before)
+    # Known rows are numbered first, then new ones, both by rising id; `order`: the numbers of all by rising id.
     few = ["annotation_id", "source_key", "viewpoint"]
-    # `order`: of each row by rising id its number here, known rows first, both by rising id.
-    everyone, order = by_id(pa.concat_tables([before.select(few), new.select(few)]))
+    everyone = pa.concat_tables([before.select(few), new.select(few)])
+    order = by_id(everyone.select(["annotation_id"]))[1]
     began = time.perf_counter()
-    pairs, far = growth.search_new(catalogue, species, rules, everyone, order >= n)
+    pairs, far = growth.search_new(catalogue, species, rules, everyone, n)
     search_seconds = time.perf_counter() - began
-    fresh = order[pairs], far
+    fresh = pairs.astype(np.int64), far
     next_number = catalogue.counters.get(species, 0) + 1
     numbers, decision = state_before(species, before, next_number)
     row_of = np.empty(n, np.int64)
@@ -225,7 +227,7 @@ def _near_night(
         changed_rows(beside, rows.cast(ROW_SCHEMA).filter(pa.array(result.changed))),
         result,
         outcome,
-        everyone,
+        lambda some: everyone.take(pa.array(order[some])),
         who[order],
         Unaided(cluster[order].astype(np.int64), told[order], image[order].astype(np.int64)),
         links.Links(known.folder, number[order], cluster[order], image[order], runs),

@@ -1,8 +1,7 @@
 """The verdict on a species of a catalogue, of what a night has at hand: nothing is compared for it again."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ WAY = "by labelled and confirmed images, grouped as if nobody had named them"
 def judge_night(
     path: str,
     rules: SpeciesRules,
-    rows: pa.Table,
+    some_rows: Callable[[NDArray[np.intp]], pa.Table],
     who: NDArray[np.int64],
     alone: Unaided,
     before: Mapping[str, Any] | None,
@@ -40,7 +39,7 @@ def judge_night(
     Args:
         path: of the catalogue.
         rules: of the species.
-        rows: columns annotation_id and source_key of all rows of the species, sorted by annotation_id.
+        some_rows: annotation_id and source_key of some of its rows, by their places by rising annotation_id.
         who: (n,) numbers that tell their individuals apart.
         alone: what the model alone makes of them.
         before: the verdict under the same rules (JSON values of `Verdict`); None: there is none.
@@ -57,7 +56,7 @@ def judge_night(
     folder = store.join(path, "embeddings", rules.recipe)
     known = ((before or {}).get("figures") or {}).get("halves_ari")
     signs = read_signs(
-        partial(_vectors, path, rules.recipe, rows),
+        lambda some: read_vectors(path, rules.recipe, some_rows(some)),
         _with_alone(alone.cluster),
         images=alone.image,
         halves=learned is None and known is None,
@@ -66,11 +65,6 @@ def judge_night(
     if learned is None and known is not None:
         signs = replace(signs, halves_ari=known)
     return judge(signs, learned, general=general_of(folder))
-
-
-def _vectors(path: str, recipe: str, rows: pa.Table, some: NDArray[np.intp]) -> NDArray[np.float32]:
-    few = rows.select(["annotation_id", "source_key"]).take(pa.array(some))
-    return read_vectors(path, recipe, few)
 
 
 def _with_alone(cluster: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -117,7 +117,9 @@ def shards_of(
         order[filled : filled + len(new)], room[filled : filled + len(new)] = new, known
         return Shard(order[: filled + len(new)], filled, room[: filled + len(new)])
 
-    for places, part in _iter_vectors(path, rules.recipe, few.take(pa.array(others))):
+    first = bool(rest[: len(others)].all())  # strings need not be copied then
+    known_rows = few.slice(0, len(others)) if first else few.take(pa.array(others))
+    for places, part in _iter_vectors(path, rules.recipe, known_rows):
         start = 0
         while start < len(places):
             if filled == size:

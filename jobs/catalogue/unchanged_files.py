@@ -12,6 +12,7 @@ from reid import embeddings, schema, store
 from reid.catalogue import Catalogue, read_rules
 from reid.image_files import ImageError
 from reid.picture_hash import content_hash, file_hash, is_file_hash
+from reid.row_order import places_among
 from reid.sources.ids import id_of_content
 from reid.sources.places import look
 
@@ -39,11 +40,9 @@ def with_known_keys(catalogue: Catalogue, annotations: pa.Table, held: pa.Table)
         held: schema.ANNOTATIONS of the catalogue.
     """
     stored = held.select(["annotation_id", "species", "source_key", "root"])
-    where = pc.index_in(
-        annotations["annotation_id"], value_set=stored["annotation_id"].combine_chunks()
-    )
-    here = np.flatnonzero(pc.is_valid(where).to_numpy())
-    known = stored.take(where.drop_null().combine_chunks())
+    where = places_among(annotations["annotation_id"], stored["annotation_id"])
+    here = np.flatnonzero(pc.is_valid(where).to_numpy(zero_copy_only=False))
+    known = stored.take(where.drop_null())
     keys, roots = (
         np.asarray(annotations[name].to_pylist(), dtype=object) for name in ("source_key", "root")
     )

@@ -111,7 +111,7 @@ def whole_night(
         changed_rows(before, changed),
         result,
         outcome,
-        rows.select(["annotation_id", "source_key"]),
+        lambda some: rows.select(["annotation_id", "source_key"]).take(pa.array(some)),
         state_before(species, rows, result.next_number)[0],
         result.unaided,
         all_links(catalogue, species, rules, result),

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reid import schema
+from reid.row_order import places_among
 
 # What a run can learn anew about an annotation without its being another picture.
 _TOLD = (
@@ -60,8 +61,7 @@ def compare(
     """
     emptied = emptied or {}
     cleared: dict[str, int] = {}
-    where = pc.index_in(annotations["annotation_id"], value_set=rows["annotation_id"])
-    where = where.combine_chunks() if isinstance(where, pa.ChunkedArray) else where
+    where = places_among(annotations["annotation_id"], rows["annotation_id"])
     is_known = pc.is_valid(where)
     there = annotations.filter(is_known)
     stored = rows.take(where.drop_null())
@@ -159,8 +159,7 @@ def changed_rows(before: pa.Table, after: pa.Table) -> pa.Table:
     Raises:
         ValueError: a row has another species than before.
     """
-    where = pc.index_in(after["annotation_id"], value_set=before["annotation_id"])
-    where = where.combine_chunks() if isinstance(where, pa.ChunkedArray) else where
+    where = places_among(after["annotation_id"], before["annotation_id"])
     is_known = pc.is_valid(where)
     there = after.filter(is_known)
     stored = before.take(where.drop_null())

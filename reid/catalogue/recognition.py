@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from reid import schema, store
 from reid.identify.same_boxes import SAME_BOX_IOU, overlap, pair_up
+from reid.row_order import places_among
 from reid.sources.ids import annotation_id
 
 Row = Mapping[str, Any]
@@ -128,8 +129,8 @@ def _found_by_box(
 
 def _as_known(rows: pa.Table, annotations: pa.Table) -> NDArray[np.bool_]:
     """(n,) bool: the catalogue has this id, with this box."""
-    where = pc.index_in(annotations["annotation_id"], value_set=rows["annotation_id"])
-    known: NDArray[np.bool_] = pc.is_valid(where).to_numpy()
+    where = places_among(annotations["annotation_id"], rows["annotation_id"])
+    known: NDArray[np.bool_] = pc.is_valid(where).to_numpy(zero_copy_only=False)
     one = _boxes(annotations)[known]
     other = _boxes(rows.select(["bbox"]).take(where.drop_null()))
     known[known] = ((one == other) | (np.isnan(one) & np.isnan(other))).all(axis=1)

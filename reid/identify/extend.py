@@ -173,14 +173,18 @@ def coded_edges_table(
 
     Args:
         species: theirs.
-        ids: rising.
+        ids: theirs; rising, if `whole`.
         edges: between these, in any order.
         whole: the dictionary has all ids, and not only those of the edges: for edges that are not written.
     """
     pairs, distances = edges
     if not whole:
         used, place = np.unique(pairs, return_inverse=True)
-        pairs, ids = place.reshape(-1, 2).astype(np.int32), ids.take(pa.array(used))
+        names = ids.take(pa.array(used))
+        order = pc.sort_indices(names)
+        rank = np.empty(len(used), np.int32)
+        rank[order.to_numpy()] = np.arange(len(used), dtype=np.int32)
+        pairs, ids = rank[place].reshape(-1, 2), names.take(order)
     ends = np.sort(pairs, axis=1)
     columns = [
         pa.DictionaryArray.from_arrays(np.zeros(len(ends), np.int32), pa.array([species])),
