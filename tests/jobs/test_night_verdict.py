@@ -71,7 +71,7 @@ def test_without_labels_halves_are_compared_once(
     def read_again(*_: object) -> None:
         raise AssertionError("vectors were read for the verdict")
 
-    monkeypatch.setattr(night_verdict, "_vectors", read_again)
+    monkeypatch.setattr(night_verdict, "read_vectors", read_again)
     nights.night("00-4")
     assert nights.verdict.figures["halves_ari"] == first.figures["halves_ari"]
     said = " ".join(capsys.readouterr().err.split())
