@@ -49,6 +49,13 @@ def run_embed(config: Config) -> EmbedSummary:
     return summary
 
 
+def run_foreground(config: Config, to: str) -> None:
+    """Stored patch tokens → a table of boxes around the animals."""
+    from jobs.embed.foreground_boxes import write_boxes
+
+    write_boxes(config, to)
+
+
 def _embed(
     config: Config, sections: Sequence[str] = ("embed", "images")
 ) -> tuple[pa.Table, EmbedSummary]:

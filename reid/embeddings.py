@@ -1,7 +1,8 @@
 """The embedding store: Parquet parts in one folder a recipe.
 
     STORE/<recipe folder>/recipe.json                what made these numbers
-    STORE/<recipe folder>/part-<digest>.parquet      schema.embeddings, unit rows
+    STORE/<recipe folder>/part-<digest>.parquet      schema.embeddings, unit rows; or schema.patch_tokens,
+                                                     in a folder of their own
     STORE/<recipe folder>/work-<run>/…               one run's own: the rows still to do, its
                                                      failures (schema.FAILURES); gone when it ends
 
@@ -25,6 +26,7 @@ from reid import schema, store
 from reid.errors import DamagedError
 
 _FIX = "restore the file, or remove it and run `reid embed` again, which embeds what is missing"
+VALUES = {"embedding": pa.float32(), "tokens": pa.float16()}  # columns that hold a row of numbers
 READ_AT_ONCE = 16  # parts, where only a few columns are read: on object storage each costs a wait
 
 
@@ -42,7 +44,7 @@ def part_path(folder: str, digest: str) -> str:
 
 
 def write_part(path: str, table: pa.Table) -> None:
-    """Write a part (schema.embeddings), with a note of the recipe in whose folder it lies."""
+    """Write a part (schema.embeddings or schema.patch_tokens), with a note of the recipe in whose folder it lies."""
     store.write_table(path, table, about=_about(path))
 
 
@@ -215,7 +217,7 @@ class PartRows:
 
     Attributes:
         places: (k,) int64, indices into the ids that were asked for.
-        vectors: (k, d) float32, unit rows.
+        vectors: (k, d) float32, unit rows; or the numbers that were asked for.
         table: k rows, the columns that were asked for.
     """
 
@@ -225,7 +227,11 @@ class PartRows:
 
 
 def iter_embeddings(
-    folder: str, annotation_ids: Sequence[str] | pa.Array, columns: Sequence[str] = ()
+    folder: str,
+    annotation_ids: Sequence[str] | pa.Array,
+    columns: Sequence[str] = (),
+    *,
+    values: str = "embedding",
 ) -> Iterator[PartRows]:
     """Read the embeddings of some annotations part by part, each annotation once; those without are left out.
 
@@ -233,6 +239,7 @@ def iter_embeddings(
         folder: a recipe's folder.
         annotation_ids: unique ids.
         columns: others of schema.embeddings.
+        values: `embedding`, or `tokens` (float16) in a folder of patch tokens.
 
     Raises:
         DamagedError: a part was damaged, or belongs to another recipe.
@@ -252,7 +259,7 @@ def iter_embeddings(
     for (path, ids), where in zip(found, np.split(everywhere, cuts), strict=False):
         if not (where >= 0).any():
             continue
-        table = _read(path, ["annotation_id", "embedding", *columns])
+        table = _read(path, ["annotation_id", values, *columns])
         if table is None:
             continue
         if not table["annotation_id"].equals(ids):  # written anew meanwhile
@@ -260,13 +267,13 @@ def iter_embeddings(
         new = np.flatnonzero(where >= 0)
         new = new[~seen[where[new]]]
         new = np.sort(new[np.unique(where[new], return_index=True)[1]])
-        column = table["embedding"].combine_chunks()
+        column = table[values].combine_chunks()
         if (
             not pa.types.is_fixed_size_list(column.type)
-            or column.type.value_type != pa.float32()
+            or column.type.value_type != VALUES[values]
             or column.null_count
         ):
-            raise DamagedError(f"{path}: `embedding` is {column.type}, or has nulls; {_FIX}")
+            raise DamagedError(f"{path}: `{values}` is {column.type}, or has nulls; {_FIX}")
         if width not in (None, column.type.list_size):
             raise DamagedError(
                 f"{path}: embeddings of {column.type.list_size} values, beside others of "

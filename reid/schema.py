@@ -197,11 +197,21 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def embeddings(dimension: int) -> pa.Schema:
     """The schema of the embeddings table for rows of `dimension` float32 values, unit length."""
+    return _stored(pa.field("embedding", pa.list_(pa.float32(), dimension), nullable=False))
+
+
+def patch_tokens(numbers: int) -> pa.Schema:
+    """The schema of a table of patch tokens: `numbers` float16 values an image, patch by patch."""
+    return _stored(pa.field("tokens", pa.list_(pa.float16(), numbers), nullable=False))
+
+
+def _stored(values: pa.Field) -> pa.Schema:
+    """Of what is kept of each annotation in the embedding store."""
     return pa.schema(
         [
             pa.field("annotation_id", pa.string(), nullable=False),
             pa.field("species", pa.string(), nullable=False),
-            pa.field("embedding", pa.list_(pa.float32(), dimension), nullable=False),
+            values,
             pa.field(
                 "content_hash", pa.string(), nullable=False
             ),  # of what the file shows and the box, see reid.picture_hash

@@ -148,3 +148,24 @@ def test_the_same_figure_is_the_same_file(kind: str, begins: bytes) -> None:
 def test_an_unknown_format_is_refused() -> None:
     with pytest.raises(InputError, match="known: png, pdf, svg"):
         drawings.encode(drawings.cluster_sizes(np.asarray([2]), 0), "gif")
+
+
+def test_patch_tokens_lie_over_their_picture_and_hide_what_is_no_foreground() -> None:
+    colours = np.zeros((2, 2, 3), np.uint8)
+    colours[0, 1] = [200, 0, 0]
+    weights = np.asarray([[0, 1], [0.5, 0]], np.float32)
+    shown = [drawings.TokenPicture(row, colours, weights) for row in (3, 4, 5)]
+    pictures = {3: Image.new("RGB", (40, 20), (0, 100, 0)), 5: Image.new("L", (40, 20), 50)}
+    figure = drawings.token_sheet(shown, pictures.get, "what it is")
+    assert figure.get_suptitle() == "what it is"
+    drawn = [[np.asarray(one.get_array()) for one in place.images] for place in figure.axes]
+    assert [len(one) for one in drawn] == [1, 1, 1, 0, 0, 0, 1, 1, 1, 0, 0, 0]
+    (picture,), (over,), (alone,) = drawn[:3]
+    assert picture[10, 30].tolist() == [0, 100, 0]
+    assert over[5, 30].tolist() == [130, 35, 0]  # 65 parts of a hundred of the colour
+    assert over[15, 5].tolist() == [0, 35, 0]
+    assert alone[5, 30].tolist() == [0, 100, 0]
+    assert alone[5, 5].tolist() == [255, 255, 255]
+    assert abs(int(alone[15, 5][0]) - 128) <= 1
+    assert [text.get_text() for text in figure.axes[3].texts] == ["not readable"]
+    assert not figure.axes[9].texts

@@ -3,7 +3,7 @@
 | file | holds |
 | --- | --- |
 | `app.py`, `options.py` | the application; options that commands share |
-| `results.py` | run, browse, embed, classify, match, cluster, report, evaluate, figures, compare, demo |
+| `results.py` | run, browse, embed, classify, foreground, match, cluster, report, evaluate, figures, compare, demo |
 | `individuals.py` | identify, calibrate, review, serve, history, undo, tidy |
 | `sharing.py` | export, book, population |
 | `competitions.py` | submission, score |

@@ -119,6 +119,28 @@ def classify(
 
 
 @app.command(rich_help_panel=PANEL)
+@takes("overrides", "out", "config", "excel")
+def foreground(
+    *,
+    given: dict[str, Any],
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="FILE.csv", help="[default: OUT/foreground.csv]"),
+    ] = None,
+) -> None:
+    """A box around the animal in every image, as a table that `reid embed` takes: the same animals, larger.
+
+    After `reid embed embed.tokens=true` with a vision transformer. Patches that differ most from the borders of
+    the pictures are the animal (first principal component of a species' patch tokens); no picture is embedded here.
+    """
+    settings = later_config_of(**given)
+    from jobs.run import run_foreground
+    from reid import store
+
+    run_foreground(settings, to or store.join(settings.out, "foreground.csv"))
+
+
+@app.command(rich_help_panel=PANEL)
 @takes("overrides", "out", "config", "address", "seed")
 def match(
     given: dict[str, Any],

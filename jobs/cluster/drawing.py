@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from PIL import Image
 
 from jobs.cluster.groups import Group, read_clusters, read_groups
@@ -17,7 +19,10 @@ from reid.cluster.naming import species_words
 from reid.config import Config
 from reid.drawings.picture_sheets import SIDE_PX, Pair
 from reid.errors import InputError
+from reid.foreground import as_colours, patch_weights
+from reid.layout import Window, window_box
 from reid.metrics.neighbour_shares import neighbour_correctness
+from reid.pooled_tokens import foreground_of, token_scores
 from reid.report.projection import TSNE_LIMIT, TSNE_MINIMUM, project
 from reid.report.thumbnails import UNREADABLE
 
@@ -26,10 +31,11 @@ if TYPE_CHECKING:
 
 HISTORY = "history.json"  # of `reid finetune`
 SAMPLED_ROWS = 2_000  # whose pairs are drawn as a distribution
-MOST_FIGURES = 12  # of a species; fewer without labels
+MOST_FIGURES = 13  # of a species; fewer without labels
 SLOW_TSNE = 2_000  # images
 METHODS = {"pca": "PCA", "tsne": "t-SNE"}
 SHEETS, PAIRS = 6, 8  # individuals on a sheet; pairs on one
+TOKEN_PICTURES = 10
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class _Species:
     pairs: list[tuple[int, int, float]]
     picture: Callable[[int], Image.Image | None]
     tuning: dict[str, Any]
+    tokens: Callable[[list[int]], tuple[list[drawings.TokenPicture], str]] | None
+    windowed: Callable[[int], Image.Image | None]
 
     @property
     def is_labelled(self) -> np.ndarray:
@@ -94,10 +102,12 @@ def _write(to: str, name: str, figure: "Drawing", formats: Sequence[str]) -> lis
 def _species(config: Config, groups: Sequence[Group]) -> Iterator[_Species]:
     everyone = [name for group in groups for name in group.rows["annotation_id"].to_pylist()]
     clusters = read_clusters(config.out, everyone).to_pandas().set_index("annotation_id")
+    folders = outputs.read_summary(config.out).get("embed", {}).get("token_folders", {})
     tuning = outputs.read_tuning(config.out, [group.species for group in groups])
     for group in groups:
         rows = group.rows.to_pandas()
         own = clusters.loc[rows["annotation_id"]]
+        picture = _readable(crops(config.images, rows, SIDE_PX))
         yield _Species(
             group.species,
             group.vectors,
@@ -105,9 +115,43 @@ def _species(config: Config, groups: Sequence[Group]) -> Iterator[_Species]:
             own["cluster_label"].tolist(),
             group.identities,
             _nearest_pairs(own),
-            _readable(crops(config.images, rows, SIDE_PX)),
+            picture,
             tuning[group.species],
+            partial(_tokens, config, group, folders[group.species])
+            if group.species in folders
+            else None,
+            partial(_windowed, picture, config.images.window_of(group.species)),
         )
+
+
+def _windowed(
+    picture: Callable[[int], Image.Image | None], window: Window | None, row: int
+) -> Image.Image | None:
+    """The part of a picture that was embedded."""
+    whole = picture(row)
+    if whole is None or window is None:
+        return whole
+    return whole.crop(window_box((0, 0, *whole.size), window))
+
+
+def _tokens(
+    config: Config, group: Group, folder: str, rows: list[int]
+) -> tuple[list[drawings.TokenPicture], str]:
+    """What the patch tokens of some rows see, and a line on it."""
+    ids = group.rows["annotation_id"].combine_chunks()
+    axes = foreground_of(folder, group.species, ids).axes
+    weights, threshold = config.embed.foreground_weights, config.embed.foreground_threshold
+    shown = [
+        drawings.TokenPicture(
+            rows[number],
+            as_colours(measured),
+            patch_weights(measured[..., 0], weights=weights, threshold=threshold),
+        )
+        for number, measured in token_scores(folder, ids.take(pa.array(rows)), axes)
+    ]
+    said = ", ".join(f"{share:.0%}" for share in axes.shares)
+    line = f"picture; components 1 to 3 as red, green, blue ({said} of the variance of {axes.images:,} images); foreground"
+    return sorted(shown, key=lambda one: one.row), line
 
 
 def _readable(crop: Callable[[int], Image.Image]) -> Callable[[int], Image.Image | None]:
@@ -209,6 +253,11 @@ def _sheets(one: _Species) -> Iterator[Named]:
     for name, pairs in (("similar-pairs", _similar(one)), ("worst-mistakes", _mistakes(one))):
         if pairs:
             yield name, drawings.pair_sheet(pairs, one.picture)
+    if one.tokens is not None:
+        evenly = np.linspace(0, len(one.vectors) - 1, min(TOKEN_PICTURES, len(one.vectors)))
+        shown, caption = one.tokens(sorted({int(row) for row in evenly}))
+        if shown:
+            yield "tokens", drawings.token_sheet(shown, one.windowed, caption)
 
 
 def _pair_similarities(one: _Species, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """What can be known to be wrong before anything is read: said in the first second, not after the work."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,7 +18,8 @@ def check_models(config: Config) -> None:
     """Refuse models and views that do not exist, of every route.
 
     Raises:
-        InputError: with the names that are known; a folder that is not there.
+        InputError: with the names that are known; a folder that is not there; a model that is known to have
+            no patch tokens, where they are wanted.
     """
     species = config.embed.per_species
     for route in (config.embed.route(""), *(config.embed.route(name) for name in species)):
@@ -29,11 +31,26 @@ def check_models(config: Config) -> None:
                     f"model {name!r}: there is no folder {spec.source}; a repository of the hub is written "
                     "hf:<owner>/<repository>"
                 )
+        if config.embed.wants_tokens:
+            _check_tokens(names)
         check_views(route.tta or [])
         if route.model_weights is not None and len(route.model_weights) != len(names):
             raise InputError(
                 f"embed.model_weights: {route.model_weights} for {len(names)} models; give one for each"
             )
+
+
+def _check_tokens(names: Sequence[str]) -> None:
+    from reid.models.patch_tokens import check_patch_tokens
+
+    if len(names) > 1:
+        raise InputError(
+            f"embed.tokens and embed.pool=foreground are of one model, and embed.model names {len(names)}: "
+            f"{', '.join(names)}; give one"
+        )
+    for name in names:
+        spec = find_spec(name)
+        check_patch_tokens(name, spec.loader, spec.source)
 
 
 def check_room(folder: str, wanted: int, what: str) -> None:

@@ -39,6 +39,7 @@ class EmbedSummary:
     images_per_second: float | None = None
     recipes: dict[str, str] = field(default_factory=dict)  # species → recipe
     folders: dict[str, str] = field(default_factory=dict)  # species → where its embeddings are
+    token_folders: dict[str, str] = field(default_factory=dict)  # species → its patch tokens
     runtimes: list[str] = field(default_factory=list)
 
 

@@ -113,7 +113,7 @@ def read_summary(out: str) -> dict[str, Any]:
     for stage in {*STAGES} & {*summary}:
         if not isinstance(summary[stage], dict):
             raise damaged(path, f"{stage} is {type(summary[stage]).__name__}")
-        for name in ("files", "folders"):
+        for name in ("files", "folders", "token_folders"):
             words = summary[stage].get(name, {})
             if not (
                 isinstance(words, dict) and all(isinstance(one, str) for one in words.values())
@@ -256,6 +256,21 @@ def stage_files(out: str, stage: str) -> dict[str, str]:
     """Name → digest of the files that a stage has written; empty where it has not run."""
     files: dict[str, str] = read_summary(out).get(stage, {}).get("files", {})
     return files
+
+
+def read_token_folders(out: str) -> dict[str, str]:
+    """Species → folder of its stored patch tokens.
+
+    Raises:
+        InputError: none were stored for this folder.
+    """
+    folders: dict[str, str] = read_summary(out).get("embed", {}).get("token_folders", {})
+    if not folders:
+        raise InputError(
+            f"{out}: no patch tokens are stored; run `reid embed` with embed.tokens=true and a model that has "
+            "them (dinov2-s, timm:vit_…)"
+        )
+    return folders
 
 
 def is_outdated(out: str, stage: str) -> bool:

@@ -20,6 +20,7 @@ from reid import embeddings, schema, store
 from reid.config import Images
 from reid.embedder import Embedder, Recipe, embed_annotations
 from reid.embedder.device_decode import check_device
+from reid.embedder.ensemble import TOKENS
 from reid.errors import StorageError
 from reid.images import ImageError, decode_crop
 from reid.models import LoadedModel, load_model
@@ -74,6 +75,7 @@ class EmbedWorker:
             runtime=task.runtime,  # type: ignore[arg-type]
             threads=task.threads,
             batch_size=task.batch_size,
+            tokens=task.recipe.pool == TOKENS,
         )
         if self.embedder.runtime == "openvino":
             # It has its own threads; torch's would only spin between small operations.

@@ -140,6 +140,26 @@ class Embed(Route):
 
     model: ListOfStr = Field(["efficientnet-lite0"], description="A name or a list (an ensemble)")
     tta: ListOfStr = Field(["identity", "hflip"], description="Views averaged for each image")
+    tokens: bool = Field(
+        False,
+        description="Store patch tokens too, where the model is a vision transformer: 0.1 to 2 MB an image",
+    )
+    pool: Literal["model", "foreground"] = Field(
+        "model",
+        description="How a picture becomes one vector. model: as the network does it; foreground: the mean of the "
+        "patch tokens that show the animal, found in all images of a species (tokens are stored, tta is not used)",
+    )
+    foreground_weights: Literal["hard", "soft"] = Field(
+        "hard",
+        description="Patches that count, by the first principal component of the tokens. hard: those above "
+        "foreground_threshold; soft: all, the more the further they are above it",
+    )
+    foreground_threshold: float = Field(
+        0.0,
+        ge=-3,
+        le=3,
+        description="Of the first principal component, in its standard deviations; 0 is the mean patch",
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "fp32",
         description="bf16 moves distances, and is faster where the processor has units for it; auto: bf16 "
@@ -168,6 +188,11 @@ class Embed(Route):
         "auto", description="Images written, and resumed, as one piece"
     )
     per_species: dict[str, Route] = Field(default_factory=dict, description="Routes by species")
+
+    @property
+    def wants_tokens(self) -> bool:
+        """Whether patch tokens are to be stored."""
+        return self.tokens or self.pool == "foreground"
 
     def route(self, species: str) -> Route:
         """Model, weights and views for `species`, complete."""

@@ -1,9 +1,10 @@
-"""Pictures side by side: the images of individuals, and pairs that say how good the answer is."""
+"""Pictures side by side: individuals, pairs that say how good the answer is, and what patch tokens see."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from reid.drawings.style import GREEN, GREY, RED, drawing, legend
@@ -21,6 +22,7 @@ FRAMES = (
     (False, RED, "two individuals"),
     (None, GREY, "not known"),
 )
+COLOURS_SHARE = 0.65  # of a picture's pixels, the rest is the picture below
 
 
 class Pair(NamedTuple):
@@ -80,6 +82,45 @@ def pair_sheet(pairs: Sequence[Pair], picture: Picture, *, columns: int = 2) -> 
             label = f"{name} (n = {n:,} pair{'s' if n > 1 else ''})"
             grid[0, 0].plot([], [], color=colour, linewidth=2, label=label)
     legend(figure)
+    return figure
+
+
+class TokenPicture(NamedTuple):
+    """One image: its row, (g, g, 3) uint8 colours and (g, g) weights in 0..1 of its patches."""
+
+    row: int
+    colours: NDArray[np.uint8]
+    weights: NDArray[np.float32]
+
+
+def token_sheet(shown: Sequence[TokenPicture], picture: Picture, caption: str) -> "Drawing":
+    """Images with their patch tokens: as they are, the first three components over them, the foreground alone.
+
+    Args:
+        shown: two images a line.
+        picture: as of this module.
+        caption: in the first line.
+    """
+    lines = -(-len(shown) // 2)
+    figure, axes = drawing(6 * CELL_INCHES, 0.8 * CELL_INCHES * lines + 0.2, rows=lines, columns=6)
+    grid = np.asarray(axes).reshape(lines * 2, 3)
+    for i, places in enumerate(grid):
+        one = picture(shown[i].row) if i < len(shown) else None
+        views: tuple[Image.Image | None, ...] = (None, None, None)
+        if one is not None:
+            one = one.convert("RGB")
+            colours = Image.fromarray(shown[i].colours).resize(one.size, Image.Resampling.NEAREST)
+            alone = Image.fromarray(np.uint8(255 * shown[i].weights))
+            alone = alone.resize(one.size, Image.Resampling.NEAREST)
+            white = Image.new("RGB", one.size, "white")
+            views = (
+                one,
+                Image.blend(one, colours, COLOURS_SHARE),
+                Image.composite(one, white, alone),
+            )
+        for place, view in zip(places, views, strict=True):
+            _show(place, view, missing=i < len(shown))
+    figure.suptitle(caption, x=0.01, ha="left", fontsize=6)
     return figure
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 CPU_BATCH = 32
 LARGEST_GPU_BATCH = 512
+MODEL_POOL, TOKENS = "model", "tokens"
 GPU_MEMORY_SHARE = 0.6  # of what is free; the rest is for fragmentation and the decoder
 
 
@@ -41,6 +42,8 @@ class Recipe:
         decode: how JPEGs are decoded, see `reid.images`.
         bbox_margin: share of the box's sides.
         window: part of the crop, see `reid.images.Window`; None: all of it.
+        pool: how a picture becomes one row: `model` (as the network does it), `tokens` (not at all: its
+            patch tokens are kept), or `foreground …` with all that decides it (`reid.pooled_tokens`).
     """
 
     models: tuple[tuple[str, str], ...]
@@ -50,6 +53,7 @@ class Recipe:
     decode: str
     bbox_margin: float
     window: Window | None = None
+    pool: str = MODEL_POOL
 
     @property
     def fingerprint(self) -> str:
@@ -59,6 +63,8 @@ class Recipe:
         numbers["views"] = sorted(self.views)
         if self.window is None:  # recipes from before there were windows keep their names
             del numbers["window"]
+        if self.pool == MODEL_POOL:  # and so do those from before there were other ways
+            del numbers["pool"]
         text = json.dumps(numbers, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
@@ -66,7 +72,9 @@ class Recipe:
     def folder(self) -> str:
         """Name of the folder in the embedding store: readable, and unique to the recipe."""
         names = "+".join(name for name, _ in self.models)
-        return f"{re.sub(r'[^A-Za-z0-9.+-]+', '-', names).strip('-')[:60]}-{self.fingerprint}"
+        kind = "" if self.pool == MODEL_POOL else f"{self.pool.partition(' ')[0]}-"
+        word = re.sub(r"[^A-Za-z0-9.+-]+", "-", names).strip("-")[:60]
+        return f"{word}-{kind}{self.fingerprint}"
 
 
 class Embedder:
@@ -86,6 +94,7 @@ class Embedder:
         runtime: RuntimeName = "auto",
         threads: int = 1,
         batch_size: int | None = None,
+        tokens: bool = False,
     ) -> None:
         """Put the models on the device.
 
@@ -96,11 +105,19 @@ class Embedder:
             precision, runtime, threads: see `make_runner`.
             device: `cpu`, `cuda` or `cuda:<n>`.
             batch_size: images a forward pass; from the device's memory if not given.
+            tokens: rows are the patch tokens of one model, of pictures as they are, in float16.
 
         Raises:
-            InputError: weights or views do not fit.
+            InputError: weights or views do not fit, or the model has no patch tokens.
         """
         check_views(views)
+        if tokens and (len(models) != 1 or tuple(views) != ("identity",)):
+            raise InputError("patch tokens are of one model, and of the view identity alone")
+        if tokens:
+            from reid.models.patch_tokens import with_patch_tokens
+
+            models = [with_patch_tokens(models[0])[0]]
+        self.tokens = tokens
         weights = (
             [1.0] * len(models) if model_weights is None else [float(w) for w in model_weights]
         )
@@ -145,7 +162,8 @@ class Embedder:
             prepared: for each image what `prepare` returned, or the same as tensors on any device.
 
         Returns:
-            (b, dimension) float32, unit rows; a row of NaN where a network gave no usable features.
+            (b, dimension) float32, unit rows; a row of NaN where a network gave no usable features. Of
+            patch tokens (b, side² · width) float16, as the network gives them.
         """
         return self.begin(prepared)()
 
@@ -159,6 +177,9 @@ class Embedder:
         import torch
 
         stacks = [self._stack([image[i] for image in prepared]) for i in range(len(self.inputs))]
+        if self.tokens:
+            copied = begin_to_host(self._run(self._runners[0], stacks[0]).half())
+            return lambda: copied()[0]
         parts = []
         for model, runner, factor in zip(self.models, self._runners, self._factors, strict=True):
             batch = stacks[self.inputs.index((model.input_size, model.interpolation))]

@@ -40,7 +40,7 @@ def embed_annotations(
     """Embed every annotation that can be embedded, and say why for every other.
 
     Args:
-        embedder: the loaded models.
+        embedder: the loaded models, or one that gives its patch tokens.
         annotations: columns annotation_id, root, image_path, bbox, bbox_unit, species, source_key.
         threads: decoding threads.
         decode: `scaled` and `full` as in `reid.images.decode_crop`; `nvjpeg` decodes plain JPEGs on the
@@ -49,7 +49,7 @@ def embed_annotations(
         read: gives a file's bytes.
 
     Returns:
-        Embeddings (schema.embeddings) and failures (schema.FAILURES): together one row for each
+        Embeddings (schema.embeddings; schema.patch_tokens where these are wanted) and failures (schema.FAILURES): together one row for each
         annotation, embeddings in the order of the annotations.
 
     Raises:
@@ -71,7 +71,7 @@ def embed_annotations(
     place = {row["annotation_id"]: number for number, row in enumerate(rows)}
     results.done.sort(key=lambda item: place[item[0].row["annotation_id"]])
     results.failed.sort(key=lambda item: place[item.row["annotation_id"]])
-    return _embeddings_table(results.done, embedder.dimension), _failures_table(results.failed)
+    return _embeddings_table(results.done, embedder), _failures_table(results.failed)
 
 
 def _ahead(
@@ -160,16 +160,16 @@ class _Results:
         return finish
 
 
-def _embeddings_table(done: Sequence[tuple[Decoded, np.ndarray]], dimension: int) -> pa.Table:
-    vectors = (
-        np.stack([vector for _, vector in done]) if done else np.zeros((0, dimension), np.float32)
-    )
+def _embeddings_table(done: Sequence[tuple[Decoded, np.ndarray]], embedder: Embedder) -> pa.Table:
+    dimension, kind = embedder.dimension, np.float16 if embedder.tokens else np.float32
+    made = schema.patch_tokens if embedder.tokens else schema.embeddings
+    vectors = np.stack([vector for _, vector in done]) if done else np.zeros((0, dimension), kind)
     items = [item for item, _ in done]
     arrays = [
         pa.array([item.row["annotation_id"] for item in items], pa.string()),
         pa.array([item.row["species"] for item in items], pa.string()),
         # A plain Arrow type: polars and DuckDB do not know Ray's tensor extension.
-        pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), dimension),
+        pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dimension),
         pa.array([item.content_hash for item in items], pa.string()),
         pa.array([item.row["source_key"] for item in items], pa.string()),
         pa.array([item.width for item in items], pa.int32()),
@@ -177,7 +177,7 @@ def _embeddings_table(done: Sequence[tuple[Decoded, np.ndarray]], dimension: int
         pa.array([item.taken[0] for item in items], pa.timestamp("us")),
         pa.array([item.taken[1] for item in items], pa.int16()),
     ]
-    return pa.Table.from_arrays(arrays, schema=schema.embeddings(dimension))
+    return pa.Table.from_arrays(arrays, schema=made(dimension))
 
 
 def _failures_table(failed: Sequence[FailedRow]) -> pa.Table:

@@ -12,8 +12,9 @@
 | `repository.py` | folders in timm's and transformers' format |
 | `checkpoint.py` | our own checkpoints, written and read |
 | `networks.py` | pooling, neck, and one output for all |
+| `patch_tokens.py` | which models have patch tokens, and a network that gives them |
 
-`networks.py` and `checkpoint.py` import torch; import them where they are needed.
+`networks.py`, `patch_tokens.py` and `checkpoint.py` import torch; import them where they are needed.
 """
 
 from reid.models.load_model import LoadedModel, availability, class_names, load_model

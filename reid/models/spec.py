@@ -45,6 +45,7 @@ class ModelSpec:
         custom_code: the repository is known to bring Python code that loading runs.
         made_for: `individuals` of wild animals, `anything` (trained to name what is in a picture), or
             `unknown`.
+        patch_tokens: it has them, see `patch_tokens.py`; None: known once loaded.
         note: one line for `reid models`.
     """
 
@@ -61,6 +62,7 @@ class ModelSpec:
     classes: bool = False
     custom_code: bool = False
     made_for: Literal["individuals", "anything", "unknown"] = "unknown"
+    patch_tokens: bool | None = None
     note: str = ""
 
 
@@ -75,6 +77,7 @@ _PACKAGED = ModelSpec(
     std=HALF,
     interpolation="bicubic",
     made_for="anything",
+    patch_tokens=False,
     note="ImageNet weights inside an installed package: works offline; a start, not a judge of individuals",
 )
 _HUB = ModelSpec(
@@ -110,6 +113,7 @@ def _megadescriptor(size: str, input_size: int, dimension: int) -> ModelSpec:
         licence="CC-BY-NC-4.0",
         interpolation="bilinear",
         made_for="individuals",
+        patch_tokens=False,
         note="Swin trained on wildlife re-identification; not for commercial use",
     )
 
@@ -122,6 +126,7 @@ def _dinov2(size: str, architecture: str, dimension: int) -> ModelSpec:
         source=f"timm/{architecture}.lvd142m",
         input_size=224,
         dimension=dimension,
+        patch_tokens=True,
         note=f"class token at 224 px; for 518 px write timm:{architecture}.lvd142m",
     )
 
@@ -143,6 +148,7 @@ _KNOWN = (
         interpolation="bilinear",
         custom_code=True,
         made_for="individuals",
+        patch_tokens=False,
         note="runs code from its repository: needs trust_remote_code and a pinned revision",
     ),
     _dinov2("s", "vit_small_patch14_dinov2", 384),
@@ -154,6 +160,7 @@ _KNOWN = (
         source="timm/convnext_small.in12k_ft_in1k",
         input_size=224,
         dimension=768,
+        patch_tokens=False,
         note="ImageNet-12k, then ImageNet-1k",
     ),
 )

@@ -21,6 +21,7 @@ NAMES = (
     "herd_difficulty",
     "unlabelled",
     "scan",
+    "tokens",
     "verdict",
     "finetune",
     "catalogue",

@@ -15,8 +15,8 @@ import pytest
 import jobs.embed.embed_driver
 import jobs.embed.embed_places
 from jobs.common import outputs
-from jobs.embed.embed_driver import DEAD_AFTER_SECONDS
 from jobs.embed.embed_worker import EmbedTask, EmbedWorker
+from jobs.embed.spared import DEAD_AFTER_SECONDS
 from jobs.run import run_embed
 from reid import embeddings, store
 from reid.config import Config, load_config
