@@ -292,12 +292,17 @@ def test_recipe_changes_with_whatever_changes_numbers_and_with_nothing_else() ->
         {"decode": "full"},
         {"bbox_margin": 0.1},
         {"window": (0.1, 0.1, 0.9, 0.9)},
+        {"pool": "tokens"},
+        {"pool": "foreground hard 0 0123"},
     ):
         assert replace(RECIPE, **change).fingerprint != RECIPE.fingerprint, change  # type: ignore[arg-type]
     assert replace(RECIPE, views=("hflip", "identity")).fingerprint == RECIPE.fingerprint
     assert replace(RECIPE, models=(("x", "0123"), ("b", "4567"))).fingerprint == RECIPE.fingerprint
     assert RECIPE.folder == f"a+b-{RECIPE.fingerprint}"
-    # Stores from before there were windows stay what they are.
+    pooled = replace(RECIPE, pool="foreground hard 0 0123")
+    assert pooled.folder == f"a+b-foreground-{pooled.fingerprint}"
+    assert pooled.fingerprint != replace(RECIPE, pool="foreground hard 0 0124").fingerprint
+    # Stores from before there were windows, and other ways to pool, stay what they are.
     assert RECIPE.fingerprint == "17178110b4cf"
     assert replace(RECIPE, models=(("hf:x/y z", "0"),)).folder.startswith("hf-x-y-z-")
 

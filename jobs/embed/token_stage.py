@@ -22,6 +22,8 @@ from reid.models import LoadedModel
 from reid.models.patch_tokens import TokenGrid, with_patch_tokens
 from reid.pooled_tokens import foreground_of, foreground_path, pool_stored
 
+MANY_MORE = 10  # times the images that a foreground was found in, from where on to say so
+
 
 def token_task(task: EmbedTask, models: Sequence[LoadedModel]) -> tuple[EmbedTask, TokenGrid]:
     """The task that stores patch tokens instead.
@@ -90,6 +92,11 @@ def pool_species(
         f"{axes.shares[0]:.0%} of the variance; {weights}, threshold {threshold:g}; kept in "
         f"{foreground_path(tokens.folder, species)}"
     )
+    if len(rows) > MANY_MORE * axes.images:
+        say(
+            f"note: {species}: there are {len(rows):,} images by now; for a foreground of all of them remove that file "
+            "(embeddings pooled by it will be another recipe)"
+        )
     how = f"foreground {weights} {threshold:g} {found.key}"
     task = as_recipe(tokens, replace(tokens.recipe, pool=how))
     check_expected(task, [species], expected)

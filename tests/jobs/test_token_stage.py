@@ -178,8 +178,11 @@ def test_pooled_embeddings_come_from_stored_tokens_and_stay_when_images_come(
     assert folder_of(out, "folders") != folder
     monkeypatch.undo()
     (tmp_path / "later.jpg").rename(pictures / "006.jpg")
+    monkeypatch.setattr("jobs.embed.token_stage.MANY_MORE", 1)
     assert embed(reid, pictures, out, vit, *more) == 0
-    assert "as it was found before in 5 images" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "as it was found before in 5 images" in said
+    assert "there are 6 images by now; for a foreground of all of them remove that file" in said
     assert folder_of(out, "folders") == folder
     now = rows_of(out, "embedding", "folders")
     assert len(now) == IMAGES - 1
