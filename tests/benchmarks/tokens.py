@@ -1,4 +1,4 @@
-"""Patch tokens of 2,000 images: seconds, and memory that does not grow with their number.
+"""Patch tokens of 1,000 images: seconds, and memory that does not grow with their number.
 
     python tests/benchmarks/tokens.py --out tokens.json
 
@@ -117,7 +117,7 @@ def run_step(name: str, place: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--images", type=int, default=2_000)
+    parser.add_argument("--images", type=int, default=1_000)
     parser.add_argument("--out", type=Path, help="also write the figures here")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     parser.add_argument("--place", type=Path, help=argparse.SUPPRESS)

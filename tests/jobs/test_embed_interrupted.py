@@ -24,6 +24,7 @@ from reid.embedder import Embedder, embed_annotations
 from reid.errors import StorageDownError, StorageError
 from reid.manifest import read_annotations
 from reid.models import LoadedModel, load_model
+from reid.models.patch_tokens import TokenGrid
 from reid.store import retries
 from tests.jobs.embedding_runs import (
     HERE,
@@ -191,16 +192,20 @@ def test_two_runs_over_one_store_do_not_disturb_each_other(
     work = jobs.embed.embed_driver._run
 
     def in_company(
-        config: Config, task: EmbedTask, models: list[LoadedModel], pending: pa.Table
+        config: Config,
+        task: EmbedTask,
+        models: list[LoadedModel],
+        pending: pa.Table,
+        grid: TokenGrid | None,
     ) -> list[str]:
         monkeypatch.setattr(jobs.embed.embed_driver, "_run", work)
-        runtimes = work(config, task, models, pending) if when == "after" else []
+        runtimes = work(config, task, models, pending, grid) if when == "after" else []
         if fewer:
             shutil.rmtree(new)
         others.append(embed(tmp_path / "photos", tmp_path / "other", *shared))
         make_photos(new, range(8, 10))
         assert store.exists(task.work) == (when == "after")
-        return runtimes or work(config, task, models, pending)
+        return runtimes or work(config, task, models, pending, grid)
 
     monkeypatch.setattr(jobs.embed.embed_driver, "_run", in_company)
     run = embed(tmp_path / "photos", tmp_path / "out", *shared)
