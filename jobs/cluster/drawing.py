@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from PIL import Image
 
 from jobs.cluster.groups import Group, read_clusters, read_groups
+from jobs.cluster.token_pictures import token_pictures, windowed
 from jobs.common import outputs
 from jobs.common.console import print_result, progress, say
 from jobs.common.pictures import crops
@@ -19,10 +19,7 @@ from reid.cluster.naming import species_words
 from reid.config import Config
 from reid.drawings.picture_sheets import SIDE_PX, Pair
 from reid.errors import InputError
-from reid.foreground import as_colours, patch_weights
-from reid.layout import Window, window_box
 from reid.metrics.neighbour_shares import neighbour_correctness
-from reid.pooled_tokens import foreground_of, token_scores
 from reid.report.projection import TSNE_LIMIT, TSNE_MINIMUM, project
 from reid.report.thumbnails import UNREADABLE
 
@@ -117,41 +114,11 @@ def _species(config: Config, groups: Sequence[Group]) -> Iterator[_Species]:
             _nearest_pairs(own),
             picture,
             tuning[group.species],
-            partial(_tokens, config, group, folders[group.species])
+            partial(token_pictures, config, group, folders[group.species])
             if group.species in folders
             else None,
-            partial(_windowed, picture, config.images.window_of(group.species)),
+            partial(windowed, picture, config.images.window_of(group.species)),
         )
-
-
-def _windowed(
-    picture: Callable[[int], Image.Image | None], window: Window | None, row: int
-) -> Image.Image | None:
-    """The part of a picture that was embedded."""
-    whole = picture(row)
-    if whole is None or window is None:
-        return whole
-    return whole.crop(window_box((0, 0, *whole.size), window))
-
-
-def _tokens(
-    config: Config, group: Group, folder: str, rows: list[int]
-) -> tuple[list[drawings.TokenPicture], str]:
-    """What the patch tokens of some rows see, and a line on it."""
-    ids = group.rows["annotation_id"].combine_chunks()
-    axes = foreground_of(folder, group.species, ids).axes
-    weights, threshold = config.embed.foreground_weights, config.embed.foreground_threshold
-    shown = [
-        drawings.TokenPicture(
-            rows[number],
-            as_colours(measured),
-            patch_weights(measured[..., 0], weights=weights, threshold=threshold),
-        )
-        for number, measured in token_scores(folder, ids.take(pa.array(rows)), axes)
-    ]
-    said = ", ".join(f"{share:.0%}" for share in axes.shares)
-    line = f"picture; components 1 to 3 as red, green, blue ({said} of the variance of {axes.images:,} images); foreground"
-    return sorted(shown, key=lambda one: one.row), line
 
 
 def _readable(crop: Callable[[int], Image.Image]) -> Callable[[int], Image.Image | None]:
