@@ -42,7 +42,8 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from jobs.common.session import ray_session
-from jobs.embed.embed_driver import MOST_CPUS_PER_WORKER, embed
+from jobs.embed.embed_driver import embed
+from jobs.embed.embed_places import MOST_CPUS_PER_WORKER
 from reid import embeddings, store
 from reid.config import Config
 from reid.embedder import Embedder
