@@ -59,4 +59,5 @@ def in_plain_words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror[:1].lower() + error.strerror[1:]
     said = str(error)
-    return said if " " in said else f"{type(error).__name__}: {said}".rstrip(": ")
+    # A number or a key alone says nothing.
+    return said if said[:1].isalpha() else f"{type(error).__name__}: {said}".rstrip(": ")

@@ -3,6 +3,8 @@
 Only what the picture itself is to blame for. A file that could not be read may be there tomorrow.
 """
 
+from pathlib import Path
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -10,6 +12,7 @@ from reid import embeddings, schema, store
 
 FOLDER = KIND = "refused"  # of a recipe: whoever reads its *.parquet finds embeddings alone
 STAGE = "decode"  # where the picture is to blame
+LOOKED_FOR = 1000  # files; more are met where they are decoded
 REFUSED = pa.schema(
     [*schema.FAILURES, pa.field("source_key", pa.string()), pa.field("how", pa.string())]
 )
@@ -57,3 +60,28 @@ def remember_refused(folder: str, rows: pa.Table, failures: pa.Table, how: str) 
         about = zip(own["annotation_id"].to_pylist(), own["source_key"].to_pylist(), strict=True)
         name = embeddings.part_digest(f"{one} {key} {how}" for one, key in about)
         store.write_table(store.join(folder, FOLDER, f"{KIND}-{name}.parquet"), own.cast(REFUSED))
+
+
+def missing_files(rows: pa.Table) -> pa.Table:
+    """schema.FAILURES of the rows whose local file is not there; of none where there are more than LOOKED_FOR.
+
+    A list that names a lost file is read every night, and to see that needs no model.
+    """
+    found = []
+    if len(rows) <= LOOKED_FOR:
+        for row in rows.select(["annotation_id", "root", "image_path"]).to_pylist():
+            path = store.join(row["root"], row["image_path"])
+            if not store.is_remote(path) and _is_gone(path):
+                told = {name: row[name] for name in ("annotation_id", "image_path")}
+                found.append({**told, "stage": "read", "error": f"missing: {path}"})
+    return pa.Table.from_pylist(found, schema=schema.FAILURES)
+
+
+def _is_gone(path: str) -> bool:
+    try:
+        Path(path).stat()
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):  # there, and not to be read: whoever decodes it says why
+        return False
+    return False

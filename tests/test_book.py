@@ -67,9 +67,9 @@ def test_why_each_picture_is_here() -> None:
     table.loc[3, "confirmed_at"] = pd.Timestamp("2026-01-02", tz="UTC")
     found = animals(table, said={ids[4]: said("unusable", "dark") | said("sex", "female")})
     why = {p.annotation_id: p.reasons for one in found.values() for p in one.pictures}
-    assert why[ids[0]] == ("Looks like IMG_0004.JPG (distance 0.100), 93 % sure",)
+    assert why[ids[0]] == ("Looks like B/IMG_0004.JPG (distance 0.100), 93 % sure",)
     assert why[ids[1]][0].startswith(
-        "Near IMG_0000.JPG (distance 0.100), of 1, yet not near enough"
+        "Near A/IMG_0000.JPG (distance 0.100), of 1, yet not near enough"
     )
     assert why[ids[2]] == ("Labelled Luna when it came",)
     assert why[ids[3]][0] == "Confirmed by ben, 2026-01-02"

@@ -14,7 +14,9 @@ from reid.errors import in_plain_words
         (OSError("image file is truncated (40 bytes not processed)"), "image file is truncated (40 bytes not processed)"),
         (PermissionError(13, "Permission denied", "/a/b.jpg"), "permission denied"),
         (struct.error("unpack requires a buffer of 4 bytes"), "unpack requires a buffer of 4 bytes"),
+        (OSError("gone"), "gone"),
         (KeyError(5), "KeyError: 5"),
+        (KeyError("shape"), "KeyError: 'shape'"),
         (ValueError(), "ValueError"),
     ],
 )  # fmt: skip

@@ -14,7 +14,6 @@ from jobs.catalogue.identification import (
     below_catalogue,
     in_catalogues_words,
     read_upload,
-    without,
 )
 from jobs.catalogue.night_report import (
     close,
@@ -28,7 +27,7 @@ from jobs.catalogue.unchanged_files import with_known_keys
 from jobs.common import outputs
 from jobs.common.beforehand import check_models
 from jobs.common.console import console, say
-from jobs.common.embedded import EmbedStage, check_failures
+from jobs.common.embedded import EmbedStage, check_failures, without
 from jobs.common.looked import LookStage
 from jobs.common.session import ray_session
 from jobs.neighbours.placement import wants_tasks

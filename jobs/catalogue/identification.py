@@ -23,7 +23,7 @@ from jobs.common import outputs
 from jobs.common.beforehand import check_models
 from jobs.common.console import say
 from jobs.common.counters import count
-from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures
+from jobs.common.embedded import EmbedStage, EmbedSummary, check_failures, without
 from jobs.common.inputs import check_species_settings, read_sources, with_camera_times
 from jobs.common.looked import LookStage
 from jobs.common.session import ray_session
@@ -226,12 +226,6 @@ def embed_pending(
     summary, failures = embed(config, pending, expected)
     say(embedded_in_words(summary))
     return summary, failures
-
-
-def without(annotations: pa.Table, failures: pa.Table) -> pa.Table:
-    """The annotations that did not fail."""
-    failed = pc.is_in(annotations["annotation_id"], failures["annotation_id"].combine_chunks())
-    return annotations.filter(pc.invert(failed))
 
 
 def _read_constraints(config: Config) -> pa.Table | None:

@@ -43,6 +43,12 @@ class EmbedSummary:
     runtimes: list[str] = field(default_factory=list)
 
 
+def without(annotations: pa.Table, failures: pa.Table) -> pa.Table:
+    """The annotations that did not fail."""
+    failed = pc.is_in(annotations["annotation_id"], failures["annotation_id"].combine_chunks())
+    return annotations.filter(pc.invert(failed))
+
+
 class EmbedStage(Protocol):
     """`jobs.embed.embed_driver.embed`, or what stands for it in a test."""
 

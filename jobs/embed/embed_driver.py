@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from jobs.common.beforehand import check_room
 from jobs.common.console import progress, say
 from jobs.common.counters import count
-from jobs.common.embedded import EmbedSummary
+from jobs.common.embedded import EmbedSummary, without
 from jobs.common.endings import as_reid_error
 from jobs.common.session import joins_cluster, ray_session
 from jobs.embed.embed_places import (
@@ -39,7 +39,7 @@ from reid.errors import ReidError, StorageError
 from reid.layout import Window
 from reid.models import LoadedModel
 from reid.models.patch_tokens import TokenGrid
-from reid.refused import remember_refused
+from reid.refused import missing_files, remember_refused
 
 SHARD_ROWS_RANGE = (32, 4096)
 SHARDS_PER_WORKER = 8  # enough that a slow one does not keep the others waiting at the end
@@ -93,14 +93,14 @@ def _embed(
             busy += done.seconds
             failures += [done.before, done.failed]
         if tokens is not None:
-            left = _without(rows, pa.concat_tables(failures))
+            left = without(rows, pa.concat_tables(failures))
             stored = _complete(config, tokens, models, left, grid)
             summary.token_folders |= dict.fromkeys(species, tokens.folder)
             summary.runtimes += [r for r in stored.runtimes if r not in summary.runtimes]
             busy += stored.seconds
             failures += [stored.before, stored.failed]
             if config.embed.pool == "foreground":
-                left = _without(left, pa.concat_tables([stored.before, stored.failed]))
+                left = without(left, pa.concat_tables([stored.before, stored.failed]))
                 summary.failed += len(stored.before) + len(stored.failed)
                 summary.failed_before += len(stored.before)
                 failures += _pool(config, tokens, species, left, expected, summary)
@@ -139,6 +139,9 @@ def _complete(
     pending = join_members(task, pending)
     reused = len(rows) - len(pending)
     pending, before = without_refused(config, task, pending)
+    gone = missing_files(pending)
+    pending = without(pending, gone)
+    count(config, "images", len(gone), stage=_stage(task), outcome="failed")
     forget_dead_runs(task.folder)
     write_recipe(task, {} if grid is None else {"patch_tokens": asdict(grid)})
     if reused:
@@ -159,17 +162,12 @@ def _complete(
             remember_refused(task.folder, pending, failed, how_used(config))
         finally:
             store.remove(task.work)
-    return _Stored(reused, len(pending) - len(failed), before, failed, runtimes, seconds)
+    made = len(pending) - len(failed)
+    return _Stored(reused, made, before, pa.concat_tables([gone, failed]), runtimes, seconds)
 
 
 def _stage(task: EmbedTask) -> str:
     return "tokens" if task.recipe.pool == TOKENS else "embed"
-
-
-def _without(rows: pa.Table, failures: pa.Table) -> pa.Table:
-    return rows.filter(
-        pc.invert(pc.is_in(rows["annotation_id"], failures["annotation_id"].combine_chunks()))
-    )
 
 
 def _add_places(summary: EmbedSummary, task: EmbedTask, species: Sequence[str]) -> None:

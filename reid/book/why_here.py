@@ -54,7 +54,8 @@ def _by_looks(
     distance = (
         "" if row["nearest_distance"] is None else f" (distance {row['nearest_distance']:.3f})"
     )
-    near = "" if nearest is None else f"{nearest['image_path'].rpartition('/')[2]}{distance}"
+    # With its folder: cameras count from IMG_0001 each.
+    near = "" if nearest is None else f"{'/'.join(nearest['image_path'].split('/')[-2:])}{distance}"
     same = nearest is not None and nearest["identity_id"] == row["identity_id"]
     whose = "" if nearest is None or same else f", of {called(nearest['identity_id'])}"
     if row["decision"] == "unsure":

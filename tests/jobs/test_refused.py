@@ -52,6 +52,11 @@ def test_what_failed_and_has_not_changed_is_not_tried_again(
     assert night("embed.retry_failed=true") == (0, 1, 0, ["broken.jpg"])
     assert night("images.max_megapixels=20") == (0, 1, 0, ["broken.jpg"]), "settings decide too"
     assert night("images.max_megapixels=20") == (0, 1, 1, [])
+    gone = photos / "gone.jpg"
+    gone.symlink_to(tmp_path / "nowhere.jpg")
+    assert night("images.max_megapixels=20") == (0, 2, 1, []), "to miss a file needs no model"
+    assert reasons()["gone.jpg"] == f"missing: {gone}"
+    gone.unlink()
     broken.write_bytes(b"no picture either")
     assert night() == (0, 1, 0, ["broken.jpg"])
     broken.write_bytes(good[0].read_bytes())
