@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from reid.book import Near, Origin, SiteWritten, animals, write_site
+from reid.book import Near, Origin, PicturesWritten, animals, write_site
 from reid.book.timelines import place_map, timeline
 from reid.identify.remarks import Remark
 from tests.leopard_cats import frame
@@ -32,7 +32,7 @@ def picture(_: str) -> Image.Image:
     return Image.new("RGB", (640, 480), (120, 90, 40))
 
 
-def write(to: Path, table: pd.DataFrame, **known: Any) -> SiteWritten:
+def write(to: Path, table: pd.DataFrame, **known: Any) -> PicturesWritten:
     found = animals(table, **known)
     origin = Origin("cats", "made up", {"A": (526000, 604000), "B": (523000, 606000)}, False)
     keys = dict.fromkeys(table["annotation_id"], "a key")
@@ -106,7 +106,7 @@ def test_a_book_is_files_that_need_no_network(tmp_path: Path) -> None:
     near = {"1": [Near("2", 0.2, ids[0], ids[1])]}
     told = {"1": [(datetime(2026, 1, 1, tzinfo=UTC), NASTY)]}
     written = write(tmp_path, table, said={ids[0]: said("note", NASTY)}, near=near, history=told)
-    assert (written.individuals, written.pictures, written.there) == (3, 21, 0)
+    assert (written.made, written.there) == (21, 0)
     entries = content(tmp_path / "index.html")
     assert [(one["id"], one["pictures"], one["seen"]) for one in entries] == [
         ("1", 10, 8),
@@ -136,7 +136,7 @@ def test_a_book_is_brought_up_to_date(tmp_path: Path) -> None:
     table = sightings()
     table["identity_id"] = table["identity_id"].replace("3", "2")
     again = write(tmp_path, table)
-    assert (again.pictures, again.there) == (0, 21)
+    assert (again.made, again.there) == (0, 21)
     assert sorted(page.name for page in (tmp_path / "individuals").iterdir()) == [
         "1.html",
         "2.html",
@@ -158,7 +158,7 @@ def test_pictures_that_cannot_be_read_are_told_and_an_unusable_animal_is_listed_
     written = write_site(
         str(tmp_path), found, Origin("cats", ""), broken, dict.fromkeys(table["annotation_id"], "")
     )
-    assert list(written.unreadable.values()) == ["gone"]
+    assert list(written.lost.values()) == ["gone"]
     assert "no picture" in (tmp_path / "individuals/3.html").read_text(encoding="utf-8")
     assert [one["id"] for one in content(tmp_path / "index.html")] == ["1", "2"]
     assert "Unusable pictures" in (tmp_path / "index.html").read_text(encoding="utf-8")

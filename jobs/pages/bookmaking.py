@@ -2,8 +2,9 @@
 
 import time
 
-from jobs.common.console import print_result, progress, say
+from jobs.common.console import progress
 from jobs.pages.known import picture_of, read_known
+from jobs.pages.written import say_written
 from reid.book import animals, write_site
 from reid.book.pictures import LARGE_PX, SMALL_PX
 from reid.config import Images
@@ -48,12 +49,4 @@ def book(
             large_px=large_px,
             advance=advance,
         )
-    for path, why in list(written.unreadable.items())[:3]:
-        say(f"no picture of {path}: {why}")
-    if len(written.unreadable) > 3:
-        say(f"and of {len(written.unreadable) - 3:,} more")
-    say(
-        f"book: {written.individuals:,} individuals, {written.pictures:,} pictures written, {written.there:,} "
-        f"there already, {len(written.unreadable):,} not readable ({time.perf_counter() - started:.1f} s)"
-    )
-    print_result(written.index)
+    say_written(f"book: {len(found):,} individuals", written, frame, started)

@@ -2,15 +2,14 @@
 
 import time
 
-from jobs.common.console import print_result, progress, say
+from jobs.common.console import progress
 from jobs.common.inputs import read_sources
 from jobs.pages.known import picture_of
+from jobs.pages.written import say_written
 from reid.book import write_browser
 from reid.book.pictures import LARGE_PX, SMALL_PX
 from reid.config import Config
 from reid.errors import InputError
-
-REASONS = 3  # on the screen; the page has all
 
 
 def browse(config: Config, to: str, *, large_px: int = LARGE_PX) -> None:
@@ -36,12 +35,4 @@ def browse(config: Config, to: str, *, large_px: int = LARGE_PX) -> None:
             large_px=large_px,
             advance=advance,
         )
-    for path, why in list(written.unreadable.items())[:REASONS]:
-        say(f"no picture of {path}: {why}")
-    if len(written.unreadable) > REASONS:
-        say(f"and of {len(written.unreadable) - REASONS:,} more; the page has all of them")
-    say(
-        f"browse: {len(rows):,} pictures, {written.pictures:,} written, {written.there:,} there already, "
-        f"{len(written.unreadable) + len(failures):,} not readable ({time.perf_counter() - started:.1f} s)"
-    )
-    print_result(written.index)
+    say_written(f"browse: {len(rows):,} given", written, rows, started, more=len(failures))

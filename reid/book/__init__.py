@@ -11,18 +11,18 @@ browse.py      the same of pictures alone, before anything is grouped
 
 from reid.book.animal_pages import Links, Origin, all_pictures, render_animal, render_index
 from reid.book.animals import Animal, KnownPicture, Near, Sighting, animals
-from reid.book.browse import Browsable, write_browser
-from reid.book.site import SiteWritten, write_site
+from reid.book.browse import write_browser
+from reid.book.pictures import PicturesWritten
+from reid.book.site import write_site
 
 __all__ = [
     "Animal",
-    "Browsable",
     "KnownPicture",
     "Links",
     "Near",
     "Origin",
+    "PicturesWritten",
     "Sighting",
-    "SiteWritten",
     "all_pictures",
     "animals",
     "render_animal",

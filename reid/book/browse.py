@@ -1,14 +1,13 @@
 """All pictures that were given, before anything is grouped: files that open from disk, with filters."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from PIL import Image
 
 from reid import store
-from reid.book.pictures import LARGE_PX, SMALL_PX, file_name, write_pictures
+from reid.book.pictures import LARGE_PX, PicturesWritten, write_pictures
 from reid.report.html import encoded, json_for_script, render
 
 MOST_VALUES = 2000  # of a filter's list; with more, there is the search
@@ -23,23 +22,6 @@ FILTERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Browsable:
-    """What came out.
-
-    Attributes:
-        pictures: that this call wrote.
-        there: that were there already.
-        unreadable: path → why its picture could not be read.
-        index: the page to open.
-    """
-
-    pictures: int
-    there: int
-    unreadable: Mapping[str, str]
-    index: str
-
-
 def write_browser(
     to: str,
     annotations: pd.DataFrame,
@@ -49,7 +31,7 @@ def write_browser(
     failures: Sequence[tuple[str, str]] = (),
     large_px: int = LARGE_PX,
     advance: Callable[[int], None] | None = None,
-) -> Browsable:
+) -> PicturesWritten:
     """Write `to/index.html` and `to/pictures/…`; the page last.
 
     Args:
@@ -62,15 +44,13 @@ def write_browser(
         advance: called with the number of pictures that are done.
     """
     ids, keys = annotations["annotation_id"], annotations["source_key"].fillna("")
-    files = {one: file_name(one, key) for one, key in zip(ids, keys, strict=True)}
-    sizes = [SMALL_PX, *([large_px] if large_px else [])]
-    made, lost = write_pictures(store.join(to, "pictures"), files, sizes, picture, advance)
+    written = write_pictures(to, dict(zip(ids, keys, strict=True)), large_px, picture, advance)
     shown = _shown(annotations)
     for one, row in shown.items():
-        if one not in lost:
-            row["small"] = f"pictures/{sizes[0]}/{files[one]}"
-            row["src"] = f"pictures/{sizes[-1]}/{files[one]}"
-    unreadable = {shown[one]["path"]: why for one, why in lost.items()}
+        if one not in written.lost:
+            row["small"], row["src"] = (
+                written.link(one, written.sizes[place]) for place in (0, -1)
+            )
     whens = sorted(row["when"] for row in shown.values() if row["when"])
     page = render(
         "browse.html",
@@ -88,12 +68,11 @@ def write_browser(
             for name, title, _ in FILTERS
             if len({row[name] for row in shown.values()}) > MOST_VALUES
         ],
-        lost=[*unreadable.items(), *failures],
+        lost=[*((shown[one]["path"], why) for one, why in written.lost.items()), *failures],
         content=json_for_script(shown),
     )
-    index = store.join(to, "index.html")
-    store.write_bytes(index, encoded(page))
-    return Browsable(made, len(files) - made - len(lost), unreadable, index)
+    store.write_bytes(written.index, encoded(page))
+    return written
 
 
 def _shown(annotations: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -5,6 +5,7 @@ import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 from PIL import Image
 
@@ -17,26 +18,58 @@ QUALITY = 74
 BATCH = 256
 
 
+@dataclass(frozen=True, slots=True)
+class PicturesWritten:
+    """Pictures as files beside the pages that show them.
+
+    Attributes:
+        to: folder of the pages, or URI; its index.html is first.
+        sizes: longer sides in pixels, the small one first.
+        files: annotation_id → its file, of all that were asked for.
+        made: how many annotations this call wrote.
+        lost: annotation_id → why its picture could not be read.
+    """
+
+    to: str
+    sizes: Sequence[int]
+    files: Mapping[str, str]
+    made: int
+    lost: Mapping[str, str]
+
+    @property
+    def there(self) -> int:
+        """How many were there already."""
+        return len(self.files) - self.made - len(self.lost)
+
+    @property
+    def index(self) -> str:
+        """The page to open."""
+        return store.join(self.to, "index.html")
+
+    def link(self, one: str, px: int) -> str:
+        """Where the picture of an annotation lies, seen from the index; empty where it was lost."""
+        return "" if one in self.lost else _place("pictures", px, self.files[one])
+
+
 def write_pictures(
-    folder: str,
-    files: Mapping[str, str],
-    sizes: Sequence[int],
+    to: str,
+    keys: Mapping[str, str],
+    large_px: int,
     picture: Callable[[str], Image.Image],
     advance: Callable[[int], None] | None,
-) -> tuple[int, dict[str, str]]:
-    """Write `folder/<size>/<file>` of every annotation where it is not there.
+) -> PicturesWritten:
+    """Write `to/pictures/<size>/<file>` of every annotation where it is not there.
 
     Args:
-        folder: folder or URI.
-        files: annotation_id → `file_name`.
-        sizes: longer sides in pixels.
+        to: folder of the pages, or URI.
+        keys: annotation_id → what changes when its picture does.
+        large_px: longer side of the pictures that are enlarged; 0: the small ones are enlarged.
         picture: gives the picture of an annotation; called from several threads. What it raises for a bad
             image is counted, not passed on.
         advance: called with the number of pictures that are done.
-
-    Returns:
-        How many annotations were written, and annotation_id → why others could not be read.
     """
+    folder, sizes = store.join(to, "pictures"), [SMALL_PX, *([large_px] if large_px else [])]
+    files = {one: file_name(one, key) for one, key in keys.items()}
     there = set(store.list_files(folder, recursive=True))
     wanted = {
         one: [px for px in sizes if _place(folder, px, file) not in there]
@@ -64,7 +97,7 @@ def write_pictures(
                 made += done
                 if advance is not None:
                     advance(1)
-    return made, lost
+    return PicturesWritten(to, sizes, files, made, lost)
 
 
 def webp(picture: Image.Image, side_px: int) -> bytes:

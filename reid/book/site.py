@@ -1,7 +1,6 @@
 """All individuals as files that open from disk: an index, a page each, and every picture once."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 from PIL import Image
 
@@ -15,28 +14,9 @@ from reid.book.animal_pages import (
     render_index,
 )
 from reid.book.animals import Animal
-from reid.book.pictures import LARGE_PX, SMALL_PX, file_name, write_pictures
+from reid.book.pictures import LARGE_PX, PicturesWritten, write_pictures
 from reid.exports.identifiers import cleaned
 from reid.report.html import encoded
-
-
-@dataclass(frozen=True, slots=True)
-class SiteWritten:
-    """What came out.
-
-    Attributes:
-        individuals: pages.
-        pictures: that this call wrote.
-        there: that were there already.
-        unreadable: path → why its picture could not be read.
-        index: the page to open.
-    """
-
-    individuals: int
-    pictures: int
-    there: int
-    unreadable: Mapping[str, str]
-    index: str
 
 
 def write_site(
@@ -48,7 +28,7 @@ def write_site(
     *,
     large_px: int = LARGE_PX,
     advance: Callable[[int], None] | None = None,
-) -> SiteWritten:
+) -> PicturesWritten:
     """Write `to/index.html`, `to/individuals/<name>.html` and `to/pictures/…`; the index last.
 
     Pictures that lie there are not made again: the same command brings a book up to date.
@@ -64,21 +44,14 @@ def write_site(
         advance: called with the number of pictures that are done.
     """
     pictures = all_pictures(found)
-    files = {one: file_name(one, keys[one]) for one in pictures}
-    sizes = [SMALL_PX, *([large_px] if large_px else [])]
-    made, lost = write_pictures(store.join(to, "pictures"), files, sizes, picture, advance)
+    own = {one: keys[one] for one in pictures}
+    written = write_pictures(to, own, large_px, picture, advance)
     names = cleaned(found)
-    _write_pages(to, found, pictures, origin, names, files, lost, sizes)
+    _write_pages(to, found, pictures, origin, names, written)
     for page in store.list_files(store.join(to, "individuals")):
         if page.rpartition("/")[2] not in {f"{name}.html" for name in names.values()}:
             store.remove(page)  # of individuals that are no more
-    return SiteWritten(
-        individuals=len(found),
-        pictures=made,
-        there=len(files) - made - len(lost),
-        unreadable={pictures[one][0].path: why for one, why in lost.items()},
-        index=store.join(to, "index.html"),
-    )
+    return written
 
 
 def _write_pages(
@@ -87,19 +60,17 @@ def _write_pages(
     pictures: Pictures,
     origin: Origin,
     names: Mapping[str, str],
-    files: Mapping[str, str],
-    lost: Mapping[str, str],
-    sizes: Sequence[int],
+    written: PicturesWritten,
 ) -> None:
     def links(up: str, beside: str) -> Links:
         def picture(px: int) -> Callable[[str], str]:
-            return lambda one: "" if one in lost else f"{up}pictures/{px}/{files[one]}"
+            return lambda one: up + link if (link := written.link(one, px)) else ""
 
         return Links(
             home=f"{up}index.html",
             animal=lambda one: f"{beside}{names[one]}.html",
-            small=picture(sizes[0]),
-            large=picture(sizes[-1]),
+            small=picture(written.sizes[0]),
+            large=picture(written.sizes[-1]),
         )
 
     inside = links("../", "")
@@ -109,4 +80,4 @@ def _write_pages(
             store.join(to, "individuals", f"{names[one.identity_id]}.html"), encoded(page)
         )
     index = render_index(found, links("", "individuals/"), origin)
-    store.write_bytes(store.join(to, "index.html"), encoded(index))
+    store.write_bytes(written.index, encoded(index))

@@ -28,7 +28,7 @@ def test_a_catalogue_as_a_book(
     assert reid("book", "-C", place, "--to", book) == 0
     out, err = capsys.readouterr()
     assert out.strip() == str(book / "index.html")
-    assert "2 individuals, 0 pictures written, 0 there already, 3 not readable" in " ".join(
+    assert "2 individuals; pictures: 0 written, 0 there already, 3 not readable" in " ".join(
         err.split()
     )
     page = (book / "individuals/lynx-0001.html").read_text(encoding="utf-8")

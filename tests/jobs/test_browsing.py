@@ -51,7 +51,7 @@ def test_every_picture_is_shown_once(
     assert browse() == 0
     out, err = capsys.readouterr()
     assert out.strip() == str(photographs / "pages/index.html")
-    assert "5 pictures, 4 written, 0 there already, 1 not readable" in " ".join(err.split())
+    assert "5 given; pictures: 4 written, 0 there already, 1 not readable" in " ".join(err.split())
     page = (photographs / "pages/index.html").read_text()
     found = re.search(r'id="content">(.*?)</script>', page, re.S)
     assert found is not None
