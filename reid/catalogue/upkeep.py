@@ -3,8 +3,6 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pyarrow.fs as pafs
-
 from reid import store
 from reid.catalogue import delta_tables, events
 from reid.catalogue.commits import commit
@@ -65,8 +63,6 @@ def tidy(catalogue: Catalogue, *, keep_days: int = 30) -> Catalogue:
 def _remove_staged(path: str, before: datetime) -> None:
     """Staged events that were published, or whose run died, long ago."""
     folder = events.staged_folder(path)
-    fs, inner = store.filesystem(folder)
-    selector = pafs.FileSelector(inner, allow_not_found=True)
-    for info in delta_tables.guarded(folder, "list", lambda: fs.get_file_info(selector)):
-        if info.type == pafs.FileType.File and info.mtime < before:
-            store.remove(store.join(folder, info.base_name))
+    for path, (_, changed_ns) in store.list_states(folder).items():
+        if changed_ns < before.timestamp() * 1e9:
+            store.remove(path)
