@@ -24,6 +24,7 @@ from ray.job_submission import JobDetails, JobStatus, JobType
 
 from jobs import submit as module
 from reid.errors import InputError, ReidError, StorageError, TooManyFailuresError
+from tests.jobs.processes import needs_proc, processes_marked, wait_until
 
 PROJECT = Path(__file__).parents[2]
 COMMANDS = ["run", "embed", "identify"]
@@ -210,6 +211,44 @@ def test_one_job_of_a_name_runs_and_is_followed(head: Head, photos: Path, tmp_pa
     assert counted["images_total", "embedded"] == 4
     assert counted["images_total", "failed"] == 2
     assert counted["seconds_total", ""] > 0
+
+
+@needs_proc
+@pytest.mark.timeout(600)  # three processes and two jobs, on a machine that may be busy
+def test_a_job_that_is_asked_to_end_does_so_and_the_next_goes_on(
+    head: Head, make_photos: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    make_photos(tmp_path / "photos", range(40))
+    out, mark = tmp_path / "out", f"REID_TEST_RUN={tmp_path}"
+    command = (
+        "embed",
+        "-i",
+        tmp_path / "photos",
+        "-o",
+        out,
+        *QUICK,
+        "embed.ray=always",
+        "embed.shard_rows=2",
+    )
+    watching = head.start(*command, "--env", mark)
+    wait_until(lambda: any(out.glob("embeddings/*/part-*.parquet")) or watching.poll() is not None)
+    words = {
+        pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        for pid in processes_marked(mark)
+    }
+    (job,) = [pid for pid, line in words.items() if line[1:4] == [b"-m", b"jobs", b"embed"]]
+    os.kill(job, signal.SIGTERM)
+    said, err = watching.communicate(timeout=300)
+    assert watching.returncode == 3, said + err
+    assert "was killed by signal 15; submit it again to go on from there" in err
+    assert "stopped; run the same command again to go on from here" in said
+    assert not [
+        one for one in ("Traceback", "terminate called", "*** SIG", "core dumped") if one in said
+    ]
+
+    code, said, err = head.submit(*command)
+    assert code == 0, said + err
+    assert re.search(r"[1-9]\d* of 40 are in efficientnet-lite0", said), "what was embedded stays"
 
 
 def test_the_token_is_asked_for(head: Head, tmp_path: Path) -> None:

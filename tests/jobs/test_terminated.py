@@ -1,19 +1,28 @@
-"""A real SIGTERM in each stage of `reid run` and `reid identify`: it ends as Ctrl-C does, and nothing is lost."""
+"""A real SIGTERM in each stage, in this process and on Ray: it ends as Ctrl-C does, and nothing is lost."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from jobs.common import outputs
 from jobs.common.endings import TERMINATED
 from reid import store
 from reid.catalogue import open_catalogue, read_events
 from reid.synthetic import make_herd
+from tests.jobs.embedding_runs import HERE
+from tests.jobs.embedding_runs import QUICK as EMBED_ON_RAY
+from tests.jobs.labelled_tiles import QUICK as TRAIN
 from tests.jobs.made_up import at, photograph
+from tests.jobs.processes import kill_marked, needs_proc, processes_marked, wait_until
 
 RUN = {
     "reading": "jobs.run:read_sources",
@@ -101,3 +110,99 @@ def test_nothing_is_lost(ended: dict[Any, Any]) -> None:
     assert not [
         path for path in home.rglob(".*") if path.is_file() and path.suffix in (".parquet", ".json")
     ], "nothing half written lies about"
+
+
+# ── Where Ray's workers are at it ─────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class OnRay:
+    """A command, the file that says that its workers are at it, and how it goes on in this process.
+
+    Attributes:
+        line: the command.
+        sign: a pattern of files below OUT; empty: that Ray is there, with all of its work to do.
+        settings: that come behind the line when it goes on, which then needs no Ray.
+        goes_on: what that says.
+    """
+
+    line: tuple[str, ...]
+    sign: str
+    settings: tuple[str, ...]
+    goes_on: str
+
+
+ON_RAY = {
+    "embedding": OnRay(
+        ("embed", "-i", "{labelled}", *EMBED_ON_RAY, "embed.shard_rows=2"),
+        "embeddings/*/part-*.parquet",
+        (HERE,),
+        "are in efficientnet-lite0",
+    ),
+    "comparing": OnRay(
+        ("cluster", "-e", "{rows}", "cluster.distributed=true", "cluster.eps=0.2"),
+        "",
+        ("cluster.distributed=false",),
+        "cluster: 3,000 embeddings",
+    ),
+    "training by two workers": OnRay(
+        ("finetune", "-i", "{labelled}", *TRAIN, "finetune.workers=2", "finetune.identities=2", "finetune.epochs=200"),
+        "training/epoch-0001/history.json",
+        ("finetune.time_limit_minutes=0.0001",),
+        "going on after epoch",
+    ),
+}  # fmt: skip
+
+
+@needs_proc
+@pytest.mark.parametrize("stage", ON_RAY)
+@pytest.mark.usefixtures("local_ray")
+def test_on_ray_it_ends_as_ctrl_c_does_and_goes_on(
+    stage: str,
+    labelled: Path,
+    tmp_path: Path,
+    reid: Callable[..., int],
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    one, out, log = ON_RAY[stage], tmp_path / "out", tmp_path / "log"
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(3000, 64)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows / np.linalg.norm(rows, axis=1, keepdims=True))
+    places = {"labelled": labelled, "rows": tmp_path / "rows.npy"}
+    line = [part.format(**places) for part in one.line] + ["-o", str(out)]
+    mark = f"REID_TEST_RUN={tmp_path}"
+    with log.open("wb") as stream:
+        driver = subprocess.Popen(
+            [sys.executable, "-m", "jobs", *line],
+            env={**os.environ, "REID_TEST_RUN": str(tmp_path)},
+            stdout=stream,
+            stderr=stream,
+        )
+        try:
+            wait_until(
+                lambda: (
+                    driver.poll() is not None
+                    or (
+                        any(out.glob(one.sign))
+                        if one.sign
+                        else "Ray: this machine" in log.read_text()
+                    )
+                )
+            )
+            driver.send_signal(signal.SIGTERM)
+            assert driver.wait(timeout=120) == TERMINATED, log.read_text()
+            wait_until(lambda: not processes_marked(mark))  # it leaves no worker behind
+        finally:
+            kill_marked(mark)
+            driver.wait()
+    said = log.read_text()
+    assert "Ray: this machine" in said
+    assert "stopped; run the same command again to go on from here" in said
+    assert not [sign for sign in NEVER_SEEN if sign in said], said
+    capfd.readouterr()
+    assert reid(*line, *one.settings) == 0
+    assert one.goes_on in capfd.readouterr().err
+    assert not [path for path in out.rglob(".*") if path.is_file()], (
+        "nothing half written lies about"
+    )
+    assert outputs.read_summary(str(out))
