@@ -11,12 +11,21 @@ from jobs.common.console import progress, say
 from jobs.run import run
 from reid import store
 from reid.config import Config
+from reid.errors import InputError
 from reid.metrics import agreement
 from reid.synthetic import make_herd
 
 
 def demo(config: Config, *, individuals: int, images_per_individual: int, species: int) -> None:
-    """Make the herd below OUT/herd, run every stage on it, and compare with its truth."""
+    """Make the herd below OUT/herd, run every stage on it, and compare with its truth.
+
+    Raises:
+        InputError: OUT is no place on this disk; and what the stages raise.
+    """
+    if store.is_remote(config.out):
+        raise InputError(
+            f"--out {config.out}: the pictures are made on this disk; choose a folder of it"
+        )
     started = time.perf_counter()
     folder = Path(config.out) / "herd"
     total = individuals * images_per_individual * species

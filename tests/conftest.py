@@ -2,17 +2,15 @@
 
 import logging
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
+
+from tests.flaky_bucket import FlakyBucket
 
 try:
     from hypothesis import settings
@@ -86,75 +84,13 @@ def bucket(s3: str) -> str:
     return f"s3://{name}"
 
 
-class FlakyBucket:
-    """A bucket at an address of its own, which can be told to fail.
-
-    Attributes:
-        uri: the bucket, as `s3://<name>`.
-        endpoint: the address.
-        failed: requests that failed so far.
-    """
-
-    def __init__(self, uri: str, seed: int) -> None:
-        # The storage that `s3` serves lives in this process; this is a second door to it.
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-        from werkzeug.serving import make_server
-
-        self.uri = uri
-        self.failed = 0
-        self._answers: tuple[str, ...] = ()
-        self._requests_left, self._share = 0, 0.0
-        self._random, self._lock = random.Random(seed), threading.Lock()
-        self._storage = DomainDispatcherApplication(create_backend_app)
-        self.server = make_server("127.0.0.1", 0, self, threaded=True)
-        self.endpoint = f"http://127.0.0.1:{self.server.server_port}"
-
-    def fail(
-        self,
-        requests: int,
-        share: float = 0.5,
-        answers: tuple[str, ...] = ("500 InternalError", "503 SlowDown", "503", "dropped"),
-    ) -> None:
-        """Of the next `requests` that come, let each fail with probability `share`."""
-        self._requests_left, self._share, self._answers = requests, share, answers
-
-    def _answer(self) -> str | None:
-        with self._lock:
-            self._requests_left -= 1
-            if self._requests_left < 0 or self._random.random() >= self._share:
-                return None
-            self.failed += 1
-            return self._random.choice(self._answers)
-
-    def __call__(
-        self, environ: dict[str, Any], start: Callable[[str, list[tuple[str, str]]], Any]
-    ) -> Iterable[bytes]:
-        """Answer a request (WSGI)."""
-        answer = self._answer()
-        if answer is None:
-            found: Iterable[bytes] = self._storage(environ, start)
-            return found
-        if answer == "dropped":
-            environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
-            start("200 OK", [])  # which arrives nowhere
-            return [b""]
-        status, _, code = answer.partition(" ")
-        body = f"<Error><Code>{code}</Code><Message>not now</Message></Error>" if code else ""
-        start(f"{status} {code or 'Trouble'}", [("Content-Type", "application/xml")])
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [body.encode()]
-
-
 @pytest.fixture
 def flaky_bucket(bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FlakyBucket]:
     """An empty bucket that fails when it is told to; this process finds it in its environment."""
     flaky = FlakyBucket(bucket, seed=0)
-    thread = threading.Thread(target=flaky.server.serve_forever, daemon=True)
-    thread.start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", flaky.endpoint)
     yield flaky
-    flaky.server.shutdown()
-    thread.join()
-    flaky.server.server_close()
+    flaky.close()
 
 
 _FAR_STORAGE = """

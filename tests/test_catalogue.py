@@ -21,7 +21,7 @@ from reid.errors import InputError, StorageError
 from reid.store import retries
 
 if TYPE_CHECKING:
-    from tests.conftest import FlakyBucket
+    from tests.flaky_bucket import FlakyBucket
 
 NAMES = ["annotation_id", "identity_id"]
 

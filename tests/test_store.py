@@ -24,7 +24,7 @@ from reid.errors import (
 from reid.store import files, retries
 
 if TYPE_CHECKING:
-    from tests.conftest import FlakyBucket
+    from tests.flaky_bucket import FlakyBucket
 
 
 @pytest.fixture(params=["local", "s3"])

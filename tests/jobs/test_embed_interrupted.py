@@ -39,7 +39,7 @@ from tests.jobs.embedding_runs import (
 from tests.jobs.processes import needs_proc, start_and_kill
 
 if TYPE_CHECKING:
-    from tests.conftest import FlakyBucket
+    from tests.flaky_bucket import FlakyBucket
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
