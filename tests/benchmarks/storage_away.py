@@ -169,7 +169,10 @@ def tried(
     door.go_away(seconds, after=requests // 3, shut=kind == "shut")
     code, said, spent = ran(in_bucket(name, door.uri, model), door.endpoint)
     wrong = differences(held(door.uri), after) if not code else []
-    lines = [one.replace(door.uri, "s3://bucket") for one in said.strip().splitlines()]
+    lines = [
+        one.replace(door.uri, "s3://bucket").replace(model, "model")
+        for one in said.strip().splitlines()
+    ]
     asking = [one for one in lines if "; again in " in one]
     door.close()
     return {
