@@ -1,6 +1,7 @@
 """What a closer look at pairs costs here, in words, before it is taken or where it was not."""
 
 import importlib.util
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,7 +77,7 @@ def look_not_taken(config: Config, summary: Mapping[str, Any]) -> str:
     species = {
         name: one["images"]
         for name, one in summary["cluster"]["species"].items()
-        if one["verdict"]["level"] != "usable"
+        if one["verdict"]["level"] != "usable" and one["images"] > 1
     }
     of_images = summary.get("embed") and not summary["cluster"].get("embeddings")
     labelled = any(summary["cluster"]["species"][name]["scores"] for name in species)
@@ -85,7 +86,7 @@ def look_not_taken(config: Config, summary: Mapping[str, Any]) -> str:
     if not species or not of_images or not all(map(importlib.util.find_spec, NEEDED)):
         return ""
     return (
-        f"a closer look at pairs was not taken: `reid cluster --out {config.out} pairs={'auto' if labelled else 'on'}`"
+        f"a closer look at pairs was not taken: `reid cluster --out {shlex.quote(config.out)} pairs={'auto' if labelled else 'on'}`"
         f"{_takes(config, species)}, and {GAVE}; give the part of the picture where the pattern is "
         "(images.window=[left,top,right,bottom], in shares)"
     )

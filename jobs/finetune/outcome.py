@@ -116,7 +116,9 @@ def verdict(metrics: dict[str, Any]) -> str:
     if metrics.get("change_interval"):
         low, high = metrics["change_interval"]
         change += f" (change, 95 %: {low:+.3f} to {high:+.3f})"
-        chance = ", which may be chance: more held-out individuals would tell" if low <= 0 else ""
+        chance = (
+            "; the gain may be chance, more held-out individuals would tell" if low <= 0 else ""
+        )
         few = few_individuals(metrics.get("individuals", {}).get("held_out", FEW_INDIVIDUALS))
         change += f"; that is {few}" if few else ""
     if is_better(metrics):

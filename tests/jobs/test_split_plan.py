@@ -407,7 +407,7 @@ def test_a_change_that_differs_may_be_chance() -> None:
     interval = change_interval(before, after, False, 0)
     assert interval == [pytest.approx(-0.3), pytest.approx(0.4)]
     metrics = figures(0.5, 0.55) | {"change_interval": interval}
-    assert "(change, 95 %: -0.300 to +0.400), which may be chance" in outcome.verdict(metrics)
+    assert "(change, 95 %: -0.300 to +0.400); the gain may be chance" in outcome.verdict(metrics)
     few = {**metrics, "individuals": {"held_out": 6}}
     assert "from only 6 individuals, and may be far off" in outcome.verdict(few)
     assert "far off" not in outcome.verdict({**metrics, "individuals": {"held_out": 10}})
