@@ -10,6 +10,7 @@
 - `evidence`: of the eight best voted, what LightGlue's numbers say one by one, and what is learned of them, of
   individuals that were not trained on.
 - `unlabelled`: ARI of groups by the stated curve, by cut; no name takes part.
+- `small windows` (--small): votes where windows under 512 pixels are enlarged, and where they are not.
 - `queries` (--queries): those with a mate ask once, for what the gallery chose.
 """
 
@@ -42,11 +43,11 @@ from reid.pairs import (
     pair_features,
     stated_curve,
 )
-from reid.pairs.votes import POWER, mutual_clear
+from reid.pairs.votes import POWER, mutual_clear, votes
 from reid.schema import PAIR_EVIDENCE
 
 WINDOW = (0.15, 0.12, 0.85, 0.68)
-ASKING, LISTED = 200, 8
+ASKING, LISTED, SMALL = 200, 8, 60
 LENGTHS = (1, 5, 10, 20, 50)
 NEAR, AGREEING = (
     0.25,
@@ -229,6 +230,38 @@ def unlabelled(data: Nyala, pairs: np.ndarray, features: np.ndarray) -> dict[str
     return result
 
 
+def small_windows(
+    data: Nyala, work: Work, gallery: np.ndarray, mates: np.ndarray
+) -> dict[str, Any]:
+    """Votes of pictures whose window has fewer than 512 pixels, all of these as they are, and enlarged."""
+    ways = {
+        name: keypoints(data, work, WINDOW, gallery, enlarge=enlarge)[0]
+        for name, enlarge in (("as they are", False), ("enlarged", True))
+    }
+    plain = ways["as they are"]
+    if any(len(points) < len(gallery) for points in ways.values()):
+        return {}
+    small = np.array([one in plain and plain[one].size.max() < 512 for one in data.ids])
+    asking = np.random.default_rng(0).permutation(np.flatnonzero(mates & small))[:SMALL]
+    pairs = best_listed(data, *_all_of(data, asking), asking, len(data.ids))
+    result: dict[str, Any] = {"small": int((small & data.gallery).sum()), "asking": len(asking)}
+    for name, points in ways.items():
+        unit = {
+            row: descriptors_of(EXTRACTOR, points[data.ids[row]].keypoints.descriptors)
+            for row in np.unique(pairs)
+        }
+        scores = np.array([votes(unit[a], unit[b]) for a, b in pairs])
+        result[name] = found(data, pairs, scores, asking)
+    return result
+
+
+def _all_of(data: Nyala, asking: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every pair of the asking with the gallery, and a score of nothing."""
+    first, second = np.nonzero(data.fine[asking] & data.gallery[None])
+    pairs = np.stack([asking[first], second], axis=1)
+    return pairs, np.zeros(len(pairs))
+
+
 def ask_queries(
     data: Nyala, work: Work, points: Any, recipe: Any, learn: tuple[np.ndarray, np.ndarray]
 ) -> dict[str, Any]:
@@ -289,6 +322,9 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=120)
     parser.add_argument("--queries", action="store_true")
     parser.add_argument("--enlarge", action="store_true", help="Windows under 512 pixels, to that.")
+    parser.add_argument(
+        "--small", action="store_true", help="Only what enlarging small ones gives."
+    )
     args = parser.parse_args()
     if not Path(args.data).is_file():
         print(f"{args.data} is not there: nothing is measured")
@@ -301,6 +337,9 @@ def main() -> int:
     gallery = np.flatnonzero(data.gallery)
     mates = has_mate(data.identity, data.side, data.apart, data.gallery) & data.gallery
     asking = np.random.default_rng(5).permutation(np.flatnonzero(mates))[:ASKING]
+    if args.small:
+        write(args.out, {"small windows": small_windows(data, work, gallery, mates)})
+        return 0
     rows = np.concatenate([gallery, np.flatnonzero(data.counted)]) if args.queries else gallery
     sums = {}
     for most in (1024, 512):
@@ -324,10 +363,15 @@ def main() -> int:
             if args.queries:
                 result["queries"] = ask_queries(data, work, points, recipe, (pairs, features))
     result["cpu_seconds_of_this_call"] = time.process_time() - started
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1, default=float) + "\n")
-    print(json.dumps(result, indent=1, default=float))
+    write(args.out, result)
     return 0
+
+
+def write(path: Path, result: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(result, indent=1, default=float)
+    path.write_text(text + "\n")
+    print(text)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,13 @@ NYALA = Path(
     os.environ.get("REID_NYALA", Path(__file__).parents[2].parent / "shared" / "data" / "nyala")
 )
 pytestmark = pytest.mark.usefixtures("local_ray")
-SETTINGS = ("pairs.matcher=patches", "pairs.wide=12", "pairs.k=4", "pairs.nearest=2")
+SETTINGS = (
+    "pairs.matcher=patches",
+    "pairs.wide=12",
+    "pairs.k=4",
+    "pairs.nearest=2",
+    "pairs.enlarge=false",
+)
 
 
 @dataclass(frozen=True)
