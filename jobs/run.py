@@ -4,6 +4,7 @@
 when it is its turn, so that what is wrong with a command's arguments is said before torch is loaded.
 """
 
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -287,7 +288,7 @@ def run_review(config: Config, out: str, *, results: str | None, **wanted: Any) 
     if config.identify.catalogue is None:
         meant = store.exists(store.join(out, outputs.ANNOTATIONS))
         raise InputError(
-            f"--out is the page; did you mean --results {out}?"
+            f"--out is the page; did you mean --results {shlex.quote(out)}?"
             if meant
             else "give --catalogue (of `reid identify`) or --results (output folder of `reid run`)"
         )
