@@ -134,6 +134,8 @@ def test_training_is_drawn_epoch_by_epoch() -> None:
     loss, validation = drawings.training_curves(history).axes
     assert loss.lines[0].get_xdata().tolist() == [1, 2, 3]
     assert validation.lines[0].get_ydata().tolist() == [0.1, 0.4]
+    alone = drawings.training_curves([{**record, "validation": {}} for record in history])
+    assert [axes.get_xlabel() for axes in alone.axes] == ["epoch"], "no empty panel"
 
 
 @pytest.mark.parametrize(

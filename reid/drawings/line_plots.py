@@ -90,15 +90,17 @@ def training_curves(history: Sequence[Mapping[str, Any]]) -> "Drawing":
     """
     epochs = [record["epoch"] + 1 for record in history]
     scores = [name for name in ("mAP", "top_1", "top_5") if name in history[-1]["validation"]]
-    figure, panels = drawing(height=3.4, rows=2)
-    loss, validation = panels
+    figure, panels = drawing(height=3.4, rows=2) if scores else drawing()
+    loss, *validation = np.atleast_1d(panels)
     label = f"training loss (n = {len(epochs):,} epochs)"
     loss.plot(epochs, [record["loss"] for record in history], color=GREY, marker=".", label=label)
     loss.set(ylabel="loss")
     for name, colour in zip(scores, COLOURS, strict=False):
         figures = [record["validation"].get(name) for record in history]
         drawn = [(x, y) for x, y in zip(epochs, figures, strict=True) if y is not None]
-        validation.plot(*zip(*drawn, strict=True), color=colour, marker=".", label=name)
-    validation.set(xlabel="epoch", ylabel="validation images")
+        validation[0].plot(*zip(*drawn, strict=True), color=colour, marker=".", label=name)
+    for panel in validation:
+        panel.set(ylabel="validation images", xlim=loss.get_xlim())
+    (validation or [loss])[-1].set_xlabel("epoch")
     legend(figure)
     return figure

@@ -55,7 +55,8 @@ def compared_trials(panels: Mapping[str, Sequence[TrialScore]]) -> "Drawing":
             color=GREY,
             label="ARI of all labelled images" if first else None,
         )
-        panel.set(title=title, ylim=(len(trials) - 0.5, -0.5), xlim=(min(0, *ari, *mean, 0), 1.02))
+        panel.set_title(title, fontsize=8)
+        panel.set(ylim=(len(trials) - 0.5, -0.5), xlim=(min(0, *ari, *mean, 0), 1.02))
         panel.set_yticks(place, [one.name for one in trials])
     legend(figure)
     return figure
