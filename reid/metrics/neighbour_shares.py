@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 from reid.neighbors import knn
 from reid.splits import checked_codes
 
+BLOCK_BYTES = (
+    64 * 2**20
+)  # of similarities at once: far less than those of all pairs of 10,000 images
+
 
 def neighbour_correctness(
     vectors: NDArray[np.float32], identities: NDArray[Any], most: int = 50
@@ -43,7 +47,8 @@ def neighbour_correctness(
     k = min(most, len(rows) - 1)
     if k < 1 or not (others > 0).any():
         return np.zeros((0, max(k, 0))), np.zeros(0, np.int64), []
-    nearest, _ = knn(np.ascontiguousarray(vectors[rows]), k)
+    labelled = vectors if len(rows) == len(vectors) else vectors[rows]
+    nearest, _ = knn(labelled, k, memory_bytes=BLOCK_BYTES)
     right = np.cumsum(who[nearest] == who[:, None], axis=1)
     possible = np.minimum(np.arange(1, k + 1)[None, :], others[:, None])
     queries = others > 0
