@@ -80,11 +80,12 @@ def write_pictures(
     def make(one: str) -> int:
         try:
             whole = picture(one)
-            for px in wanted[one]:
-                store.write_bytes(_place(folder, px, files[one]), webp(whole, px))
+            drawn = {px: webp(whole, px) for px in wanted[one]}
         except UNREADABLE as error:
             lost[one] = in_plain_words(error)
             return 0
+        for px, data in drawn.items():  # a disk that is full is no fault of the picture
+            store.write_bytes(_place(folder, px, files[one]), data)
         return 1
 
     todo = [one for one, missing in wanted.items() if missing]
