@@ -38,7 +38,7 @@ _RULES = ("identify.known_distance=0.02", "identify.new_distance=0.2")
 # could never give it.
 APART = ("undo",)
 # Command lines by what they are called: the first word, and what else tells two of a command apart.
-# `{model}`: a folder of this disk in timm's format; `{run}`: the catalogue's latest run.
+# `{model}`: see write_models; `{run}`: the catalogue's latest run.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "browse": (*_TABLE, "--to", "{bucket}/browse"),
     "finetune": (
@@ -48,6 +48,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     ),
     "embed by a model of the bucket": (*_TABLE, "-o", "{bucket}/tuned-results", "-m", "{bucket}/tuned/checkpoint", *_EMBED),
     "classify": (*_TABLE, "-o", "{bucket}/taxa", "--taxonomy", "{bucket}/tree.csv", *_MODEL),
+    "embed tokens": (*_TABLE, "-o", "{bucket}/tokens", "-m", "{model}-vit", "embed.tokens=true", *_EMBED),
+    "foreground": ("-o", "{bucket}/tokens"),
     "run": (*_TABLE, *_OUT, *_MODEL),
     "match": (*_OUT, "pairs.matcher=patches", "pairs.wide=4", "pairs.k=2", "pairs.nearest=1"),
     "cluster": (*_OUT,),
@@ -114,6 +116,12 @@ def furnish(bucket: str, folder: Path) -> str:
     pairs = [f"{i},{names[0]},{name}" for i, name in enumerate(names[1:])]
     sheet("pairs.csv", "row_id,query_image,gallery_image", pairs)
     sheet("tree.csv", "class_index,order,genus", [f"{i},Carnivora,{'ABC'[i]}" for i in range(3)])
+    return write_models(folder)
+
+
+def write_models(folder: Path) -> str:
+    """Models with random weights: the folder of one, and beside it, `-vit`, one that has tokens."""
+    write_model(folder / "model-vit", "test_vit")
     return write_model(folder / "model")
 
 

@@ -28,8 +28,8 @@ from tests.jobs.storage_commands import (
     all_commands,
     furnish,
     in_bucket,
+    write_models,
 )
-from tests.training_toy import write_model
 
 if TYPE_CHECKING:
     from tests.flaky_bucket import FlakyBucket
@@ -141,7 +141,7 @@ def test_what_a_file_is_nobody_guesses_while_storage_is_away(
 def test_a_wrong_bucket_is_bad_input(
     s3: str, reid: Reid, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model = write_model(tmp_path / "model")
+    model = write_models(tmp_path)
     for name in COMMANDS:
         line = in_bucket(name, "s3://that-is-not-there", model, run="some-run")
         assert reid(*line) == 1, (name, capsys.readouterr().err)
