@@ -168,6 +168,11 @@ def test_the_store_is_below_the_output_unless_given() -> None:
             "identify={radius: 0.2, per_species: {lynx: {known_distance: 0.1, new_distance: 0.3}}}",
             r"radius 0\.2 is less than new_distance 0\.3",
         ),
+        ("cluster.self_label=true", r"cluster\.self_label: only with cluster\.method=scan"),
+        (
+            "cluster={method: kmeans, n_clusters: 3, over_cluster: true}",
+            r"cluster\.over_cluster: only with cluster\.method=scan",
+        ),
         ("seed", r"'seed' is not an override; write key=value"),
         ("=3", r"'=3' is not an override"),
         ("out=[a", r"'out=\[a': the value is not YAML"),

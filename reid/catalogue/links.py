@@ -111,7 +111,6 @@ def add_run(
             break
         size += kept.pop(name)
         parts.append(_read_run(folder, name, None))
-    own = f"run-{uuid.uuid4().hex[:12]}"
     row, other, far = (np.concatenate(column) for column in zip(*parts, strict=True))
     parts.clear()
     # By row, and of one row in the order in which they came.

@@ -81,6 +81,10 @@ class Config(Section):
             raise ValueError(
                 f"cluster.method={method} needs cluster.n_clusters, the number of individuals"
             )
+        ways = {"self_label": self.cluster.self_label, "over_cluster": self.cluster.over_cluster}
+        said = [f"cluster.{name}" for name, is_on in ways.items() if is_on]
+        if said and method != "scan":
+            raise ValueError(f"{', '.join(said)}: only with cluster.method=scan")
         return self
 
     @model_validator(mode="after")

@@ -439,7 +439,7 @@ def main() -> int:
     of_window = vectors(data, work, WINDOW, rows)
     of_whole = of_window if args.rows else vectors(data, work, None, rows)
     by_window, by_whole = of_window @ of_window.T, of_whole @ of_whole.T
-    points, recipe = keypoints(data, work, WINDOW, rows)
+    points, recipe = keypoints(data, work, WINDOW, rows, enlarge=True)
     order = gallery if args.rows else np.concatenate([rows[data.query[rows]], gallery])
     votes = all_votes(data, work, points, recipe, order)
     given = votes[POWERS.index(POWER)]
