@@ -51,6 +51,7 @@ STAGE_FILES = {
     "report": (REPORT,),
 }
 OUTDATED = "outdated-"  # before the name of a page that shows an earlier state
+_PLACES = ("folders", "token_folders")  # of a stage's part of the summary: species → folder
 _CONFIG_SEAL = "# digest of the lines above: "
 
 PACKAGES = (
@@ -113,19 +114,30 @@ def read_summary(out: str) -> dict[str, Any]:
     for stage in {*STAGES} & {*summary}:
         if not isinstance(summary[stage], dict):
             raise damaged(path, f"{stage} is {type(summary[stage]).__name__}")
-        for name in ("files", "folders", "token_folders"):
+        for name in ("files", *_PLACES):
             words = summary[stage].get(name, {})
             if not (
                 isinstance(words, dict) and all(isinstance(one, str) for one in words.values())
             ):
                 raise damaged(path, f"{stage}: {name} are no names")
-    for stage in {*STAGES} & {*summary}:
-        if "folders" in summary[stage]:
-            here = store.absolute(out)
-            summary[stage]["folders"] = {
-                name: store.join(here, folder) for name, folder in summary[stage]["folders"].items()
-            }
-    return summary
+    here = store.absolute(out)
+    return _renamed(summary, lambda folder: store.join(here, folder))
+
+
+def _renamed(summary: dict[str, Any], rename: Callable[[str], str]) -> dict[str, Any]:
+    """The summary with every folder that a stage names under another name."""
+
+    def told(part: Any) -> Any:
+        if not isinstance(part, Mapping):
+            return part
+        places = {
+            kind: {species: rename(folder) for species, folder in part[kind].items()}
+            for kind in _PLACES
+            if kind in part
+        }
+        return {**part, **places}
+
+    return {stage: told(part) for stage, part in summary.items()}
 
 
 def write_summary(config: Config, stage: str, values: Mapping[str, Any] | object) -> None:
@@ -141,12 +153,8 @@ def write_summary(config: Config, stage: str, values: Mapping[str, Any] | object
     summary |= {stage: {**plain, "files": _digests(config.out, stage)}, "versions": versions()}
     # A folder of results may be moved: what lies in it is named from there on.
     here = f"{store.absolute(config.out).rstrip('/')}/"
-    for part in summary.values():
-        if "folders" in part:
-            part["folders"] = {
-                name: folder.removeprefix(here) for name, folder in part["folders"].items()
-            }
-    store.write_sealed(store.join(config.out, SUMMARY), summary)
+    relative = _renamed(summary, lambda folder: folder.removeprefix(here))
+    store.write_sealed(store.join(config.out, SUMMARY), relative)
 
 
 def read_stage(out: str, name: str, made_by: str) -> pa.Table:

@@ -46,11 +46,16 @@ def test_a_stage_is_read_as_it_was_written_last(tmp_path: Path) -> None:
 def test_embeddings_are_named_from_the_folder_on_where_they_lie_in_it(tmp_path: Path) -> None:
     config = load_config(None, [f"out={tmp_path}"])
     inside, outside = f"{tmp_path}/embeddings/x", f"{tmp_path}-shared/embeddings/x"
-    outputs.write_summary(config, "embed", {"folders": {"lynx": inside, "ibex": outside}})
+    both = {key: {"lynx": inside, "ibex": outside} for key in ("folders", "token_folders")}
+    outputs.write_summary(config, "embed", both)
     outputs.write_summary(config, "cluster", {"seconds": 1.0})
-    written = store.read_json(str(tmp_path / outputs.SUMMARY))["embed"]["folders"]
+    written = store.read_json(str(tmp_path / outputs.SUMMARY))["embed"]
+    assert written["token_folders"] == written["folders"]
+    written = written["folders"]
     assert written == {"lynx": "embeddings/x", "ibex": outside}
-    read = outputs.read_summary(str(tmp_path))["embed"]["folders"]
+    read = outputs.read_summary(str(tmp_path))["embed"]
+    assert read["token_folders"] == read["folders"]
+    read = read["folders"]
     assert read == {"lynx": inside, "ibex": outside}
 
 
