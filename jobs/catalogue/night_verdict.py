@@ -18,6 +18,7 @@ from reid.signs import read_signs
 from reid.tune.expected import expected_of_clusters
 from reid.verdict import Learned, Verdict, judge
 
+HALVES_IMAGES = "halves_images"  # that there were when two halves of the vectors were compared
 WAY = "by labelled and confirmed images, grouped as if nobody had named them"
 
 
@@ -34,7 +35,8 @@ def judge_night(
     """What can this model tell apart among the images of a catalogue?
 
     Individuals of a catalogue obey its labels, so that the verdict is on those that distances and encounters
-    alone make of it. Without labels two halves of the vectors are compared once, and again when rules change.
+    alone make of it. Without labels two halves of the vectors are compared once, and again when rules change or the
+    images have doubled.
 
     Args:
         path: of the catalogue.
@@ -54,7 +56,10 @@ def judge_night(
         several = int((np.bincount(codes[codes >= 0]) > 1).sum())
         learned = Learned(expected, several, way=WAY)
     folder = store.join(path, "embeddings", rules.recipe)
-    known = ((before or {}).get("figures") or {}).get("halves_ari")
+    figures = (before or {}).get("figures") or {}
+    # What a few images said is not what many say; catalogues of before did not note how many there were.
+    doubled = len(first) >= 2 * figures.get(HALVES_IMAGES, 0)
+    known = None if doubled else figures.get("halves_ari")
     signs = read_signs(
         lambda some: read_vectors(path, rules.recipe, some_rows(some)),
         _with_alone(alone.cluster),
@@ -64,7 +69,11 @@ def judge_night(
     )
     if learned is None and known is not None:
         signs = replace(signs, halves_ari=known)
-    return judge(signs, learned, general=general_of(folder))
+    verdict = judge(signs, learned, general=general_of(folder))
+    if learned is not None or signs.halves_ari is None:
+        return verdict
+    compared = len(first) if known is None else figures[HALVES_IMAGES]
+    return replace(verdict, figures={**verdict.figures, HALVES_IMAGES: compared})
 
 
 def _with_alone(cluster: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,6 +88,26 @@ def test_without_labels_halves_are_compared_once(
     assert "verdict: Review everything" in said, "a night without anything new ends with one too"
     assert nights.reid("history", "-C", nights.place) == 0
     assert "verdict: Review everything" in capsys.readouterr().out
+
+
+def test_halves_are_compared_again_when_the_images_have_doubled(
+    nights: Nights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *more, last = (*FIRST[30:], *(f"{animal:02}-{EACH}" for animal in range(ANIMALS)))
+    nights.night(*FIRST[:30])
+    assert nights.verdict.figures["halves_images"] == 30
+    read: list[int] = []
+
+    def counting(*asked: Any) -> Any:
+        read.append(len(asked[2]))
+        return read_vectors(*asked)
+
+    read_vectors = night_verdict.read_vectors
+    monkeypatch.setattr(night_verdict, "read_vectors", counting)
+    nights.night(*more)
+    assert (nights.verdict.figures["halves_images"], read) == (30, [])
+    nights.night(last)
+    assert (nights.verdict.figures["halves_images"], read) == (60, [60])
 
 
 def test_labels_that_come_later_say_how_right_the_model_is(nights: Nights) -> None:
