@@ -11,9 +11,9 @@ from reid.config import (
     data_settings,
     dump_config,
     load_config,
-    refuse_unknown_species,
 )
 from reid.errors import InputError
+from reid.spelling import refuse_unknown_species
 
 
 @pytest.fixture

@@ -26,7 +26,6 @@ from reid.catalogue import (
     read_rules,
 )
 from reid.config import Config
-from reid.config.spelling import did_you_mean, list_a_few
 from reid.errors import InputError
 from reid.report.pair_evidence import PairEvidence
 from reid.review import (
@@ -45,6 +44,7 @@ from reid.review import (
     write_review,
 )
 from reid.review.review_page import LARGE_PX
+from reid.spelling import did_you_mean, list_a_few
 
 COLUMNS = (
     "annotation_id", "image_path", "root", "bbox", "bbox_unit", "identity", "encounter_id", "viewpoint",

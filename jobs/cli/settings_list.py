@@ -28,8 +28,8 @@ def settings(
 
     from jobs.common.console import PlainConsole
     from reid.config import described
-    from reid.config.spelling import did_you_mean
     from reid.errors import InputError
+    from reid.spelling import did_you_mean
 
     if markdown:
         typer.echo(described.in_markdown(), nl=False)

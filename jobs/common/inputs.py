@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 from jobs.common.console import say
 from reid import embeddings, sources, store
 from reid.config import Config
-from reid.config.spelling import did_you_mean, list_a_few, refuse_unknown_species
 from reid.sources import How, Reading
 from reid.sources.camera_times import fill_encounters, fill_times
 from reid.sources.joining import UNKNOWN_SPECIES
+from reid.spelling import did_you_mean, list_a_few, refuse_unknown_species
 
 
 def read_sources(config: Config) -> Reading:

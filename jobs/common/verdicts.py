@@ -8,7 +8,6 @@ from jobs.common.console import say
 from reid import store
 from reid.catalogue import Catalogue
 from reid.errors import InputError
-from reid.models import general_purpose
 from reid.verdict import LEVELS, Verdict
 
 FIGURE_DIGITS = 6
@@ -16,6 +15,8 @@ FIGURE_DIGITS = 6
 
 def general_of(folder: str) -> str | None:
     """What to know of the model that made the embeddings in a folder, where it was not made for individuals."""
+    from reid.models import general_purpose  # not for commands that repeat a verdict alone
+
     try:
         recipe = store.read_json(store.join(folder, "recipe.json"))
         return general_purpose([model["name"] for model in recipe["models"]])

@@ -9,7 +9,6 @@
 | `identify_section.py` | identify |
 | `yaml_text.py`, `overrides.py` | reading YAML within bounds; `key=value` |
 | `problems.py` | what is wrong with settings, in words |
-| `spelling.py` | settings for a species that is not there |
 """
 
 from reid.config.finetune_section import Finetune
@@ -17,7 +16,6 @@ from reid.config.identify_section import Identify, Rules
 from reid.config.load_config import Config, data_settings, dump_config, load_config
 from reid.config.pairs_section import Pairs
 from reid.config.sections import Cluster, Embed, Images, Report, Rerank, Route, Sources
-from reid.config.spelling import refuse_unknown_species
 
 __all__ = [
     "Cluster",
@@ -35,5 +33,4 @@ __all__ = [
     "data_settings",
     "dump_config",
     "load_config",
-    "refuse_unknown_species",
 ]

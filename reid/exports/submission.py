@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from reid.config.spelling import list_a_few
 from reid.errors import InputError
 from reid.sources.named_images import Named, find_named
+from reid.spelling import list_a_few
 
 ID_COLUMNS = (
     "image_id",

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reid import optional
-from reid.config.spelling import list_a_few
 from reid.errors import InputError, ReidError
 from reid.models.hub import code_files, weight_files
 from reid.models.limits import check_memory, input_side, read_object, triple
 from reid.models.spec import Triple
+from reid.spelling import list_a_few
 
 if TYPE_CHECKING:
     import torch

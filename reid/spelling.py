@@ -1,4 +1,4 @@
-"""Settings for a species that no image has: without effect, and nearly always a slip of the pen."""
+"""Names that were misspelt: the one that was meant, a few of those there are, an error that says both."""
 
 import difflib
 from collections.abc import Collection, Sequence
