@@ -8,11 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from jobs.common.pair_precision import pair_precision
 from jobs.common.session import finds_gpu, machines
 from reid.config import Config
-from reid.pairs.costs import expected_seconds, in_words
-from reid.pairs.matchers import LEARNED, MATCHERS
 
 # docs/benchmarks.md: 300 photographs without a label of 38 individuals that chose nothing.
 GAVE = "on 300 photographs of nyala without labels it raised the ARI from 0.12 to 0.60"
@@ -24,6 +21,10 @@ def look_seconds(config: Config, images: Mapping[str, int]) -> float | None:
 
     None where nobody knows: on a GPU, and with a matcher that is no network.
     """
+    from jobs.common.pair_precision import pair_precision
+    from reid.pairs.costs import expected_seconds
+    from reid.pairs.matchers import LEARNED, MATCHERS
+
     settings = config.pairs
     network = settings.matcher not in MATCHERS or settings.matcher in LEARNED
     if finds_gpu(settings.device) or not network:
@@ -54,6 +55,8 @@ def look_beforehand(config: Config, annotations: pa.Table) -> str:
             "pairs=auto: no image is labelled, so nothing could show that pairs do better, and none is "
             f"looked at; pairs=on does{_takes(config, images)}"
         )
+    from reid.pairs.costs import in_words
+
     seconds = look_seconds(config, images)
     if seconds is None:
         return ""
@@ -93,6 +96,8 @@ def look_not_taken(config: Config, summary: Mapping[str, Any]) -> str:
 
 
 def _takes(config: Config, images: Mapping[str, int]) -> str:
+    from reid.pairs.costs import in_words
+
     seconds = look_seconds(config, images)
     return "" if seconds is None else f", which takes some {in_words(seconds)} here"
 

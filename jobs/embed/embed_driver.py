@@ -10,6 +10,7 @@ import time
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -38,8 +39,10 @@ from reid.embedder.ensemble import TOKENS
 from reid.errors import ReidError, StorageError
 from reid.layout import Window
 from reid.models import LoadedModel
-from reid.models.patch_tokens import TokenGrid
 from reid.refused import missing_files, remember_refused
+
+if TYPE_CHECKING:  # imports torch
+    from reid.models.patch_tokens import TokenGrid
 
 SHARD_ROWS_RANGE = (32, 4096)
 SHARDS_PER_WORKER = 8  # enough that a slow one does not keep the others waiting at the end
@@ -127,7 +130,7 @@ def _complete(
     task: EmbedTask,
     models: Sequence[LoadedModel],
     rows: pa.Table,
-    grid: TokenGrid | None = None,
+    grid: "TokenGrid | None" = None,
 ) -> _Stored:
     """Make a recipe's folder hold all rows, or know why not."""
     changed, known = embeddings.drop_changed(task.folder, rows)
@@ -183,7 +186,7 @@ def _add_counts(summary: EmbedSummary, done: _Stored) -> None:
     summary.runtimes += [r for r in done.runtimes if r not in summary.runtimes]
 
 
-def _check_token_room(task: EmbedTask, grid: TokenGrid, rows: pa.Table) -> None:
+def _check_token_room(task: EmbedTask, grid: "TokenGrid", rows: pa.Table) -> None:
     """Before anything is embedded: tokens take a hundred times what embeddings do."""
     there = embeddings.stored_ids(task.folder)
     lack = len(rows) - (pc.sum(pc.is_in(rows["annotation_id"], there)).as_py() or 0)
@@ -232,7 +235,7 @@ def _run(
     task: EmbedTask,
     models: Sequence[LoadedModel],
     pending: pa.Table,
-    grid: TokenGrid | None = None,
+    grid: "TokenGrid | None" = None,
 ) -> list[str]:
     """Embed the pending rows, or store their patch tokens; the runtimes that the workers used."""
     here = embeds_here(config, task, models, len(pending))

@@ -7,6 +7,7 @@ opened a second time for them.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,24 +20,28 @@ from reid.config import Embed
 from reid.embedder.ensemble import TOKENS
 from reid.errors import StorageError
 from reid.models import LoadedModel
-from reid.models.patch_tokens import TokenGrid, with_patch_tokens
 from reid.pooled_tokens import foreground_of, foreground_path, pool_stored
+
+if TYPE_CHECKING:  # imports torch
+    from reid.models.patch_tokens import TokenGrid
 
 MANY_MORE = 10  # times the images that a foreground was found in, from where on to say so
 
 
-def token_task(task: EmbedTask, models: Sequence[LoadedModel]) -> tuple[EmbedTask, TokenGrid]:
+def token_task(task: EmbedTask, models: Sequence[LoadedModel]) -> "tuple[EmbedTask, TokenGrid]":
     """The task that stores patch tokens instead.
 
     Raises:
         InputError: the model has none.
     """
+    from reid.models.patch_tokens import with_patch_tokens  # imports torch
+
     grid = with_patch_tokens(models[0])[1]
     recipe = replace(task.recipe, views=("identity",), pool=TOKENS)
     return as_recipe(task, recipe), grid
 
 
-def say_size(grid: TokenGrid, images: int) -> None:
+def say_size(grid: "TokenGrid", images: int) -> None:
     """How much disk the tokens will take, before they are made."""
     each = 2 * grid.numbers  # float16
     whole = each * images

@@ -33,7 +33,7 @@ _DAMAGE = re.compile(
 # What may pass by itself, in the words of deltalake's own client of object storage.
 _PASSING = re.compile(
     r"after \d+ retries|error sending request|connection (closed|refused|reset)"
-    r"|status code: (408|429|5\d\d)|server error|operation timed out",
+    r"|status code: (408|429|5\d\d)|server error|operation timed out|<Code>SlowDown</Code>",
     re.IGNORECASE,
 )
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")

@@ -112,7 +112,7 @@ def _without_network(embedder: Any) -> Any:
     rows = np.ones((embedder.batch_size, embedder.dimension), np.float32)
     return SimpleNamespace(
         batch_size=embedder.batch_size, dimension=embedder.dimension, device=embedder.device,
-        inputs=embedder.inputs, largest_input=embedder.largest_input, prepare=embedder.prepare,
+        inputs=embedder.inputs, largest_input=embedder.largest_input, prepare=embedder.prepare, tokens=None,
         begin=lambda batch: lambda: rows[: len(batch)],
     )  # fmt: skip
 

@@ -163,7 +163,7 @@ def test_nothing_to_score_is_an_error(
     assert "0 of 72 images have an identity" in error
     assert "--labels" in error
     assert reid("evaluate", "--out", tmp_path / "nothing") == 1
-    assert "run `reid embed` first" in capsys.readouterr().err
+    assert "there is no such folder; `reid run --input" in capsys.readouterr().err
 
 
 def test_labels_find_their_images(tmp_path: Path) -> None:

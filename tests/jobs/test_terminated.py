@@ -35,7 +35,7 @@ RUN = {
 IDENTIFY = {
     "reading": "jobs.catalogue.identification:read_sources",
     "comparing": "jobs.catalogue.increments:new_edges",
-    "deciding": "jobs.catalogue.decider:identify_species",
+    "deciding": "jobs.catalogue.whole_night:identify_species",
     "before the commit": "reid.catalogue.commits:_write",
     "after the commit": "reid.catalogue.commits:_write+",
     "events": "reid.catalogue.events:publish",
@@ -202,7 +202,8 @@ def test_on_ray_it_ends_as_ctrl_c_does_and_goes_on(
     capfd.readouterr()
     assert reid(*line, *one.settings) == 0
     assert one.goes_on in capfd.readouterr().err
-    assert not [path for path in out.rglob(".*") if path.is_file()], (
-        "nothing half written lies about"
-    )
+    # An epoch that was being written is written anew by whoever trains on; here the time is over before.
+    half = {path for path in out.glob("training/epoch-*") if not (path / "history.json").exists()}
+    left = [path for path in out.rglob(".*") if path.is_file() and path.parent not in half]
+    assert not left, "nothing half written lies about"
     assert outputs.read_summary(str(out))
