@@ -28,7 +28,7 @@ _KEPT = ("content_hash", "source_key", "width", "height", "timestamp", "utc_offs
 
 
 @dataclass(frozen=True)
-class Found:
+class SpeciesForeground:
     """The foreground of a species, and what it was found of.
 
     Attributes:
@@ -64,7 +64,9 @@ def foreground_path(folder: str, species: str) -> str:
     return store.join(folder, f"foreground-{word}-{text_digest(species)[:8]}.json")
 
 
-def foreground_of(folder: str, species: str, annotation_ids: Sequence[str] | pa.Array) -> Found:
+def foreground_of(
+    folder: str, species: str, annotation_ids: Sequence[str] | pa.Array
+) -> SpeciesForeground:
     """The foreground of a species, as it was found before, or else from the tokens of these images.
 
     Memory: one part, and two matrices of width × width.
@@ -81,7 +83,9 @@ def foreground_of(folder: str, species: str, annotation_ids: Sequence[str] | pa.
     path = foreground_path(folder, species)
     try:
         held = store.read_sealed(path)
-        return Found(foreground.from_json(held["foreground"]), str(held["key"]), is_new=False)
+        return SpeciesForeground(
+            foreground.from_json(held["foreground"]), str(held["key"]), is_new=False
+        )
     except FileNotFoundError:
         pass
     except (KeyError, TypeError, ValueError) as error:
@@ -112,7 +116,7 @@ def foreground_of(folder: str, species: str, annotation_ids: Sequence[str] | pa.
     store.write_sealed(
         path, {"species": species, "key": key, "foreground": foreground.to_json(axes)}
     )
-    return Found(axes, key, is_new=True)
+    return SpeciesForeground(axes, key, is_new=True)
 
 
 def pool_stored(

@@ -85,7 +85,7 @@ class Decider:
         self.look = look
         self._held = held
         self._growth = Growth(config, run_id, look)
-        self._links: dict[str, tuple[SpeciesRules, links.Links]] = {}
+        self._links: dict[str, tuple[SpeciesRules, links.RowLinks]] = {}
 
     def __call__(self, catalogue: Catalogue) -> Change | None:
         """What is to be committed on top of `catalogue`; None if there is nothing.

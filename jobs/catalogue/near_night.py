@@ -59,7 +59,7 @@ class SpeciesNight:
     some_rows: Callable[[NDArray[np.intp]], pa.Table]
     who: NDArray[np.int64]
     unaided: Unaided
-    links: links.Links | None
+    links: links.RowLinks | None
 
 
 def near_night(
@@ -93,19 +93,24 @@ def near_night(
 
 def all_links(
     catalogue: Catalogue, species: str, rules: SpeciesRules, result: Identified
-) -> links.Links | None:
+) -> links.RowLinks | None:
     """Links of all rows, of which a look at all of them has found everything; None: they are not worth it."""
     cluster = result.unaided.cluster
-    if len(cluster) < links.FEWEST_ROWS or rules.pairs is not None or rules.encounters == "mean":
+    if not _worth_links(len(cluster), rules):
         return None
     folder = links.links_folder(catalogue.path, species, rules)
     number = np.empty(len(cluster), np.uint32)
     number[np.argsort(cluster, kind="stable")] = np.arange(len(cluster), dtype=np.uint32)
     pairs, distances = result.edges
     runs = links.add_run(folder, {}, number[pairs], distances)
-    return links.Links(
+    return links.RowLinks(
         folder, number, cluster.astype(np.int32), result.unaided.image.astype(np.int32), runs
     )
+
+
+def _worth_links(rows: int, rules: SpeciesRules) -> bool:
+    """Are there so many rows that links pay, and rules under which an edge is one for ever?"""
+    return rows >= links.FEWEST_ROWS and rules.pairs is None and rules.encounters != "mean"
 
 
 def _links(
@@ -115,11 +120,9 @@ def _links(
     before: pa.Table,
     new: pa.Table,
     said: pa.Table,
-) -> links.Links | None:
+) -> links.RowLinks | None:
     """The links of what is there, if that and the new images are enough to know."""
-    if len(before) < links.FEWEST_ROWS or not len(new):
-        return None
-    if rules.pairs is not None or rules.encounters == "mean" or not is_settled(rules):
+    if not _worth_links(len(before), rules) or not len(new) or not is_settled(rules):
         return None
     record = catalogue.record
     if catalogue.version != catalogue.record_version:
@@ -140,7 +143,7 @@ def _near_night(
     before: pa.Table,
     new: pa.Table,
     said: pa.Table,
-    known: links.Links,
+    known: links.RowLinks,
 ) -> SpeciesNight | None:
     n = len(before)
     # Known rows are numbered first, then new ones, both by rising id; `order`: the numbers of all by rising id.
@@ -230,7 +233,7 @@ def _near_night(
         lambda some: everyone.take(pa.array(order[some])),
         who[order],
         Unaided(cluster[order].astype(np.int64), told[order], image[order].astype(np.int64)),
-        links.Links(known.folder, number[order], cluster[order], image[order], runs),
+        links.RowLinks(known.folder, number[order], cluster[order], image[order], runs),
     )
 
 

@@ -36,11 +36,11 @@ LINK = np.dtype([("other", "<u4"), ("distance", "<f4")])
 _COLUMNS = ("annotation_id", "root", "image_path", "bbox", "viewpoint", "encounter_id")
 
 # Row numbers (m,) at both ends of links, and distances (m,) float32.
-Found = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32]]
+FoundLinks = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
-class Links:
+class RowLinks:
     """What is known of the rows of a species, by rising id, beside what they hold themselves.
 
     Attributes:
@@ -58,7 +58,7 @@ class Links:
     runs: Mapping[str, int]
 
 
-def read_links(catalogue: Catalogue, species: str, rules: SpeciesRules) -> Links | None:
+def read_links(catalogue: Catalogue, species: str, rules: SpeciesRules) -> RowLinks | None:
     """The links of a species as of this version; None: nobody has written them.
 
     Raises:
@@ -75,10 +75,10 @@ def read_links(catalogue: Catalogue, species: str, rules: SpeciesRules) -> Links
     except FileNotFoundError:
         return None
     number, cluster, image = (rows[name].to_numpy() for name in ("number", "cluster", "image"))
-    return Links(folder, number, cluster, image, runs)
+    return RowLinks(folder, number, cluster, image, runs)
 
 
-def write_links(catalogue: Catalogue, species: str, rules: SpeciesRules, links: Links) -> None:
+def write_links(catalogue: Catalogue, species: str, rules: SpeciesRules, links: RowLinks) -> None:
     """Keep links for this version's rows and edges, and remove what they replace."""
     key = _key(catalogue, species, rules)
     if key is None:
@@ -98,7 +98,7 @@ def add_run(
     """Write the edges between numbers (m, 2) as a run behind others, of which small ones go into it.
 
     Returns:
-        Links.runs. Runs that are no longer named lie there until `write_links`.
+        RowLinks.runs. Runs that are no longer named lie there until `write_links`.
     """
     if not len(pairs):
         return dict(runs)
@@ -132,7 +132,7 @@ def add_run(
     return kept | {own: len(row)}
 
 
-def links_of(links: Links, numbers: NDArray[np.uint32]) -> Found:
+def links_of(links: RowLinks, numbers: NDArray[np.uint32]) -> FoundLinks:
     """All links of some rows, by their numbers (k,), rising: each as (row, other row, distance).
 
     Raises:
@@ -180,7 +180,7 @@ def _are_there(path: str, place: str, parts: Iterable[str]) -> bool:
     return joined or all(name.rpartition("/")[2] in files for name in parts)
 
 
-def _read_run(folder: str, name: str, numbers: NDArray[np.uint32] | None) -> Found:
+def _read_run(folder: str, name: str, numbers: NDArray[np.uint32] | None) -> FoundLinks:
     """The links of some rows in a run, or of all."""
     table = store.read_table(store.join(folder, f"{name}.parquet"))
     rows, counts = (table[column].to_numpy() for column in ("row", "links"))

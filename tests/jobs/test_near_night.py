@@ -132,7 +132,7 @@ def test_only_what_is_near_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     read: list[int] = []
     original = links.links_of
 
-    def links_of(known: links.Links, numbers: Any) -> Any:
+    def links_of(known: links.RowLinks, numbers: Any) -> Any:
         read.append(len(numbers))
         return original(known, numbers)
 
@@ -174,7 +174,7 @@ def test_runs_stay_few_and_name_each_link_from_both_ends(tmp_path: Path) -> None
             expected |= {(a, b, distance), (b, a, distance)}
     assert len(runs) <= 4
     nothing = np.empty(0, np.int32)
-    known = links.Links(folder, nothing.astype(np.uint32), nothing, nothing, runs)
+    known = links.RowLinks(folder, nothing.astype(np.uint32), nothing, nothing, runs)
     some = np.unique(random.integers(0, 320, 50)).astype(np.uint32)
     found = links.links_of(known, some)
     assert {*zip(*(column.tolist() for column in found), strict=True)} == {
@@ -190,6 +190,6 @@ def test_a_link_that_was_damaged_is_noticed(tmp_path: Path) -> None:
     raw[-1] ^= 1
     file.write_bytes(raw)
     nothing = np.empty(0, np.int32)
-    known = links.Links(folder, nothing.astype(np.uint32), nothing, nothing, runs)
+    known = links.RowLinks(folder, nothing.astype(np.uint32), nothing, nothing, runs)
     with pytest.raises(DamagedError, match="made anew"):
         links.links_of(known, np.array([2], np.uint32))
