@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from jobs.catalogue.increments import Growth
 from jobs.catalogue.night_outcome import SpeciesOutcome, outcome_of
 from jobs.catalogue.thresholds import is_settled
-from jobs.catalogue.upload_rows import decided_rows, with_upload
+from jobs.catalogue.upload_rows import decided_rows, identify_by_rules, with_upload
 from reid.catalogue import ROW_SCHEMA, Catalogue, SpeciesRules, changed_rows, links
 from reid.cluster import seen_once
 from reid.identify import (
@@ -26,7 +26,6 @@ from reid.identify import (
     Unaided,
     coded_edges_table,
     grown,
-    identify_species,
     near_rows,
     state_before,
 )
@@ -188,18 +187,13 @@ def _near_night(
         species, ids, (row[near.edges].astype(np.int32), near.distances), whole=True
     )
     all_before = np.unique(numbers)
-    result = identify_species(
+    result = identify_by_rules(
         species,
         rows,
         edges,
         said,
-        known_distance=rules.known_distance,
-        new_distance=rules.new_distance,
-        radius=rules.radius,
+        rules,
         next_number=next_number,
-        calibration=rules.calibration,
-        encounters=rules.encounters,
-        viewpoints=rules.viewpoints,
         run_id=growth.run_id,
         told=_NOBODY,
         elsewhere=len(all_before) - len(np.unique(numbers[near.known])),

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reid import schema
-from reid.catalogue import ROW_SCHEMA
-from reid.identify import Identified
+from reid.catalogue import ROW_SCHEMA, SpeciesRules
+from reid.identify import Identified, identify_species
 from reid.row_order import by_id
 
 # As in a catalogue, but what is new has no identity yet.
@@ -38,6 +38,37 @@ def with_upload(before: pa.Table, new: pa.Table, updated: pa.Table) -> pa.Table:
     )
     same = known.filter(pc.invert(pc.is_in(known["annotation_id"], ids))) if len(ids) else known
     return by_id(pa.concat_tables([same, again, fresh]))[0].combine_chunks()
+
+
+def identify_by_rules(
+    species: str,
+    rows: pa.Table,
+    edges: pa.Table,
+    said: pa.Table,
+    rules: SpeciesRules,
+    *,
+    next_number: int,
+    run_id: str,
+    told: pa.Array | None,
+    elsewhere: int = 0,
+) -> Identified:
+    """`identify_species` by the rules of a catalogue; arguments as there."""
+    return identify_species(
+        species,
+        rows,
+        edges,
+        said,
+        known_distance=rules.known_distance,
+        new_distance=rules.new_distance,
+        radius=rules.radius,
+        next_number=next_number,
+        calibration=rules.calibration,
+        encounters=rules.encounters,
+        viewpoints=rules.viewpoints,
+        run_id=run_id,
+        told=told,
+        elsewhere=elsewhere,
+    )
 
 
 def decided_rows(rows: pa.Table, found: Identified) -> pa.Table:

@@ -11,9 +11,9 @@ from jobs.catalogue.near_night import SpeciesNight, all_links
 from jobs.catalogue.night_outcome import outcome_of
 from jobs.catalogue.stored_vectors import read_vectors
 from jobs.catalogue.thresholds import Modes, is_settled, make_rules, say_rules, settle_modes
-from jobs.catalogue.upload_rows import decided_rows, with_upload
+from jobs.catalogue.upload_rows import decided_rows, identify_by_rules, with_upload
 from reid.catalogue import ROW_SCHEMA, Catalogue, SpeciesRules, changed_rows
-from reid.identify import identify_species, state_before, told_ids, without_contradicting_words
+from reid.identify import state_before, told_ids, without_contradicting_words
 from reid.identify.remarks import with_said_viewpoints
 
 
@@ -80,18 +80,13 @@ def whole_night(
     searching = time.perf_counter()
     edges, found = growth.grow(catalogue, species, rules, rows, said, compared, vectors)
     search_seconds = time.perf_counter() - searching
-    result = identify_species(
+    result = identify_by_rules(
         species,
         rows,
         edges,
         said,
-        known_distance=rules.known_distance,
-        new_distance=rules.new_distance,
-        radius=rules.radius,
+        rules,
         next_number=catalogue.counters.get(species, 0) + 1,
-        calibration=rules.calibration,
-        encounters=rules.encounters,
-        viewpoints=rules.viewpoints,
         run_id=growth.run_id,
         told=told,
     )

@@ -35,7 +35,7 @@ RUN = {
 IDENTIFY = {
     "reading": "jobs.catalogue.identification:read_sources",
     "comparing": "jobs.catalogue.increments:new_edges",
-    "deciding": "jobs.catalogue.whole_night:identify_species",
+    "deciding": "jobs.catalogue.upload_rows:identify_species",
     "before the commit": "reid.catalogue.commits:_write",
     "after the commit": "reid.catalogue.commits:_write+",
     "events": "reid.catalogue.events:publish",
