@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from reid.errors import TrainingDivergedError
-from reid.training.matcher_triplets import hard_triplets, relaxed_score, train_matcher
+from reid.training.matcher_triplets import hard_triplets, judged_pairs, relaxed_score, train_matcher
 
 
 def test_triplets_take_the_stranger_that_is_surest_first() -> None:
@@ -72,3 +72,21 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
 
     with pytest.raises(TrainingDivergedError, match=r"finetune\.matcher_rate"):
         list(train_matcher(confidences, [weight], [(0, 1, 2)]))
+
+
+def test_a_matcher_is_judged_by_strangers_drawn_by_chance() -> None:
+    pairs = np.array([(0, 1), (2, 3), *((a, b) for a in range(4) for b in range(4, 40))])
+    who = np.array([0, 0, 1, 1, *range(2, 36), -1, -1])
+    found, same = judged_pairs(pairs, who[pairs], 100, seed=3)
+    assert same.tolist() == [True, True, False, False]
+    assert found[:2].tolist() == [[0, 1], [2, 3]]
+    drawn = {
+        tuple(one)
+        for seed in range(200)
+        for one in judged_pairs(pairs, who[pairs], 100, seed=seed)[0][2:].tolist()
+    }
+    assert len(drawn) > 100
+    assert max(max(one) for one in drawn) < 38
+    again, _ = judged_pairs(pairs, who[pairs], 100, seed=3)
+    assert again.tolist() == found.tolist()
+    assert len(judged_pairs(pairs, who[pairs], 3)[0]) == 2

@@ -9,7 +9,7 @@ Keypoints and descriptors stay as they are; what learns is what matches them.
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,24 +18,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from jobs.common import outputs
-from jobs.common.console import print_result, say
+from jobs.common.console import print_result, progress, say
 from jobs.common.session import finds_gpu, ray_session
 from jobs.finetune.train import fitting_workers, trains_here
 from reid import schema, store
 from reid.config import Config
 from reid.errors import InputError, ReidError
 from reid.keypoints import KeypointStore, descriptors_of
-from reid.pairs import MATCHERS, extractor_of
-from reid.pairs.lightglue import FEWEST, lightglue_weights, trainable_lightglue
+from reid.pairs import MATCHERS, area_under_curve, extractor_of
+from reid.pairs.lightglue import FEWEST as FEWEST_POINTS
+from reid.pairs.lightglue import lightglue_weights, trainable_lightglue
 from reid.pairs.matchers import TUNED, WEIGHTS
+from reid.precision import AskedPrecision
 from reid.splits import held_out_individuals
 from reid.training.matcher_triplets import (
     MARGIN,
     Confidences,
     Triplet,
     hard_triplets,
+    judged_pairs,
     relaxed_score,
     train_matcher,
 )
@@ -45,8 +49,9 @@ if TYPE_CHECKING:
     import torch
 
 MATCHER, REJECTED = "matcher", "matcher-rejected"
-FEWEST_TRIPLETS = 8
-MOST_JUDGED = 200  # triplets of held-out animals
+FEWEST = 8  # triplets to learn from, and pairs to judge by
+RECENT = 10  # steps whose loss is shown
+MOST_JUDGED = 400  # pairs of held-out animals
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,9 @@ class MatcherTask:
         extractor: whose descriptors they are.
         weights: to begin with; None: those of the package.
         ids: of the rows that triplets name.
-        train, judged: triplets.
+        train: triplets.
+        judged: (k, 2) pairs of rows.
+        same: (k,) bool, those that are of one animal.
         result: file that the first worker writes.
     """
 
@@ -67,7 +74,8 @@ class MatcherTask:
     weights: str | None
     ids: list[str]
     train: list[Triplet]
-    judged: list[Triplet]
+    judged: NDArray[np.int64]
+    same: NDArray[np.bool_]
     result: str
     epochs: int
     rate: float
@@ -75,6 +83,7 @@ class MatcherTask:
     seed: int
     device: str
     threads: int
+    precision: AskedPrecision = "auto"
 
 
 def finetune_matcher(config: Config) -> None:
@@ -100,18 +109,17 @@ def finetune_matcher(config: Config) -> None:
     people = who[pairs]
     people[(encounter[pairs[:, 0]] == encounter[pairs[:, 1]]) & (encounter[pairs[:, 0]] >= 0)] = -1
     away = held_out[pairs]
-    train, judged = (
-        hard_triplets(pairs, log_odds, np.where(side[:, None], people, -1))
-        for side in (~away.any(axis=1), away.all(axis=1))
-    )
-    if len(train) < FEWEST_TRIPLETS or len(judged) < FEWEST_TRIPLETS:
+    train = hard_triplets(pairs, log_odds, np.where(away.any(axis=1, keepdims=True), -1, people))
+    own = np.where(away.all(axis=1, keepdims=True), people, -1)
+    judged, same = judged_pairs(pairs, own, MOST_JUDGED, seed=config.seed)
+    if len(train) < FEWEST or len(judged) < FEWEST:
         raise InputError(
             f"finetune --matcher: {len(train)} triplets (two pictures of one animal, one of another, all in one "
-            f"shortlist) to train on and {len(judged)} of animals held out to judge by; {FEWEST_TRIPLETS} of "
+            f"shortlist) to train on and {len(judged)} pairs of animals held out to judge by; {FEWEST} of "
             "each are needed: label more images, and run `reid match` again"
         )
     say(
-        f"matcher: {len(train):,} triplets to train on, {len(judged):,} of animals that are held out"
+        f"matcher: {len(train):,} triplets to train on, {len(judged):,} pairs of animals that are held out"
     )
     aside = store.join(config.out, f"training-{MATCHER}")
     here = trains_here(config)
@@ -123,7 +131,8 @@ def finetune_matcher(config: Config) -> None:
             weights=None if start in MATCHERS else store.join(start, WEIGHTS),
             ids=rows["annotation_id"].to_pylist(),
             train=train,
-            judged=judged[:MOST_JUDGED],
+            judged=judged,
+            same=same,
             result=store.join(store.absolute(aside), WEIGHTS),
             epochs=config.finetune.matcher_epochs,
             rate=config.finetune.matcher_rate,
@@ -131,13 +140,14 @@ def finetune_matcher(config: Config) -> None:
             seed=config.seed,
             device="cuda" if finds_gpu(config.finetune.device) else "cpu",
             threads=threads,
+            precision=config.finetune.precision,
         )
         if here:
             _train_here(task)
         else:
             _train_on_ray(config, task, workers, aside)
     history: list[dict[str, Any]] = store.read_json(f"{task.result}.json")
-    before, after = history[0]["right"], history[-1]["right"]
+    before, after = history[0]["auc"], history[-1]["auc"]
     better = after > before
     place = store.join(config.out, MATCHER if better else REJECTED)
     weights = store.read_bytes(task.result)
@@ -155,8 +165,8 @@ def finetune_matcher(config: Config) -> None:
     store.write_json(store.join(place, TUNED), about)
     store.remove(aside)
     say(
-        f"matcher: of {len(task.judged):,} triplets of animals held out the mate scores above the hardest "
-        f"stranger in {before:.3f} before and {after:.3f} after ({about['seconds']} s)"
+        f"matcher: of {len(task.judged):,} pairs of animals held out, half of them of one animal, such a pair scores "
+        f"above one of two in {before:.3f} of the cases before and {after:.3f} after ({about['seconds']} s)"
     )
     if better:
         say(f"use it: reid match --out {config.out} pairs.matcher={place}")
@@ -197,7 +207,7 @@ def _train_here(task: MatcherTask) -> None:
 
     threads_before = torch.get_num_threads()
     try:
-        _train_epochs(task)
+        train_epochs(task)
     finally:
         torch.set_num_threads(threads_before)
 
@@ -241,23 +251,24 @@ def matcher_worker(given: dict[str, Any]) -> None:
     import ray.train
 
     context = ray.train.get_context()
-    _train_epochs(given["task"], context.get_world_rank(), context.get_world_size())
+    train_epochs(given["task"], context.get_world_rank(), context.get_world_size())
 
 
-def _train_epochs(task: MatcherTask, rank: int = 0, world: int = 1) -> None:
+def train_epochs(task: MatcherTask, rank: int = 0, world: int = 1) -> None:
     """One worker's share of the triplets, gradients averaged with the others'.
 
     The first worker writes the weights, and a record for the start and each epoch.
     """
     import torch
 
+    from reid.training.ranks import agree_on_precision
+
     torch.set_num_threads(task.threads)
     torch.manual_seed(task.seed)
     points = _points(task)
-    train, judged = (
-        [t for t in part if {*t} <= points.keys()] for part in (task.train, task.judged)
-    )
-    module = trainable_lightglue(task.weights).to(task.device)
+    train = [one for one in task.train if {*one} <= points.keys()]
+    precision, _ = agree_on_precision(task.precision, task.device, rank=rank, world=world)
+    module = trainable_lightglue(task.weights, precision=precision).to(task.device)
 
     def confidences(a: int, b: int) -> torch.Tensor:
         found: torch.Tensor = module(*points[a], *points[b])
@@ -265,38 +276,43 @@ def _train_epochs(task: MatcherTask, rank: int = 0, world: int = 1) -> None:
 
     history: list[dict[str, Any]] = []
     if rank == 0:
-        history.append({"epoch": 0, "right": _share_right(judged, confidences), "loss": None})
+        say(f"matcher: judged as it is, by {len(task.judged):,} pairs ({precision})")
+        history.append({"epoch": 0, "auc": _auc(task, points, confidences), "loss": None})
     for epoch in range(1, task.epochs + 1):
         order = np.random.default_rng([task.seed, epoch]).permutation(len(train))
         # As many for each worker: unequal shares would wait for each other for ever.
         own = order[: len(order) // world * world][rank::world]
-        losses = list(
-            train_matcher(
-                confidences,
-                [one for one in module.parameters() if one.requires_grad],
-                [train[place] for place in own],
-                batch=task.batch,
-                margin=MARGIN,
-                rate=task.rate,
-                share_gradients=partial(_average_gradients, world=world),
-            )
+        steps = train_matcher(
+            confidences,
+            [one for one in module.parameters() if one.requires_grad],
+            [train[place] for place in own],
+            batch=task.batch,
+            margin=MARGIN,
+            rate=task.rate,
+            share_gradients=partial(_average_gradients, world=world),
         )
+        losses = []
+        # Of several workers this is seen in the first one's log.
+        with progress(f"matcher, epoch {epoch}", len(own), "triplets") as advance:
+            for loss in steps:
+                losses.append(loss)
+                advance(task.batch, f"loss {np.mean(losses[-RECENT:]):.3f}")
         if rank == 0:
-            right = _share_right(judged, confidences)
-            history.append({"epoch": epoch, "right": right, "loss": float(np.mean(losses))})
+            auc = _auc(task, points, confidences)
+            history.append({"epoch": epoch, "auc": auc, "loss": float(np.mean(losses))})
             _write_epoch(task.result, module, history)
 
 
 def _points(task: MatcherTask) -> dict[int, tuple["torch.Tensor", ...]]:
-    """Row → its points, the picture's size and descriptors, of rows of triplets that have enough."""
+    """Row → its points, the picture's size and descriptors, of rows of triplets and judged pairs that have enough."""
     import torch
 
-    named = {task.ids[row] for one in [*task.train, *task.judged] for row in one}
+    named = {task.ids[row] for one in [*task.train, *task.judged.tolist()] for row in one}
     stored = KeypointStore(task.keypoints).read(sorted(named))
     points = {}
     for row, name in enumerate(task.ids):
         one = stored.get(name) if name in named else None
-        if one is None or len(one.keypoints.xy) < FEWEST:
+        if one is None or len(one.keypoints.xy) < FEWEST_POINTS:
             continue
         descriptors = descriptors_of(task.extractor, one.keypoints.descriptors)
         points[row] = tuple(
@@ -306,16 +322,16 @@ def _points(task: MatcherTask) -> dict[int, tuple["torch.Tensor", ...]]:
     return points
 
 
-def _share_right(judged: Sequence[Triplet], confidences: Confidences) -> float:
-    """Of how many triplets the mate scores above the stranger."""
+def _auc(task: MatcherTask, points: Mapping[int, Any], confidences: Confidences) -> float:
+    """How often a pair of one animal scores above one of two; what has too few points scores 0."""
     import torch
 
     with torch.inference_mode():
-        margins = [
-            float(relaxed_score(confidences(a, b)) - relaxed_score(confidences(a, c)))
-            for a, b, c in judged
+        scores = [
+            float(relaxed_score(confidences(a, b))) if {a, b} <= points.keys() else 0.0
+            for a, b in task.judged.tolist()
         ]
-    return float(np.mean(np.asarray(margins) > 0)) if margins else 0.0
+    return area_under_curve(np.array(scores), task.same)
 
 
 def _average_gradients(parameters: Sequence["torch.nn.Parameter"], *, world: int) -> None:

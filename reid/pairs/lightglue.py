@@ -13,6 +13,7 @@ turned: the same sums in another order, without any gathering of every third num
 import copy
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -31,6 +32,9 @@ Runtime = Literal["auto", "torch", "openvino"]
 Points = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 # Two pictures' points → (n, m) float32: how sure it is that two points are the same.
 Assign = Callable[[Points, Points], NDArray[np.float32]]
+
+# Cosines and sines, (1, 1, n, 32) each, of one picture's points.
+Turn = tuple["torch.Tensor", "torch.Tensor"]
 
 HEADS = 4
 FEWEST = 2  # points; with fewer there is nothing to look around at
@@ -91,15 +95,18 @@ def _guarded(assign: Assign, a: Points, b: Points) -> NDArray[np.float32]:
     return assign(a, b)
 
 
-def trainable_lightglue(weights: str | None = None) -> "torch.nn.Module":
+def trainable_lightglue(
+    weights: str | None = None, *, precision: Precision = "fp32"
+) -> "torch.nn.Module":
     """The network as a module: xy, size and unit rows of two pictures → (1, n, m) confidences.
 
-    `lightglue_weights` are what it has learned.
+    `lightglue_weights` are what it has learned. With `bf16` the nine layers are computed in bfloat16; weights,
+    places, the sum that each layer adds to, and what is made of the last one stay float32.
 
     Raises:
         MissingPackageError: the extra `local` is not installed.
     """
-    return _whole(_network(weights))
+    return _whole(_network(weights), bf16=precision == "bf16")
 
 
 def lightglue_weights(module: "torch.nn.Module") -> dict[str, "torch.Tensor"]:
@@ -143,7 +150,7 @@ def _sort_rows(network: Any, *, back: bool = False) -> None:
                 one.copy_(one[order.to(one.device)])
 
 
-def _whole(network: Any) -> "torch.nn.Module":
+def _whole(network: Any, *, bf16: bool = False) -> "torch.nn.Module":
     import torch
 
     class Whole(torch.nn.Module):
@@ -152,7 +159,10 @@ def _whole(network: Any) -> "torch.nn.Module":
             self.network = network
 
         def forward(self, *points: torch.Tensor) -> torch.Tensor:
-            return _confidences(self.network, torch.float32, *points)
+            turns = _turns(self.network, torch.float32, *points)
+            with torch.autocast(points[0].device.type, torch.bfloat16) if bf16 else nullcontext():
+                states = _states(self.network, torch.float32, turns, *points)
+            return _assigned(self.network, states)
 
     return Whole()
 
@@ -236,17 +246,32 @@ def _confidences(network: Any, number: "torch.dtype", *points: "torch.Tensor") -
     Source:
         Lindenberger, Sarlin & Pollefeys, ICCV 2023 (LightGlue), without early exit and pruning.
     """
+    turns = _turns(network, number, *points)
+    return _assigned(network, _states(network, number, turns, *points))
+
+
+def _turns(network: Any, number: "torch.dtype", *points: "torch.Tensor") -> list[Turn]:
+    """Of both pictures: by what each point's place turns its queries and keys."""
     import torch
     from torch.nn import functional as F
 
-    sides = points[:3], points[3:]
-    turns, states = [], []
-    for xy, size, rows in sides:
+    turns = []
+    for xy, size in (points[:2], points[3:5]):
         centred = (xy - size[:, None] / 2) / (size.amax(-1)[:, None, None] / 2)
         # In fp32 whatever the rest is in: a place in bf16 would be off by some pixels.
         angles = F.linear(centred, network.posenc.Wr.weight)[:, None]
         turns.append((torch.cos(angles).to(number), torch.sin(angles).to(number)))
-        states.append(network.input_proj(rows.to(number)))
+    return turns
+
+
+def _states(
+    network: Any, number: "torch.dtype", turns: list[Turn], *points: "torch.Tensor"
+) -> list["torch.Tensor"]:
+    """(1, n, 256) and (1, m, 256): both pictures' points after all layers."""
+    import torch
+    from torch.nn import functional as F
+
+    states = [network.input_proj(rows.to(number)).to(number) for rows in (points[2], points[5])]
     for layer in network.transformers:
         block = layer.self_attn
         for side in (0, 1):
@@ -265,6 +290,13 @@ def _confidences(network: Any, number: "torch.dtype", *points: "torch.Tensor") -
             seen = F.scaled_dot_product_attention(keys[side], keys[other], values[other])
             message = block.to_out(seen.transpose(1, 2).flatten(-2))
             states[side] = states[side] + block.ffn(torch.cat([states[side], message], -1))
+    return states
+
+
+def _assigned(network: Any, states: list["torch.Tensor"]) -> "torch.Tensor":
+    """(1, n, m) float32 of both pictures' points."""
+    from torch.nn import functional as F
+
     last = network.log_assignment[-1]
     projected = [last.final_proj(s).float() / s.shape[-1] ** 0.25 for s in states]
     alike = projected[0] @ projected[1].transpose(1, 2)

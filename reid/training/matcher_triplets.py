@@ -54,6 +54,36 @@ def hard_triplets(
     return [triplet for _, triplet in found]
 
 
+def judged_pairs(
+    pairs: NDArray[np.signedinteger],
+    individuals: NDArray[np.signedinteger],
+    most: int,
+    *,
+    seed: int = 0,
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Pairs that a matcher is judged by: of one animal, and as many of two, drawn by chance.
+
+    Not the hardest strangers: those are hard for the matcher that the shortlist was ordered by, and any other
+    would look better than it.
+
+    Args:
+        pairs: (m, 2) rows of a shortlist.
+        individuals: (m, 2) of both ends, −1: not known, or not to be judged by.
+        most: pairs in all.
+        seed: of the draw.
+
+    Returns:
+        (k, 2) pairs in the order given, and (k,) whether they are of one animal.
+    """
+    known = (individuals >= 0).all(axis=1)
+    same = individuals[:, 0] == individuals[:, 1]
+    mates, strangers = np.flatnonzero(known & same), np.flatnonzero(known & ~same)
+    count = min(len(mates), len(strangers), most // 2)
+    rng = np.random.default_rng(seed)
+    drawn = np.sort(np.concatenate([rng.permutation(some)[:count] for some in (mates, strangers)]))
+    return pairs[drawn].astype(np.int64), same[drawn]
+
+
 def relaxed_score(confidences: "torch.Tensor") -> "torch.Tensor":
     """How much two pictures share, in [0, 1], with a gradient everywhere: () of (1, n, m).
 

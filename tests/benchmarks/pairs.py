@@ -212,7 +212,7 @@ def _joined(votes: np.ndarray, cosine: np.ndarray) -> np.ndarray:
 
 
 def wanted_pairs(data: Nyala, votes: np.ndarray) -> np.ndarray:
-    """Queries' best by votes, then the gallery's own, rank by rank, to learn from."""
+    """(m, 2) rows: queries' best by votes, then the gallery's own, rank by rank, to learn from."""
     given = votes[POWERS.index(POWER)]
     among = np.where(data.fine & data.gallery[None], np.nan_to_num(given, nan=-1.0), -1.0)
     best = np.argsort(-among, axis=1, kind="stable")
@@ -226,10 +226,10 @@ def wanted_pairs(data: Nyala, votes: np.ndarray) -> np.ndarray:
     return np.array(list(pairs)).reshape(-1, 2)
 
 
-def classifier_figures(
+def features_of(
     data: Nyala, pairs: np.ndarray, table: pa.Table, cosine: np.ndarray, votes: np.ndarray
-) -> dict[str, Any]:
-    """Top-1, AUC and ECE of what is done; the partition."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """(m, features) of matched pairs, and (m, 2) places by votes in each end's list of the gallery."""
     n = len(data.ids)
     first, second = pairs.T
     given = votes[POWERS.index(POWER)].astype(np.float64)
@@ -251,6 +251,16 @@ def classifier_figures(
         votes_ranks=ranks["votes"],
         same_side=np.ones(len(pairs), bool),
     )
+    return features, ranks["votes"]
+
+
+def classifier_figures(
+    data: Nyala, pairs: np.ndarray, table: pa.Table, cosine: np.ndarray, votes: np.ndarray
+) -> dict[str, Any]:
+    """Top-1, AUC and ECE of what is done; the partition."""
+    n = len(data.ids)
+    first, second = pairs.T
+    features, places = features_of(data, pairs, table, cosine, votes)
     model, log_odds = fit_pairs(features, data.identity[pairs])
     same = data.identity[first] == data.identity[second]
     asks = data.query[first] != data.query[second]
@@ -266,7 +276,7 @@ def classifier_figures(
         name: features[:, list(FEATURES).index(name)]
         for name in ("matches_50", "matches_80", "inliers")
     }
-    own_place = np.where(data.query[first], ranks["votes"][:, 0], ranks["votes"][:, 1])
+    own_place = np.where(data.query[first], places[:, 0], places[:, 1])
     for name, values in {**tried, "probability": log_odds}.items():
         matrix = np.full((n, n), np.nan)
         matrix[first, second] = matrix[second, first] = values
@@ -414,6 +424,11 @@ def main() -> int:
         type=int,
         help="The gallery among the first rows alone, to look at settings quickly.",
     )
+    parser.add_argument(
+        "--matcher",
+        default="aliked-lightglue",
+        help="Or the folder of a tuned one (pairs_tuned.py); its evidence lies beside the other's.",
+    )
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), default="auto")
     parser.add_argument("--speed-seconds", type=float, default=8, help="For each way; 0: none.")
     args = parser.parse_args()
@@ -459,7 +474,7 @@ def main() -> int:
             else {},
         }
         wanted = wanted_pairs(data, votes)
-        pairs, table = evidence(data, work, points, recipe, wanted, precision)
+        pairs, table = evidence(data, work, points, recipe, wanted, precision, args.matcher)
         result["done"]["pairs_matched"], result["done"]["pairs_wanted"] = len(pairs), len(wanted)
         if len(pairs):
             table = table.cast(PAIR_EVIDENCE)

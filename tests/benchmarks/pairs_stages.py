@@ -23,7 +23,15 @@ from reid.keypoints import (
 )
 from reid.manifest import read_annotations
 from reid.models import load_model
-from reid.pairs import has_mate, load_matcher, match_pairs, ranked_lists, shortlist_recall
+from reid.pairs import (
+    MATCHERS,
+    has_mate,
+    load_matcher,
+    match_pairs,
+    ranked_lists,
+    shortlist_recall,
+)
+from reid.pairs.matchers import tuned_matcher
 from reid.pairs.votes import mutual_clear
 from reid.splits import column_split
 from reid.tune import encode_labels
@@ -200,9 +208,11 @@ def evidence(
     recipe: KeypointRecipe,
     pairs: np.ndarray,
     precision: Literal["fp32", "bf16"],
+    matcher: str = "aliked-lightglue",
 ) -> tuple[np.ndarray, pa.Table]:
-    """The pairs that are done, lower row first, and their evidence."""
-    folder = work.folder / f"evidence-{precision}-{recipe.fingerprint}"
+    """The pairs that are done, lower row first, and their evidence, by a matcher or the folder of a tuned one."""
+    tuned = "" if matcher in MATCHERS else f"-{tuned_matcher(matcher)['digest']}"
+    folder = work.folder / f"evidence-{precision}-{recipe.fingerprint}{tuned}"
     folder.mkdir(parents=True, exist_ok=True)
     number = {name: i for i, name in enumerate(data.ids)}
 
@@ -218,7 +228,7 @@ def evidence(
     wanted = [tuple(sorted((int(a), int(b)))) for a, b in pairs]
     todo = [pair for pair in wanted if pair not in have]
     if todo and not work.over():
-        match, _ = load_matcher("aliked-lightglue", precision=precision)
+        match, _ = load_matcher(matcher, precision=precision)
         for start in range(0, len(todo), 20):
             if work.over():
                 break
@@ -227,7 +237,7 @@ def evidence(
             table = match_pairs(match, EXTRACTOR, names, points)
             digest = hashlib.sha256(repr(names).encode()).hexdigest()[:16]
             store.write_table(str(folder / f"part-{digest}.parquet"), table)
-            work.add(f"lightglue, {precision}", time.process_time() - began, len(names))
+            work.add(f"lightglue{tuned}, {precision}", time.process_time() - began, len(names))
         have = stored()
     done = sorted({pair for pair in wanted if pair in have})
     return np.array(done, np.int64).reshape(-1, 2), pa.Table.from_pylist(

@@ -77,7 +77,7 @@ def test_a_matcher_is_trained_judged_on_others_and_used(tmp_path: Path) -> None:
     (place,) = [tmp_path / name for name in ("matcher", "matcher-rejected") if (tmp_path / name).exists()]  # fmt: skip
     about = store.read_json(str(place / "matcher.json"))
     first, last = about["history"]
-    assert (place.name == "matcher") == (last["right"] > first["right"])
+    assert (place.name == "matcher") == (last["auc"] > first["auc"])
     assert 0 < last["loss"] < 1.5
     assert about["triplets"] >= ANIMALS // 2
     assert tuned_matcher(str(place)) == {"extractor": "aliked-n16", "digest": about["digest"]}
