@@ -14,5 +14,6 @@
 | `watch.py` | the bar, the lines of figures, TensorBoard |
 | `score.py` | figures of held-out rows, before and after |
 | `tune_matcher.py` | `--matcher`: LightGlue learns from pairs |
+| `matcher_worker.py` | a worker of it |
 | `training_page.py` | the report's pictures and tables |
 """

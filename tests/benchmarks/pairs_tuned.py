@@ -29,7 +29,7 @@ from machine import instruction_set
 from pairs import WINDOW, features_of, wanted_pairs
 from pairs_stages import EXTRACTOR, Nyala, Work, evidence, keypoints, vectors
 
-from jobs.finetune.tune_matcher import MatcherTask, train_epochs
+from jobs.finetune.matcher_worker import MatcherTask, train_matcher_epochs
 from reid import store
 from reid.pairs import fit_pairs
 from reid.pairs.matchers import TUNED, WEIGHTS
@@ -104,7 +104,7 @@ def main() -> int:
         device="cpu",
         threads=1,
     )
-    train_epochs(task)
+    train_matcher_epochs(task)
     about = {
         "extractor": EXTRACTOR,
         "digest": hashlib.sha256(store.read_bytes(task.result)).hexdigest()[:12],

@@ -1,0 +1,164 @@
+"""A worker of `reid finetune --matcher`: its share of the triplets, epoch by epoch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jobs.common.console import progress, say
+from reid import store
+from reid.keypoints import KeypointStore, descriptors_of
+from reid.pairs import area_under_curve
+from reid.pairs.lightglue import FEWEST, lightglue_weights, trainable_lightglue
+from reid.precision import AskedPrecision
+from reid.training.matcher_triplets import (
+    MARGIN,
+    Confidences,
+    Triplet,
+    relaxed_score,
+    train_matcher,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+RECENT = 10  # steps whose loss is shown
+
+
+@dataclass(frozen=True)
+class MatcherTask:
+    """What a worker needs to know.
+
+    Attributes:
+        keypoints: folder of the recipe.
+        extractor: whose descriptors they are.
+        weights: to begin with; None: those of the package.
+        ids: of the rows that triplets name.
+        train: triplets.
+        judged: (k, 2) pairs of rows.
+        same: (k,) bool, those that are of one animal.
+        result: file that the first worker writes.
+    """
+
+    keypoints: str
+    extractor: str
+    weights: str | None
+    ids: list[str]
+    train: list[Triplet]
+    judged: NDArray[np.int64]
+    same: NDArray[np.bool_]
+    result: str
+    epochs: int
+    rate: float
+    batch: int
+    seed: int
+    device: str
+    threads: int
+    precision: AskedPrecision = "auto"
+
+
+def matcher_worker(given: dict[str, Any]) -> None:
+    """Ray Train's entry."""
+    import ray.train
+
+    context = ray.train.get_context()
+    train_matcher_epochs(given["task"], context.get_world_rank(), context.get_world_size())
+
+
+def train_matcher_epochs(task: MatcherTask, rank: int = 0, world: int = 1) -> None:
+    """One worker's share of the triplets, gradients averaged with the others'.
+
+    The first worker writes the weights, and a record for the start and each epoch.
+    """
+    import torch
+
+    from reid.training.ranks import agree_on_precision
+
+    torch.set_num_threads(task.threads)
+    torch.manual_seed(task.seed)
+    points = _points(task)
+    train = [one for one in task.train if {*one} <= points.keys()]
+    precision, _ = agree_on_precision(task.precision, task.device, rank=rank, world=world)
+    module = trainable_lightglue(task.weights, precision=precision).to(task.device)
+
+    def confidences(a: int, b: int) -> torch.Tensor:
+        found: torch.Tensor = module(*points[a], *points[b])
+        return found
+
+    history: list[dict[str, Any]] = []
+    if rank == 0:
+        say(f"matcher: judged as it is, by {len(task.judged):,} pairs ({precision})")
+        history.append({"epoch": 0, "auc": _auc(task, points, confidences), "loss": None})
+    for epoch in range(1, task.epochs + 1):
+        order = np.random.default_rng([task.seed, epoch]).permutation(len(train))
+        # As many for each worker: unequal shares would wait for each other for ever.
+        own = order[: len(order) // world * world][rank::world]
+        steps = train_matcher(
+            confidences,
+            [one for one in module.parameters() if one.requires_grad],
+            [train[place] for place in own],
+            batch=task.batch,
+            margin=MARGIN,
+            rate=task.rate,
+            share_gradients=partial(_average_gradients, world=world),
+        )
+        losses = []
+        # Of several workers this is seen in the first one's log.
+        with progress(f"matcher, epoch {epoch}", len(own), "triplets") as advance:
+            for loss in steps:
+                losses.append(loss)
+                advance(task.batch, f"loss {np.mean(losses[-RECENT:]):.3f}")
+        if rank == 0:
+            auc = _auc(task, points, confidences)
+            history.append({"epoch": epoch, "auc": auc, "loss": float(np.mean(losses))})
+            _write_epoch(task.result, module, history)
+
+
+def _points(task: MatcherTask) -> dict[int, tuple["torch.Tensor", ...]]:
+    """Row → its points, the picture's size and descriptors, of rows of triplets and judged pairs that have enough."""
+    import torch
+
+    named = {task.ids[row] for one in [*task.train, *task.judged.tolist()] for row in one}
+    stored = KeypointStore(task.keypoints).read(sorted(named))
+    points = {}
+    for row, name in enumerate(task.ids):
+        one = stored.get(name) if name in named else None
+        if one is None or len(one.keypoints.xy) < FEWEST:
+            continue
+        descriptors = descriptors_of(task.extractor, one.keypoints.descriptors)
+        points[row] = tuple(
+            torch.from_numpy(np.ascontiguousarray(values))[None].to(task.device)
+            for values in (one.keypoints.xy, one.size, descriptors)
+        )
+    return points
+
+
+def _auc(task: MatcherTask, points: Mapping[int, Any], confidences: Confidences) -> float:
+    """How often a pair of one animal scores above one of two; what has too few points scores 0."""
+    import torch
+
+    with torch.inference_mode():
+        scores = [
+            float(relaxed_score(confidences(a, b))) if {a, b} <= points.keys() else 0.0
+            for a, b in task.judged.tolist()
+        ]
+    return area_under_curve(np.array(scores), task.same)
+
+
+def _average_gradients(parameters: Sequence["torch.nn.Parameter"], *, world: int) -> None:
+    import torch
+
+    for one in parameters if world > 1 else ():
+        if one.grad is not None:
+            torch.distributed.all_reduce(one.grad)
+            one.grad /= world
+
+
+def _write_epoch(result: str, module: Any, history: Sequence[dict[str, Any]]) -> None:
+    from safetensors.torch import save
+
+    store.write_bytes(result, save(lightglue_weights(module)))
+    store.write_json(f"{result}.json", history)
