@@ -1,13 +1,18 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from reid import catalogue as cat
-from reid import store
+from reid import schema, store
+from reid.catalogue import delta_tables, seals
 from reid.errors import DamagedError
 from reid.identify import edges_table
+from reid.row_sums import are_sums, row_sums
+from reid.value_digests import table_digests
 from tests.test_catalogue import identities, make_rows, night
 
 
@@ -108,3 +113,51 @@ def test_edges_that_are_gone_are_missed(grown: str) -> None:
     # Of a run that was undone nothing is missed.
     undone = cat.undo(catalogue, "r3", "u")
     assert not len(cat.read_edge_parts(grown, "lynx", "recipe", cat.holding_runs(undone)))
+
+
+def test_a_commit_that_knows_what_it_replaces_reads_nothing_back(
+    grown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seal is the one that reading would give, also where it is wrong about what it replaces."""
+    catalogue = cat.open_catalogue(grown)
+    read: list[object] = []
+    original = delta_tables.read
+
+    def reading(*arguments: Any, **selection: Any) -> pa.Table:
+        read.append(selection)
+        return original(*arguments, **selection)
+
+    was = catalogue.rows(stored=True)
+    monkeypatch.setattr(delta_tables, "read", reading)
+    names = {"a": "lynx-3", "c": "lynx-3"}
+    for run_id, wrong, readings in (("r3", False, 0), ("r4", True, 1)):
+        replaced = was.filter(pc.equal(was["annotation_id"], "b" if wrong else "a"))
+        del read[:]
+        replaced = replaced[:0] if wrong else replaced
+        catalogue = night(catalogue, run_id, names, was=replaced)
+        assert len(read) == readings
+        assert identities(catalogue) == {**names, "b": "lynx-2"}  # and is what was sealed
+        assert catalogue.seal is not None
+        table = original(f"{grown}/annotations", catalogue.table, schema.CATALOGUE)
+        assert catalogue.seal.species["lynx"] == (3, row_sums(table))
+
+
+def test_seals_of_before_have_digests_and_are_checked(
+    grown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(seals, "row_sums", table_digests)
+        catalogue = night(cat.open_catalogue(grown), "r3", {"c": "lynx-3"})
+    assert catalogue.seal is not None
+    assert not are_sums(catalogue.seal.species["lynx"][1])
+    assert len(catalogue.rows()) == 3
+    # The next commit seals as of now.
+    newer = night(catalogue, "r4", {"d": "lynx-4"}, was=catalogue.rows(stored=True)[:0])
+    assert newer.seal is not None
+    assert are_sums(newer.seal.species["lynx"][1])
+    assert len(newer.rows()) == 4
+    changed = catalogue.rows(stored=True)
+    place = changed.column_names.index("identity_id")
+    changed = changed.set_column(place, "identity_id", pa.array(["another"] * 3))
+    with pytest.raises(DamagedError, match="identity_id of lynx is not what was committed"):
+        seals.check_rows(catalogue.seal, "annotations", changed, None)

@@ -109,6 +109,7 @@ class Decider:
             )
             there = set(pc.unique(index.filter(named)["species"]).to_pylist())
             rows = catalogue.rows(species=sorted(wanted | there | judged), stored=True)
+        assert rows is not None
         incoming = compare(rows, with_said_viewpoints(self.annotations, said), self.emptied)
         self.outcome = Outcome(
             known_already=incoming.known,
@@ -157,8 +158,10 @@ class Decider:
         all_changed = pa.concat_tables(changed)
         if not len(all_changed) and not len(self.outcome.events):
             return None
+        replaced = pc.is_in(rows["annotation_id"], all_changed["annotation_id"].combine_chunks())
         return Change(
             rows=all_changed,
+            was=rows.filter(replaced),
             events=self.outcome.events,
             counters=counters,
             decisions=self.decisions,

@@ -15,7 +15,8 @@ from reid.value_digests import text_digest, value_digest
 # What is written as this is read by versions of this software that know this number or a higher one.
 # 2: unsure rows are stored without a confidence, and the individuals of each species are counted.
 # 3: the verdict on each species is remembered.
-FORMAT = 3
+# 4: seals hold sums of rows.
+FORMAT = 4
 KEY = "reid"  # in the commit's metadata
 DIGEST = "reid_digest"  # of the record behind KEY
 _READERS = 16

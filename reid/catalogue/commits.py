@@ -44,6 +44,8 @@ class Change:
         edges: parts of the neighbour graph that the run has found, as `write_edge_part` gives them.
         individuals: species to the individuals that there are then; species left out keep theirs.
         verdicts: species to its verdict, as JSON values; species left out keep theirs.
+        was: schema.CATALOGUE, as stored, the rows of the catalogue that `rows` replace; None: not known, so
+            that the rows of these species are read once more.
     """
 
     rows: pa.Table = field(default_factory=ROW_SCHEMA.empty_table)
@@ -55,6 +57,7 @@ class Change:
     edges: Mapping[str, tuple[int, str]] = field(default_factory=dict)
     individuals: Mapping[str, int] = field(default_factory=dict)
     verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    was: pa.Table | None = None
 
 
 def new_run_id() -> str:
@@ -139,7 +142,11 @@ def _commit_change(catalogue: Catalogue, run_id: str, change: Change) -> Catalog
     )
     touched = pc.unique(change.rows["species"]).to_pylist()
     return commit(
-        catalogue, following, lambda table, props: _write(table, stamped, props), touched=touched
+        catalogue,
+        following,
+        lambda table, props: _write(table, stamped, props),
+        touched=touched,
+        swapped=None if change.was is None else (change.was, stamped),
     )
 
 
@@ -149,6 +156,7 @@ def commit(
     write: Callable[[Any, Any], object],
     *,
     touched: Iterable[str] | None = None,
+    swapped: tuple[pa.Table, pa.Table] | None = None,
 ) -> Catalogue | None:
     """One commit on C/annotations on top of this version of the catalogue; then its events.
 
@@ -157,6 +165,8 @@ def commit(
         record: to be carried; parent, token, log_before and format are filled in here.
         write: makes the commit, given a DeltaTable and the commit's properties.
         touched: species whose rows it writes; None: it may be any.
+        swapped: rows that it takes away, and those that it puts there; None: not known. `write` then returns
+            how many it has updated and inserted.
 
     Returns:
         The catalogue after the commit; None if another one got in between.
@@ -177,10 +187,12 @@ def commit(
     if table is None:
         raise StorageError(f"{folder}: the Delta table is gone")
 
+    counts: list[object] = []
+
     def attempt() -> bool:
         """Commit; False: another commit came before."""
         try:
-            write(table, delta_tables.properties(record.metadata()))
+            counts[:] = [write(table, delta_tables.properties(record.metadata()))]
         except (delta.exceptions.DeltaError, OSError, pa.ArrowException):
             # A conflict, or storage that failed before or after the commit: the log knows which.
             latest = delta_tables.open_table(folder)
@@ -199,28 +211,39 @@ def commit(
     # It can be at no other place: a commit that others came before fails. To tidy up what is tidy
     # makes none.
     if store.exists(log_file(folder, catalogue.version + 1)):
-        write_seal(catalogue.path, folder, catalogue.version + 1, catalogue.seal, touched)
+        if swapped is not None:
+            less, more = (len(one) for one in swapped)
+            if counts != [(less, more - less)]:  # the answer was lost, or these are not all rows
+                swapped = None
+        write_seal(catalogue.path, folder, catalogue.version + 1, catalogue.seal, touched, swapped)
     newer = open_catalogue(catalogue.path)
     events.publish(newer)
     return newer
 
 
-def _write(table: Any, rows: pa.Table, properties: Any) -> None:
+def _write(table: Any, rows: pa.Table, properties: Any) -> tuple[int, int]:
+    """Commit rows; how many were there already, and how many were not."""
     if not len(rows):  # a merge of nothing makes no commit
         table.create_write_transaction(
             [], "append", schema.CATALOGUE, ["species"], commit_properties=properties
         )
-        return
+        return 0, 0
     # Only the files that hold a changed row are rewritten, and only those of its species are read.
-    table.merge(
-        rows.cast(schema.CATALOGUE),
-        predicate="old.species = new.species AND old.annotation_id = new.annotation_id",
-        source_alias="new",
-        target_alias="old",
-        # A catalogue may have been made before a column was.
-        merge_schema=not delta_tables.column_names(table).issuperset(schema.CATALOGUE.names),
-        commit_properties=properties,
-    ).when_matched_update_all().when_not_matched_insert_all().execute()
+    counts = (
+        table.merge(
+            rows.cast(schema.CATALOGUE),
+            predicate="old.species = new.species AND old.annotation_id = new.annotation_id",
+            source_alias="new",
+            target_alias="old",
+            # A catalogue may have been made before a column was.
+            merge_schema=not delta_tables.column_names(table).issuperset(schema.CATALOGUE.names),
+            commit_properties=properties,
+        )
+        .when_matched_update_all()
+        .when_not_matched_insert_all()
+        .execute()
+    )
+    return int(counts["num_target_rows_updated"]), int(counts["num_target_rows_inserted"])
 
 
 def _check(catalogue: Catalogue, change: Change) -> None:

@@ -1,12 +1,17 @@
 """Seals: what a version of a catalogue holds, noted after its commit, and compared whenever it is read.
 
-    C/sealed/<version>.json     the digest of the version's log file, and of each species' rows
+    C/sealed/<version>.json     the digest of the version's log file, and sums of each species' rows
 
 Rows lie in Parquet files of a Delta table, whose writer makes no checksums, and whose log is plain
 JSON: a flipped bit could turn one individual into another, and a log file that is lost would take the
 catalogue back by a night, without a word. A seal is written after the commit, so a run that dies in
 between leaves a version without one, which is read unchecked, as are versions of earlier releases and
 of other tools.
+
+Of each column a seal has the sum over its rows (`reid.row_sums`), so that a commit that knows what it replaces
+seals what is meant to be there then, from the seal before and the rows that changed, and reads nothing back;
+what became of it shows as soon as somebody reads the rows. Seals of format 3 and before have digests
+(`reid.value_digests`), and are understood.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,7 +26,8 @@ from reid.catalogue import delta_tables
 from reid.errors import DamagedError
 from reid.parquet import damaged
 from reid.row_order import by_id
-from reid.value_digests import differing, table_digests, text_digest
+from reid.row_sums import are_sums, other_sums, row_sums, sums_after
+from reid.value_digests import differing, text_digest
 
 _RESTORE = "restore it from a copy of the catalogue"
 
@@ -33,7 +39,7 @@ class Seal:
     Attributes:
         version: of C/annotations.
         log: digest of its log file.
-        species: species → number of rows, and a digest of each column, sorted by annotation_id.
+        species: species → number of rows, and a digest of each column.
     """
 
     version: int
@@ -101,6 +107,7 @@ def write_seal(
     version: int,
     before: Seal | None,
     touched: Iterable[str] | None,
+    swapped: tuple[pa.Table, pa.Table] | None = None,
 ) -> None:
     """Seal a version that was just committed.
 
@@ -110,17 +117,23 @@ def write_seal(
         version: that was committed.
         before: of the version that it was built on.
         touched: species whose rows the commit has written; None: it may be any.
+        swapped: schema.CATALOGUE, the rows that the commit took away, and those that it has put there;
+            None: not known, and read back.
     """
     if before is None or touched is None:
         species, names = {}, None
     else:
         species, names = dict(before.species), sorted(set(touched))
+    if names is not None and swapped is not None:
+        found = {name: _after(before, name, *swapped) for name in names}
+        species |= {name: one for name, one in found.items() if one is not None}
+        names = [name for name, one in found.items() if one is None]
     if names is None or names:
         table = delta_tables.open_table(annotations, version)
         filters = None if names is None else [("species", "in", names)]
         rows = delta_tables.read(annotations, table, schema.CATALOGUE, filters=filters)
         for name, own in by_species(rows).items():
-            species[name] = (len(own), table_digests(own))
+            species[name] = (len(own), row_sums(own))
     store.write_sealed(
         _file(path, version),
         {
@@ -132,6 +145,20 @@ def write_seal(
             },
         },
     )
+
+
+def _after(
+    before: Seal | None, species: str, less: pa.Table, more: pa.Table
+) -> tuple[int, Mapping[str, str]] | None:
+    """What a seal says of a species once some rows took the place of others; None: it has to be read."""
+    assert before is not None
+    count, columns = before.species.get(species, (0, row_sums(schema.CATALOGUE.empty_table())))
+    # Columns may have come since, or the seal be of an earlier format.
+    if not are_sums(columns) or {*columns} != {*schema.CATALOGUE.names}:
+        return None
+    own = [one.filter(pc.equal(one["species"], species)) for one in (less, more)]
+    away, there = (row_sums(one.cast(schema.CATALOGUE)) for one in own)
+    return count - len(own[0]) + len(own[1]), sums_after(columns, away, there)
 
 
 def check_rows(
@@ -155,7 +182,7 @@ def check_rows(
     for name in sorted(expected | {*found}):
         count, columns = seal.species.get(name, (0, {}))
         own = found.get(name, rows[:0])
-        wrong = differing(columns, own) if len(own) else []
+        wrong = (other_sums if are_sums(columns) else differing)(columns, own) if len(own) else []
         if len(own) != count or wrong:
             what = (
                 f"{len(own):,} rows of {name} and {count:,} were committed"

@@ -237,6 +237,6 @@ def test_a_catalogue_of_a_later_version_is_refused(
     Nights(tmp_path, {}).calibrate(RULES)
     monkeypatch.setattr(commit_records, "FORMAT", 1)
     with pytest.raises(
-        InputError, match="of format 3, and this version of reid reads formats up to 1"
+        InputError, match="of format 4, and this version of reid reads formats up to 1"
     ):
         open_catalogue(str(tmp_path))
