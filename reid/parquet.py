@@ -17,6 +17,7 @@ from reid.errors import DamagedError
 from reid.value_digests import differing, table_digests, value_digest
 
 KEY = b"reid.contents"
+VECTOR = 16  # numbers from which a list of fixed length is one
 _UNREADABLE = (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError, OverflowError)
 _FROM_STORAGE = re.compile(r"AWS Error|google::cloud|HTTP|curl", re.IGNORECASE)
 
@@ -46,10 +47,13 @@ def encode(
         {**(table.schema.metadata or {}), KEY: json.dumps(contents).encode()}
     )
     sink = pa.BufferOutputStream()
+    packed, plain = _leaves(table.schema)
     pq.write_table(
         marked,
         sink,
-        compression="zstd",
+        # Vectors hardly shrink (by a twentieth), and are read three times as fast as they are.
+        compression={**dict.fromkeys(packed, "zstd"), **dict.fromkeys(plain, "none")},
+        use_dictionary=packed,
         row_group_size=row_group_rows,
         dictionary_pagesize_limit=dictionary_bytes,
         write_page_checksum=True,
@@ -114,6 +118,30 @@ def decode(
             own = [(name, written["columns"][name]) for name in sorted(table.column_names)]
             digest = value_digest([len(table), own])
     return table, digest
+
+
+def _leaves(schema: pa.Schema) -> tuple[list[str], list[str]]:
+    """The columns of a Parquet file, those in lists by their paths: all others, and those of vectors."""
+    packed: list[str] = []
+    plain: list[str] = []
+
+    def add(name: str, kind: pa.DataType, into: list[str]) -> None:
+        if isinstance(kind, pa.BaseExtensionType):
+            kind = kind.storage_type
+        if pa.types.is_fixed_size_list(kind):
+            is_vector = kind.list_size >= VECTOR and pa.types.is_floating(kind.value_type)
+            add(f"{name}.list.element", kind.value_type, plain if is_vector else into)
+        elif pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            add(f"{name}.list.element", kind.value_type, into)
+        elif pa.types.is_struct(kind):
+            for place in range(kind.num_fields):
+                add(f"{name}.{kind.field(place).name}", kind.field(place).type, into)
+        else:
+            into.append(name)
+
+    for field in schema:
+        add(field.name, field.type, packed)
+    return packed, plain
 
 
 def _check_columns(here: Sequence[str], columns: Sequence[str], path: str) -> None:

@@ -100,3 +100,34 @@ def test_json_that_was_changed_is_noticed(tmp_path: Path) -> None:
 def test_a_table_without_a_column_that_is_wanted_coded_is_another(path: Path) -> None:
     with pytest.raises(DamagedError, match=r"no column.*species"):
         store.read_coded_table(str(path), ["species"], ["species"])
+
+
+@pytest.mark.parametrize("kind", [pa.float32(), pa.float16()])
+def test_vectors_are_written_as_they_are_and_all_else_packed(
+    tmp_path: Path, kind: pa.DataType
+) -> None:
+    rows = 100
+    table = pa.table(
+        {
+            "id": ["the same"] * rows,
+            "vector": pa.array([[0.5] * 32] * rows, pa.list_(kind, 32)),
+            "box": pa.array([[1, 2, 3, 4]] * rows, pa.list_(pa.float32(), 4)),
+            "others": pa.array([["a", "b"]] * rows),
+            "nested": pa.array([{"x": 1, "y": [2.0]}] * rows),
+            "coded": pa.array(["a", "b"] * (rows // 2)).dictionary_encode(),
+        }
+    )
+    path = str(tmp_path / "t.parquet")
+    store.write_table(path, table)
+    assert (
+        store.read_table(path)
+        .select(["vector", "nested"])
+        .equals(table.select(["vector", "nested"]))
+    )
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    columns = [group.column(place) for place in range(group.num_columns)]
+    packed = {one.path_in_schema: (one.compression, one.has_dictionary_page) for one in columns}
+    assert packed.pop("vector.list.element") == ("UNCOMPRESSED", False)
+    assert set(packed.values()) == {("ZSTD", True)}
+    assert store.read_table(path, []).num_columns == 0
+    store.write_table(path, pa.table({}))
