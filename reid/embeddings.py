@@ -63,11 +63,17 @@ def _about(path: str) -> dict[str, str]:
 
 def parts(folder: str, kind: str = "part") -> list[str]:
     """The part files in a recipe's folder, or with kind `failed` the failures in a run's."""
-    return [
-        path
-        for path in store.list_files(folder)
-        if path.rpartition("/")[2].startswith(f"{kind}-") and path.endswith(".parquet")
-    ]
+    return [path for path in store.list_files(folder) if _is_part(path, kind)]
+
+
+def part_states(folder: str) -> dict[str, tuple[int, int]]:
+    """File name of each part in a recipe's folder → its size in bytes and time of change (ns), by name."""
+    states = {path: state for path, state in store.list_states(folder).items() if _is_part(path)}
+    return {path.rpartition("/")[2]: states[path] for path in sorted(states)}
+
+
+def _is_part(path: str, kind: str = "part") -> bool:
+    return path.rpartition("/")[2].startswith(f"{kind}-") and path.endswith(".parquet")
 
 
 def stored_ids(folder: str, *, but: Container[str] = ()) -> pa.ChunkedArray:
@@ -80,7 +86,7 @@ def stored_ids(folder: str, *, but: Container[str] = ()) -> pa.ChunkedArray:
     paths = [path for path in parts(folder) if path not in but]
     chunks = [
         chunk
-        for _, table in _read_ahead(paths, ["annotation_id"])
+        for _, table in read_ahead(paths, ["annotation_id"])
         for chunk in table["annotation_id"].chunks
     ]
     return pa.chunked_array(chunks, pa.string())
@@ -107,7 +113,7 @@ def drop_changed(folder: str, annotations: pa.Table) -> tuple[int, dict[str, pa.
 
     dropped = 0
     stay: dict[str, pa.ChunkedArray] = {}
-    for path, stored in _read_ahead(parts(folder), ["annotation_id", "source_key"]):
+    for path, stored in read_ahead(parts(folder), ["annotation_id", "source_key"]):
         if pc.any(is_changed(stored)).as_py():
             whole = _read(path)
             if whole is None:
@@ -130,7 +136,7 @@ def _read(path: str, columns: Sequence[str] | None = None) -> pa.Table | None:
         return None
 
 
-def _read_ahead(paths: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+def read_ahead(paths: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
     """Small columns of many parts, read beside each other and held until their turn comes."""
     with ThreadPoolExecutor(READ_AT_ONCE) as pool:
         tables = pool.map(lambda path: _read(path, columns), paths)
@@ -226,6 +232,27 @@ class PartRows:
     table: pa.Table
 
 
+def read_vectors_of(path: str) -> np.ndarray | None:
+    """All vectors of a part: (k, d) float32, unit rows; None where another run has just taken it out.
+
+    Raises:
+        DamagedError: it was damaged, or belongs to another recipe.
+    """
+    table = _read(path, ["embedding"])
+    return None if table is None else _numbers(path, table, "embedding")
+
+
+def _numbers(path: str, table: pa.Table, values: str) -> np.ndarray:
+    column = table[values].combine_chunks()
+    if (
+        not pa.types.is_fixed_size_list(column.type)
+        or column.type.value_type != VALUES[values]
+        or column.null_count
+    ):
+        raise DamagedError(f"{path}: `{values}` is {column.type}, or has nulls; {_FIX}")
+    return np.asarray(column.flatten().to_numpy().reshape(len(table), column.type.list_size))
+
+
 def iter_embeddings(
     folder: str,
     annotation_ids: Sequence[str] | pa.Array,
@@ -248,8 +275,7 @@ def iter_embeddings(
     # Another run, or a worker that outlived its own, may have written a row again: the first is kept.
     seen = np.zeros(len(wanted), np.bool_)
     found = [
-        (path, part["annotation_id"])
-        for path, part in _read_ahead(parts(folder), ["annotation_id"])
+        (path, part["annotation_id"]) for path, part in read_ahead(parts(folder), ["annotation_id"])
     ]
     everywhere = _places(
         pa.chunked_array([c for _, ids in found for c in ids.chunks], pa.string()), wanted
@@ -267,24 +293,17 @@ def iter_embeddings(
         new = np.flatnonzero(where >= 0)
         new = new[~seen[where[new]]]
         new = np.sort(new[np.unique(where[new], return_index=True)[1]])
-        column = table[values].combine_chunks()
-        if (
-            not pa.types.is_fixed_size_list(column.type)
-            or column.type.value_type != VALUES[values]
-            or column.null_count
-        ):
-            raise DamagedError(f"{path}: `{values}` is {column.type}, or has nulls; {_FIX}")
-        if width not in (None, column.type.list_size):
+        vectors = _numbers(path, table, values)
+        if width not in (None, vectors.shape[1]):
             raise DamagedError(
-                f"{path}: embeddings of {column.type.list_size} values, beside others of "
+                f"{path}: embeddings of {vectors.shape[1]} values, beside others of "
                 f"{width}: parts of two recipes. {_FIX}"
             )
-        width = column.type.list_size
+        width = vectors.shape[1]
         if not len(new):
             continue
         rows = where[new].astype(np.int64)
         seen[rows] = True
-        vectors = column.flatten().to_numpy().reshape(len(table), -1)
         whole = len(new) == len(table)
         yield PartRows(
             rows,

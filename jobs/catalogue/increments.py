@@ -26,6 +26,7 @@ from reid.catalogue import (
 from reid.config import Config
 from reid.identify import Nodes, coded_edges_table, graph_nodes
 from reid.neighbors.edge_arrays import Edges, join_edges
+from reid.vector_places import VectorPlaces
 
 # Each part has its own list of ids, so few large ones are read faster; 200 MB in memory.
 EDGES_A_PART = 2**24
@@ -94,7 +95,13 @@ class Growth:
         return read_edges_by(rules, catalogue.path, species, runs), found
 
     def search_new(
-        self, catalogue: Catalogue, species: str, rules: SpeciesRules, rows: pa.Table, new_from: int
+        self,
+        catalogue: Catalogue,
+        species: str,
+        rules: SpeciesRules,
+        rows: pa.Table,
+        new_from: int,
+        places: VectorPlaces | None,
     ) -> Edges:
         """Search new rows against all, where a node is a row and all others have met; write what is found.
 
@@ -102,6 +109,7 @@ class Growth:
             catalogue, species, rules: as in `grow`.
             rows: columns annotation_id, source_key, viewpoint; the known ones, then the new ones.
             new_from: the number of the first new row.
+            places: of the rows' vectors; None: they are looked for.
 
         Returns:
             Edges between the numbers of rows, the smaller one first.
@@ -115,7 +123,7 @@ class Growth:
         nodes = Nodes(ids, each, each, np.full(n, -1, np.int64), [])
         shown = node_sides(rows, nodes, rules.viewpoints)
         fresh = each >= new_from
-        shards = shards_of(catalogue.path, rules, rows, nodes, ~fresh, fresh, None)
+        shards = shards_of(catalogue.path, rules, rows, nodes, ~fresh, fresh, None, places)
         found: list[Edges] = []
         self._search(catalogue.path, species, rules, nodes, shown, shards, found)
         keys = _keys(nodes, shown)

@@ -18,6 +18,7 @@ from jobs.catalogue.increments import Growth
 from jobs.catalogue.night_outcome import SpeciesOutcome, outcome_of
 from jobs.catalogue.thresholds import is_settled
 from jobs.catalogue.upload_rows import decided_rows, identify_by_rules, with_upload
+from reid import store
 from reid.catalogue import ROW_SCHEMA, Catalogue, SpeciesRules, changed_rows, links
 from reid.cluster import seen_once
 from reid.identify import (
@@ -32,6 +33,7 @@ from reid.identify import (
 from reid.identify.constraints import latest_decisions
 from reid.identify.decisions import UNSURE
 from reid.row_order import by_id
+from reid.vector_places import find_places
 
 _NOBODY = pa.array([], pa.string())
 
@@ -91,7 +93,11 @@ def near_night(
 
 
 def all_links(
-    catalogue: Catalogue, species: str, rules: SpeciesRules, result: Identified
+    catalogue: Catalogue,
+    species: str,
+    rules: SpeciesRules,
+    rows: pa.Table,
+    result: Identified,
 ) -> links.RowLinks | None:
     """Links of all rows, of which a look at all of them has found everything; None: they are not worth it."""
     cluster = result.unaided.cluster
@@ -103,8 +109,17 @@ def all_links(
     pairs, distances = result.edges
     runs = links.add_run(folder, {}, number[pairs], distances)
     return links.RowLinks(
-        folder, number, cluster.astype(np.int32), result.unaided.image.astype(np.int32), runs
+        folder,
+        number,
+        cluster.astype(np.int32),
+        result.unaided.image.astype(np.int32),
+        runs,
+        find_places(_vectors(catalogue, rules), rows),
     )
+
+
+def _vectors(catalogue: Catalogue, rules: SpeciesRules) -> str:
+    return store.join(catalogue.path, "embeddings", rules.recipe)
 
 
 def _worth_links(rows: int, rules: SpeciesRules) -> bool:
@@ -150,7 +165,14 @@ def _near_night(
     everyone = pa.concat_tables([before.select(few), new.select(few)])
     order = by_id(everyone.select(["annotation_id"]))[1]
     began = time.perf_counter()
-    pairs, far = growth.search_new(catalogue, species, rules, everyone, n)
+    vectors, places = _vectors(catalogue, rules), None
+    if known.places is not None:
+        places = find_places(vectors, new, known.places)
+    if (
+        places is None
+    ):  # written by an earlier version, or somebody has changed what lies there since
+        places = find_places(vectors, everyone)
+    pairs, far = growth.search_new(catalogue, species, rules, everyone, n, places)
     search_seconds = time.perf_counter() - began
     fresh = pairs.astype(np.int64), far
     next_number = catalogue.counters.get(species, 0) + 1
@@ -227,7 +249,14 @@ def _near_night(
         lambda some: everyone.take(pa.array(order[some])),
         who[order],
         Unaided(cluster[order].astype(np.int64), told[order], image[order].astype(np.int64)),
-        links.RowLinks(known.folder, number[order], cluster[order], image[order], runs),
+        links.RowLinks(
+            known.folder,
+            number[order],
+            cluster[order],
+            image[order],
+            runs,
+            None if places is None else places.take(order),
+        ),
     )
 
 

@@ -12,6 +12,7 @@ from reid import embeddings, store
 from reid.catalogue import SpeciesRules
 from reid.errors import InputError
 from reid.identify import Nodes, pool
+from reid.vector_places import VectorPlaces, iter_placed
 
 SHARD_BYTES = 512 * 2**20  # of vectors that are searched at once
 
@@ -42,10 +43,16 @@ def read_vectors(path: str, recipe: str, rows: pa.Table) -> NDArray[np.float32]:
     Raises:
         InputError: some are missing, or are of other pictures.
     """
+    return _joined(_iter_vectors(path, recipe, rows), len(rows))
+
+
+def _joined(
+    parts: Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]], rows: int
+) -> NDArray[np.float32]:
     vectors: NDArray[np.float32] | None = None
-    for places, part in _iter_vectors(path, recipe, rows):
+    for places, part in parts:
         if vectors is None:
-            vectors = np.empty((len(rows), part.shape[1]), np.float32)
+            vectors = np.empty((rows, part.shape[1]), np.float32)
         vectors[places] = part
     return np.empty((0, 0), np.float32) if vectors is None else vectors
 
@@ -84,6 +91,7 @@ def shards_of(
     rest: NDArray[np.bool_],
     fresh: NDArray[np.bool_],
     vectors: NDArray[np.float32] | None,
+    places: VectorPlaces | None = None,
 ) -> Iterator[Shard]:
     """All nodes that are compared, in portions that fit into memory; the fresh ones are in each.
 
@@ -94,6 +102,7 @@ def shards_of(
         nodes: of these rows.
         rest, fresh: (k,) bool, nodes.
         vectors: of the rows, where they were read already.
+        places: of the rows, where they are known.
     """
     new = np.flatnonzero(fresh)
     if vectors is not None or rules.encounters == "mean":  # a mean may be of rows of several parts
@@ -103,7 +112,11 @@ def shards_of(
         yield Shard(order, len(order) - len(new), pool(vectors, nodes)[order])
         return
     few = rows.select(["annotation_id", "source_key"])
-    known = read_vectors(path, rules.recipe, few.take(pa.array(new)))
+    folder = store.join(path, "embeddings", rules.recipe)
+    if places is None:
+        known = read_vectors(path, rules.recipe, few.take(pa.array(new)))
+    else:
+        known = _joined(iter_placed(folder, places.take(new)), len(new))
     most = max(SHARD_BYTES // (4 * known.shape[1]), 4 * len(new))
     others = np.flatnonzero(rest)
     size = min(most, len(others))
@@ -117,18 +130,22 @@ def shards_of(
         order[filled : filled + len(new)], room[filled : filled + len(new)] = new, known
         return Shard(order[: filled + len(new)], filled, room[: filled + len(new)])
 
-    first = bool(rest[: len(others)].all())  # strings need not be copied then
-    known_rows = few.slice(0, len(others)) if first else few.take(pa.array(others))
-    for places, part in _iter_vectors(path, rules.recipe, known_rows):
+    if places is None:
+        first = bool(rest[: len(others)].all())  # strings need not be copied then
+        known_rows = few.slice(0, len(others)) if first else few.take(pa.array(others))
+        stored = _iter_vectors(path, rules.recipe, known_rows)
+    else:
+        stored = iter_placed(folder, places.take(others))
+    for found, part in stored:
         start = 0
-        while start < len(places):
+        while start < len(found):
             if filled == size:
                 yield shard()
                 done += filled
                 filled = 0
-            stop = min(len(places), start + size - filled)
+            stop = min(len(found), start + size - filled)
             here = slice(filled, filled + stop - start)
-            order[here], room[here] = others[places[start:stop]], part[start:stop]
+            order[here], room[here] = others[found[start:stop]], part[start:stop]
             filled, start = here.stop, stop
     if filled or not done:
         yield shard()

@@ -109,5 +109,5 @@ def whole_night(
         lambda some: rows.select(["annotation_id", "source_key"]).take(pa.array(some)),
         state_before(species, rows, result.next_number)[0],
         result.unaided,
-        all_links(catalogue, species, rules, result),
+        all_links(catalogue, species, rules, rows, result),
     )

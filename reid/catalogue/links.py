@@ -2,8 +2,9 @@
 
     C/links/<recipe>/<species>/run-<hex>.links        both directions of some edges, by the number of a row
     C/links/<recipe>/<species>/run-<hex>.parquet      which rows have links there, and how many
-    C/links/<recipe>/<species>/rows-<key>.parquet     number, cluster and image of each row, by rising id
-    C/links/<recipe>/<species>/rows-<key>.json        the runs that hold these rows' links
+    C/links/<recipe>/<species>/rows-<key>.parquet     number, cluster and image of each row, by rising id, and where
+                                                      its vector lies
+    C/links/<recipe>/<species>/rows-<key>.json        the runs that hold these rows' links, the parts of their vectors
 
 All of it follows from the catalogue's rows and edges, whose digests are the key, so whoever finds none makes
 it anew, and the folder may be removed. A row keeps its number for ever; the first ones are given by cluster, so
@@ -28,6 +29,7 @@ from reid.catalogue.state import Catalogue
 from reid.identify.remarks import about_pairs, unusable_ids
 from reid.parquet import damaged
 from reid.value_digests import value_digest, whole_digest
+from reid.vector_places import VectorPlaces
 
 # Below this many rows a look at all of them takes less than a second.
 FEWEST_ROWS = 50_000
@@ -49,6 +51,7 @@ class RowLinks:
         cluster: (n,) int32, `reid.identify.unaided.Unaided.cluster`.
         image: (n,) int32, `Unaided.image`.
         runs: file name of each run → its links, in the order in which they came.
+        places: of their vectors, as far as known; whoever reads these asks whether they hold.
     """
 
     folder: str
@@ -56,6 +59,7 @@ class RowLinks:
     cluster: NDArray[np.int32]
     image: NDArray[np.int32]
     runs: Mapping[str, int]
+    places: VectorPlaces | None = None
 
 
 def read_links(catalogue: Catalogue, species: str, rules: SpeciesRules) -> RowLinks | None:
@@ -70,12 +74,16 @@ def read_links(catalogue: Catalogue, species: str, rules: SpeciesRules) -> RowLi
         return None
     folder = links_folder(catalogue.path, species, rules)
     try:
-        runs = store.read_sealed(store.join(folder, f"rows-{key}.json"))["runs"]
+        noted = store.read_sealed(store.join(folder, f"rows-{key}.json"))
         rows = store.read_table(store.join(folder, f"rows-{key}.parquet"))
     except FileNotFoundError:
         return None
     number, cluster, image = (rows[name].to_numpy() for name in ("number", "cluster", "image"))
-    return RowLinks(folder, number, cluster, image, runs)
+    places = None
+    if noted.get("pictures", "") == _pictures(catalogue, species):
+        parts = {name: (size, changed, count) for name, size, changed, count in noted["parts"]}
+        places = VectorPlaces(parts, *(rows[name].to_numpy() for name in ("part", "row")))
+    return RowLinks(folder, number, cluster, image, noted["runs"], places)
 
 
 def write_links(catalogue: Catalogue, species: str, rules: SpeciesRules, links: RowLinks) -> None:
@@ -84,8 +92,13 @@ def write_links(catalogue: Catalogue, species: str, rules: SpeciesRules, links: 
     if key is None:
         return
     rows = {name: pa.array(getattr(links, name)) for name in ("number", "cluster", "image")}
+    noted: dict[str, Any] = {"runs": dict(links.runs)}
+    if links.places is not None:
+        rows |= {name: pa.array(getattr(links.places, name)) for name in ("part", "row")}
+        noted["parts"] = [[name, *state] for name, state in links.places.parts.items()]
+        noted["pictures"] = _pictures(catalogue, species)
     store.write_table(store.join(links.folder, f"rows-{key}.parquet"), pa.table(rows))
-    store.write_sealed(store.join(links.folder, f"rows-{key}.json"), {"runs": dict(links.runs)})
+    store.write_sealed(store.join(links.folder, f"rows-{key}.json"), noted)
     kept = {f"rows-{key}", *(name for name in links.runs)}
     for file in store.list_files(links.folder):
         if file.rpartition("/")[2].rpartition(".")[0] not in kept:
@@ -171,6 +184,12 @@ def _key(catalogue: Catalogue, species: str, rules: SpeciesRules) -> str | None:
     if rules.encounters != "off":  # labels and decisions break encounters
         facts += [columns.get("identity"), whole_digest(about_pairs(decisions))]
     return value_digest(facts)
+
+
+def _pictures(catalogue: Catalogue, species: str) -> str | None:
+    """Of which pictures the vectors have to be."""
+    assert catalogue.seal is not None
+    return catalogue.seal.species[species][1].get("source_key")
 
 
 def _are_there(path: str, place: str, parts: Iterable[str]) -> bool:

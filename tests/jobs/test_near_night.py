@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jobs.catalogue.decider
-from reid import store
+from reid import embeddings, store
 from reid.catalogue import SpeciesRules, links, new_run_id, read_events, undo
 from reid.errors import DamagedError
 from reid.identify import ContradictionError
@@ -141,8 +141,10 @@ def test_only_what_is_near_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         nights.calibrate(RULES)
         nights.identify(table[:30], NOTHING)
         assert used == [False]
-        for name in range(30, 33):
-            nights.identify(table[name : name + 1], NOTHING)
+        with monkeypatch.context() as patch:  # where vectors lie is known
+            patch.setattr(embeddings, "iter_embeddings", None)
+            for name in range(30, 33):
+                nights.identify(table[name : name + 1], NOTHING)
         assert used == [False, True, True, True]
         assert read == [6, 0] * 3
         assert nights.outcome.individuals == 5
@@ -180,6 +182,26 @@ def test_runs_stay_few_and_name_each_link_from_both_ends(tmp_path: Path) -> None
     assert {*zip(*(column.tolist() for column in found), strict=True)} == {
         one for one in expected if one[0] in some
     }
+
+
+def test_vectors_that_were_written_anew_meanwhile_are_looked_for(tmp_path: Path) -> None:
+    ids, vectors = herd()
+    table = annotations(annotation_id=ids)
+    nights = Nights(tmp_path, vectors)
+    with from_rows(1) as used:
+        nights.calibrate(RULES)
+        nights.identify(table[:30], NOTHING)
+        folder = tmp_path / "embeddings" / RECIPE
+        (part,) = embeddings.parts(str(folder))
+        whole = embeddings.read_part(part)
+        assert whole is not None
+        order = pa.array(np.arange(30)[::-1])
+        embeddings.write_part(part, pa.concat_tables([whole[:1], whole.take(order)]))
+        nights.identify(table[30:31], NOTHING)
+        nights.identify(table[31:32], NOTHING)
+        assert used == [False, True, True]
+        assert nights.outcome.individuals == 5
+        assert (nights.outcome.known, nights.outcome.edges) == (1, 6)
 
 
 def test_a_link_that_was_damaged_is_noticed(tmp_path: Path) -> None:
