@@ -37,6 +37,8 @@ from reid.catalogue import (
     read_rules,
     rules_as_settings,
 )
+from reid.catalogue.kept_rows import keep_rows
+from reid.catalogue.seals import Seal
 from reid.config import Config
 from reid.errors import StorageError
 from reid.identify import (
@@ -86,6 +88,8 @@ class Decider:
         self._held = held
         self._growth = Growth(config, run_id, look)
         self._links: dict[str, tuple[SpeciesRules, links.RowLinks]] = {}
+        # Seal and rows of the version that was decided on, those that are replaced, and by what
+        self._written: tuple[Seal | None, pa.Table, pa.Table, pa.Table] | None = None
 
     def __call__(self, catalogue: Catalogue) -> Change | None:
         """What is to be committed on top of `catalogue`; None if there is nothing.
@@ -100,15 +104,23 @@ class Decider:
         check_asked(self.config, {name: rules[name] for name in upload & {*rules} - {*self.reset}})
         wanted = upload | {*self.reset}
         alone = wanted.issuperset(catalogue.counters)  # then there are no others to look for
-        index = None if alone else catalogue.rows(["annotation_id", "species"])
-        rows = self._rows(catalogue, wanted) if index is None else None
+        held = self._rows(catalogue, alone)
+        columns = ["annotation_id", "species"]
+        index = None if alone else catalogue.rows(columns) if held is None else held.select(columns)
+        rows = held if index is None else None
         said, fresh, judged = self._decisions(catalogue, rows if index is None else index)
         if index is not None:
             named = pc.is_in(
                 index["annotation_id"], self.annotations["annotation_id"].combine_chunks()
             )
             there = set(pc.unique(index.filter(named)["species"]).to_pylist())
-            rows = catalogue.rows(species=sorted(wanted | there | judged), stored=True)
+            chosen = sorted(wanted | there | judged)
+            if held is None:
+                rows = catalogue.rows(species=chosen, stored=True)
+            else:
+                rows = held.filter(
+                    pc.is_in(held["species"], value_set=pa.array(chosen, pa.string()))
+                )
         assert rows is not None
         incoming = compare(rows, with_said_viewpoints(self.annotations, said), self.emptied)
         self.outcome = Outcome(
@@ -159,9 +171,11 @@ class Decider:
         if not len(all_changed) and not len(self.outcome.events):
             return None
         replaced = pc.is_in(rows["annotation_id"], all_changed["annotation_id"].combine_chunks())
+        was = rows.filter(replaced)
+        self._written = None if held is None else (catalogue.seal, held, was, all_changed)
         return Change(
             rows=all_changed,
-            was=rows.filter(replaced),
+            was=was,
             events=self.outcome.events,
             counters=counters,
             decisions=self.decisions,
@@ -172,22 +186,29 @@ class Decider:
             verdicts={name: as_stored(one) for name, one in self.outcome.verdicts.items()},
         )
 
-    def _rows(self, catalogue: Catalogue, species: set[str]) -> pa.Table:
-        """The rows of these species, which are all of the catalogue's, as they were stored."""
-        held, self._held = self._held, None
-        if held is not None and held[0] == catalogue.version:
-            return held[1]
-        return catalogue.rows(species=sorted(species), stored=True)
+    def _rows(self, catalogue: Catalogue, alone: bool) -> pa.Table | None:
+        """All rows, as they were stored; None: they were not read, and need not be."""
+        if self._held is not None and self._held[0] != catalogue.version:
+            self._held = None
+        if self._held is None and alone:
+            self._held = catalogue.version, catalogue.rows(stored=True)
+        return None if self._held is None else self._held[1]
 
-    def keep_links(self, catalogue: Catalogue) -> None:
-        """Once this run has committed: write for the next one what it has found of who is near whom.
+    def keep(self, catalogue: Catalogue) -> None:
+        """Once this run has committed: write for the next one what it has at hand of rows, and of who is near whom.
 
         Args:
             catalogue: of `update`.
         """
-        if catalogue.record.run_id == self.run_id:
-            for species, (rules, found) in self._links.items():
-                links.write_links(catalogue, species, rules, found)
+        if catalogue.record.run_id != self.run_id:
+            return
+        if self._written is not None:
+            before, held, was, changed = self._written
+            stamp = pa.repeat(pa.scalar(self.run_id), len(changed))
+            stamped = changed.select(ROW_SCHEMA.names).append_column("run_id", stamp)
+            keep_rows(catalogue.path, before, catalogue.seal, held, was, stamped)
+        for species, (rules, found) in self._links.items():
+            links.write_links(catalogue, species, rules, found)
 
     def _decisions(
         self, catalogue: Catalogue, index: pa.Table

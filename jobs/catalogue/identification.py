@@ -108,7 +108,7 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
         del held
         began = time.perf_counter()
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
-        decider.keep_links(newer)
+        decider.keep(newer)
         updating = time.perf_counter() - began
         outcome = decider.outcome
         for decision in ("known", "new", "unsure"):

@@ -6,6 +6,7 @@
     C/settings/      JSON, named by its content: recipes, thresholds, calibration
     C/edges/         Parquet: which images are near each other
     C/links/         the same row by row, made of C/edges, for nights on large catalogues
+    C/kept/          the rows of a large catalogue as they lie in memory, made of C/annotations
     C/hashes/        Parquet: what files hold that were written again
     C/staged/        events of runs that are on their way into C/events
     C/sealed/        JSON, one a commit: digests of what it holds
@@ -19,6 +20,7 @@ what was written before. So a run that dies leaves the catalogue as it was, or c
 delta_tables.py        Delta tables on local disks and object storage; conflicts told from storage trouble
 seals.py               what a commit holds, noted and compared
 commit_records.py      what a commit on C/annotations carries
+kept_rows.py           rows as they lie in memory, so that a night need not read the table
 state.py               an open catalogue: rows, settings, decisions, events of one version
 commits.py             a run: decide, commit, and again on top of whoever was faster
 events.py              staged before the commit, published after it, exactly once

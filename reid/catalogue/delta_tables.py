@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -205,6 +206,24 @@ def read(path: str, table: Any, schema: pa.Schema, **selection: Any) -> pa.Table
     except FileNotFoundError as error:
         raise gone(path, error) from error
     return conform(rows, schema)  # casts too: Delta has no lists of fixed length
+
+
+def check_files(path: str, table: Any) -> None:
+    """Are the files of a DeltaTable there, each as long as its log says? What is in them is not read.
+
+    Raises:
+        DamagedError: one is gone, or has another length.
+        StorageError: storage cannot be read.
+    """
+    added = pa.table(table.get_add_actions(flatten=True))
+    states = store.list_states(path, recursive=True)
+    sizes = {file[len(path) :].lstrip("/"): size for file, (size, _) in states.items()}
+    for name, size in zip(added["path"].to_pylist(), added["size_bytes"].to_pylist(), strict=True):
+        file = unquote(name)  # as in a URL
+        if sizes.get(file, sizes.get(name)) != size:
+            raise damaged(
+                store.join(path, file), f"gone, or not of {size:,} bytes as was committed"
+            )
 
 
 def _asking_again(path: str, run: Callable[[], T]) -> T:

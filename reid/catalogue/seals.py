@@ -125,7 +125,7 @@ def write_seal(
     else:
         species, names = dict(before.species), sorted(set(touched))
     if names is not None and swapped is not None:
-        found = {name: _after(before, name, *swapped) for name in names}
+        found = {name: sealed_after(species, name, *swapped) for name in names}
         species |= {name: one for name, one in found.items() if one is not None}
         names = [name for name, one in found.items() if one is None]
     if names is None or names:
@@ -147,12 +147,20 @@ def write_seal(
     )
 
 
-def _after(
-    before: Seal | None, species: str, less: pa.Table, more: pa.Table
+def sealed_after(
+    before: Mapping[str, tuple[int, Mapping[str, str]]],
+    species: str,
+    less: pa.Table,
+    more: pa.Table,
 ) -> tuple[int, Mapping[str, str]] | None:
-    """What a seal says of a species once some rows took the place of others; None: it has to be read."""
-    assert before is not None
-    count, columns = before.species.get(species, (0, row_sums(schema.CATALOGUE.empty_table())))
+    """What a seal says of a species once some rows took the place of others; None: it has to be read.
+
+    Args:
+        before: `Seal.species`.
+        species: its name.
+        less, more: schema.CATALOGUE, of any species.
+    """
+    count, columns = before.get(species, (0, row_sums(schema.CATALOGUE.empty_table())))
     # Columns may have come since, or the seal be of an earlier format.
     if not are_sums(columns) or {*columns} != {*schema.CATALOGUE.names}:
         return None

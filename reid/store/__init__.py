@@ -31,6 +31,7 @@ from reid.store.files import (
     remove,
     states_of,
     write_bytes,
+    write_parts,
     write_text,
 )
 from reid.store.json_values import read_json, read_sealed, write_json, write_sealed
@@ -71,6 +72,7 @@ __all__ = [
     "states_of",
     "write_bytes",
     "write_json",
+    "write_parts",
     "write_sealed",
     "write_table",
     "write_text",

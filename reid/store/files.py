@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -152,20 +152,35 @@ def read_bytes(path: str) -> bytes:
 
 def write_bytes(path: str, data: bytes) -> None:
     """Write the whole file in one atomic step; folders are made as needed."""
+    if not is_remote(path):
+        write_parts(path, lambda: [data])
+        return
 
     def write() -> None:
         fs, inner = filesystem(path)
-        if is_remote(path):
-            with fs.open_output_stream(inner) as stream:
-                stream.write(data)
-            return
+        with fs.open_output_stream(inner) as stream:
+            stream.write(data)
+
+    guarded(path, "write", write)
+
+
+def write_parts(path: str, parts: Callable[[], Iterable[bytes | pa.Buffer]]) -> None:
+    """Write a file on a local disk in one atomic step, of which not all parts need be in memory at once.
+
+    Args:
+        path: the file.
+        parts: gives them, from the first on each time that it is called.
+    """
+
+    def write() -> None:
+        _, inner = filesystem(path)
         target = Path(inner)
         target.parent.mkdir(parents=True, exist_ok=True)
         # The leading dot hides a file that a kill left behind from every reader of the folder.
         descriptor, aside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(descriptor, "wb") as stream:
-                stream.write(data)
+                stream.writelines(parts())
                 stream.flush()
                 os.fsync(stream.fileno())
             # mkstemp makes private files; results are shared like any other file.

@@ -88,7 +88,7 @@ class Nights:
             return change
 
         self.catalogue = update(self.catalogue, run_id, decide)
-        decider.keep_links(self.catalogue)
+        decider.keep(self.catalogue)
         self.outcome = decider.outcome.species.get("lynx", SpeciesOutcome())
 
     def calibrate(self, rules: SpeciesRules) -> None:

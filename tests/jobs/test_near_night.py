@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jobs.catalogue.decider
-from reid import embeddings, store
-from reid.catalogue import SpeciesRules, links, new_run_id, read_events, undo
+from reid import embeddings, schema, store
+from reid.catalogue import SpeciesRules, kept_rows, links, new_run_id, read_events, undo
 from reid.errors import DamagedError
 from reid.identify import ContradictionError
 from tests.jobs.made_up import RECIPE
@@ -45,12 +45,16 @@ def from_rows(fewest: int) -> Iterator[list[bool]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(links, "FEWEST_ROWS", fewest)
         patch.setattr(links, "BLOCK", 3)
+        patch.setattr(kept_rows, "FEWEST_ROWS", fewest)
+        patch.setattr(kept_rows, "BATCH_ROWS", 5)
         patch.setattr(jobs.catalogue.decider, "near_night", near_night)
         yield used
 
 
 def told(nights: Nights) -> tuple[Any, ...]:
     """All that a catalogue says after a run, but for the run's name and time."""
+    stored = nights.catalogue.rows(stored=True)
+    assert stored.equals(nights.catalogue.rows(schema.CATALOGUE.names, stored=True))
     rows = nights.catalogue.rows().drop_columns(["run_id"])
     events = read_events(nights.catalogue)
     events = events.filter(pc.equal(events["run_id"], nights.catalogue.record.run_id))
