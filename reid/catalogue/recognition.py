@@ -83,10 +83,32 @@ def _unsettled(
 ) -> tuple[list[Row], dict[int, Row]]:
     """Rows of the catalogue, and of the upload by their place, in images that both may have."""
     settled = annotations["annotation_id"].filter(pa.array(as_known)).combine_chunks()
-    unsettled = pc.invert(pc.is_in(rows["annotation_id"], value_set=settled))
     places = np.flatnonzero(~as_known)
-    stored, rest = _of_common_images(rows.filter(unsettled), annotations.take(pa.array(places)))
-    return stored, {int(places[k]): row for k, row in rest.items()}
+    rest = annotations.take(pa.array(places))
+    # Files of one name alone can be one file: of a large catalogue little is left to look at.
+    rows = rows.take(pa.array(_of_one_name(rows["image_path"], rest["image_path"])))
+    rows = rows.filter(pc.invert(pc.is_in(rows["annotation_id"], value_set=settled)))
+    stored, left = _of_common_images(rows, rest)
+    return stored, {int(places[k]): row for k, row in left.items()}
+
+
+def _of_one_name(paths: pa.ChunkedArray, others: pa.ChunkedArray) -> NDArray[np.intp]:
+    """Places of those whose file has the name of one of the others."""
+    names = _name(others)
+    # First by the last letters, as many as all of the names have, which is five times as fast.
+    letters = pc.min(pc.binary_length(names)).as_py() or 0
+    places = np.arange(len(paths))
+    if letters:
+        ends, wanted = (pc.binary_slice(one.cast(pa.binary()), -letters) for one in (paths, names))
+        alike = pc.is_in(ends, value_set=pc.unique(wanted))
+        places = np.flatnonzero(alike.to_numpy(zero_copy_only=False))
+    same = pc.is_in(_name(paths.take(pa.array(places))), value_set=pc.unique(names))
+    found: NDArray[np.intp] = places[same.to_numpy(zero_copy_only=False)]
+    return found
+
+
+def _name(paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.replace_substring_regex(paths, "^.*/", "")
 
 
 def _kept_by_id(stored: Sequence[Row], upload: Mapping[int, Row], least: float) -> dict[int, Row]:
@@ -149,14 +171,6 @@ def _boxes(table: pa.Table) -> NDArray[np.float32]:
 
 def _of_common_images(rows: pa.Table, annotations: pa.Table) -> tuple[list[Row], dict[int, Row]]:
     """Rows of images that catalogue and upload may share; those of the upload by their place in it."""
-    # Files of one name alone can be one file: of a large catalogue little is left to look at.
-    name_of = [
-        pc.replace_substring_regex(table["image_path"], "^.*/", "") for table in (rows, annotations)
-    ]
-    near = np.flatnonzero(
-        pc.is_in(name_of[0], pc.unique(name_of[1])).to_numpy(zero_copy_only=False)
-    )
-    rows = rows.take(pa.array(near))
     sides = []
     for table in (rows, annotations):
         whole = pc.or_(
