@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from reid.errors import TrainingDivergedError
-from reid.training.matcher_triplets import hard_triplets, judged_pairs, relaxed_score, train_matcher
+from reid.training.matcher_triplets import (
+    hard_triplets,
+    judged_pairs,
+    matcher_optimizer,
+    relaxed_score,
+    train_matcher,
+)
 
 
 def test_triplets_take_the_stranger_that_is_surest_first() -> None:
@@ -52,10 +58,11 @@ def test_a_layer_learns_which_half_of_a_descriptor_tells_animals_apart() -> None
 
     triplets = [(k, k ^ 1, (k + 2) % 12) for k in range(12)]
     before, averaged = margins(), []
+    optimizer = matcher_optimizer(list(layer.parameters()), 0.01)
     for _ in range(20):
         losses = list(
             train_matcher(
-                confidences, list(layer.parameters()), triplets, batch=5, rate=0.01,
+                confidences, optimizer, triplets, batch=5,
                 share_gradients=lambda parameters: averaged.append(parameters[0].grad is not None),
             )
         )  # fmt: skip
@@ -71,7 +78,7 @@ def test_a_loss_that_is_no_number_ends_the_training() -> None:
         return (weight * float("nan")).reshape(1, 1, 1)
 
     with pytest.raises(TrainingDivergedError, match=r"finetune\.matcher_rate"):
-        list(train_matcher(confidences, [weight], [(0, 1, 2)]))
+        list(train_matcher(confidences, matcher_optimizer([weight]), [(0, 1, 2)]))
 
 
 def test_a_matcher_is_judged_by_strangers_drawn_by_chance() -> None:

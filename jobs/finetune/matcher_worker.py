@@ -1,7 +1,9 @@
 """A worker of `reid finetune --matcher`: its share of the triplets, epoch by epoch."""
 
+import hashlib
+import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,7 @@ from reid.training.matcher_triplets import (
     MARGIN,
     Confidences,
     Triplet,
+    matcher_optimizer,
     relaxed_score,
     train_matcher,
 )
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
 RECENT = 10  # steps whose loss is shown
+KEPT_EVERY = 32  # steps, after which a run that is killed goes on from there
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,17 @@ class MatcherTask:
     threads: int
     precision: AskedPrecision = "auto"
 
+    @property
+    def fingerprint(self) -> str:
+        """Of all that the weights hang on, machines aside."""
+        same_anywhere = replace(self, result="", device="", threads=0)
+        said = [*vars(same_anywhere).values()]
+        return hashlib.sha256(repr([*map(_plain, said)]).encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> object:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
 
 def matcher_worker(given: dict[str, Any]) -> None:
     """Ray Train's entry."""
@@ -71,7 +86,8 @@ def matcher_worker(given: dict[str, Any]) -> None:
 def train_matcher_epochs(task: MatcherTask, rank: int = 0, world: int = 1) -> None:
     """One worker's share of the triplets, gradients averaged with the others'.
 
-    The first worker writes the weights, and a record for the start and each epoch.
+    The first worker writes the weights, and a record for the start and each epoch; and after some steps what
+    the same task goes on from, if it is killed.
     """
     import torch
 
@@ -83,38 +99,88 @@ def train_matcher_epochs(task: MatcherTask, rank: int = 0, world: int = 1) -> No
     train = [one for one in task.train if {*one} <= points.keys()]
     precision, _ = agree_on_precision(task.precision, task.device, rank=rank, world=world)
     module = trainable_lightglue(task.weights, precision=precision).to(task.device)
+    parameters = [one for one in module.parameters() if one.requires_grad]
+    optimizer = matcher_optimizer(parameters, task.rate)
 
     def confidences(a: int, b: int) -> torch.Tensor:
         found: torch.Tensor = module(*points[a], *points[b])
         return found
 
-    history: list[dict[str, Any]] = []
-    if rank == 0:
-        say(f"matcher: judged as it is, by {len(task.judged):,} pairs ({precision})")
-        history.append({"epoch": 0, "auc": _auc(task, points, confidences), "loss": None})
-    for epoch in range(1, task.epochs + 1):
+    kept = _read_kept(task, world)
+    if kept is not None:
+        module.load_state_dict(kept["weights"])
+        optimizer.load_state_dict(kept["optimizer"])
+        history, losses = kept["history"], kept["losses"]
+        if rank == 0:
+            say(f"matcher: goes on after {len(losses):,} steps of epoch {len(history)}")
+    else:
+        history, losses = [], []
+        if rank == 0:
+            say(f"matcher: judged as it is, by {len(task.judged):,} pairs ({precision})")
+            history.append({"epoch": 0, "auc": _auc(task, points, confidences), "loss": None})
+    first = len(kept["history"]) if kept else 1
+    for epoch in range(first, task.epochs + 1):
         order = np.random.default_rng([task.seed, epoch]).permutation(len(train))
         # As many for each worker: unequal shares would wait for each other for ever.
         own = order[: len(order) // world * world][rank::world]
         steps = train_matcher(
             confidences,
-            [one for one in module.parameters() if one.requires_grad],
-            [train[place] for place in own],
+            optimizer,
+            [train[place] for place in own[len(losses) * task.batch :]],
             batch=task.batch,
             margin=MARGIN,
-            rate=task.rate,
             share_gradients=partial(_average_gradients, world=world),
         )
-        losses = []
         # Of several workers this is seen in the first one's log.
         with progress(f"matcher, epoch {epoch}", len(own), "triplets") as advance:
+            advance(len(losses) * task.batch)
             for loss in steps:
                 losses.append(loss)
                 advance(task.batch, f"loss {np.mean(losses[-RECENT:]):.3f}")
+                if rank == 0 and len(losses) % KEPT_EVERY == 0:
+                    _keep(task, world, module, optimizer, history, losses)
         if rank == 0:
             auc = _auc(task, points, confidences)
             history.append({"epoch": epoch, "auc": auc, "loss": float(np.mean(losses))})
             _write_epoch(task.result, module, history)
+            _keep(task, world, module, optimizer, history, [])
+        losses = []
+
+
+def _keep(
+    task: MatcherTask,
+    world: int,
+    module: Any,
+    optimizer: Any,
+    history: list[dict[str, Any]],
+    losses: list[float],
+) -> None:
+    """Write what a run that is killed goes on from: the steps so far of the epoch after `history`."""
+    import torch
+
+    state = {
+        "task": task.fingerprint,
+        "workers": world,  # whose shares of the triplets the steps are
+        "weights": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "history": history,
+        "losses": losses,
+    }
+    data = io.BytesIO()
+    torch.save(state, data)
+    store.write_bytes(f"{task.result}.pt", data.getvalue())
+
+
+def _read_kept(task: MatcherTask, world: int) -> dict[str, Any] | None:
+    """What `_keep` wrote of this task; None: nothing, or of another one."""
+    import torch
+
+    try:
+        data = store.read_bytes(f"{task.result}.pt")
+    except FileNotFoundError:
+        return None
+    kept: dict[str, Any] = torch.load(io.BytesIO(data), weights_only=True, map_location="cpu")
+    return kept if (kept["task"], kept["workers"]) == (task.fingerprint, world) else None
 
 
 def _points(task: MatcherTask) -> dict[int, tuple["torch.Tensor", ...]]:

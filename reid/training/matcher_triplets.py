@@ -94,25 +94,32 @@ def relaxed_score(confidences: "torch.Tensor") -> "torch.Tensor":
     return (best_of_rows + best_of_columns) / 2
 
 
+def matcher_optimizer(
+    parameters: Sequence["torch.nn.Parameter"], rate: float = RATE
+) -> "torch.optim.Optimizer":
+    """AdamW for `train_matcher`; parameters that have no part in the confidences stay as they are."""
+    import torch
+
+    return torch.optim.AdamW(parameters, lr=rate)
+
+
 def train_matcher(
     confidences: Confidences,
-    parameters: Sequence["torch.nn.Parameter"],
+    optimizer: "torch.optim.Optimizer",
     triplets: Sequence[Triplet],
     *,
     batch: int = 8,
     margin: float = MARGIN,
-    rate: float = RATE,
     share_gradients: Callable[[Sequence["torch.nn.Parameter"]], None] = lambda _: None,
 ) -> Iterator[float]:
-    """Steps of AdamW over triplets in their order; gives the mean loss of each step.
+    """Steps over triplets in their order; gives the mean loss of each step once it is done.
 
     Args:
-        confidences: of two rows, with gradients to `parameters`.
-        parameters: that learn; those that have no part in the confidences stay as they are.
+        confidences: of two rows, with gradients to what the optimizer moves.
+        optimizer: of `matcher_optimizer`.
         triplets: of `hard_triplets`, or this worker's share of them.
         batch: triplets a step.
         margin: by which a mate must score above a stranger.
-        rate: of AdamW.
         share_gradients: called before each step, to average gradients with other workers.
 
     Raises:
@@ -124,7 +131,7 @@ def train_matcher(
     """
     import torch
 
-    optimizer = torch.optim.AdamW(parameters, lr=rate)
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
     for start in range(0, len(triplets), batch):
         part = triplets[start : start + batch]
         optimizer.zero_grad(set_to_none=True)

