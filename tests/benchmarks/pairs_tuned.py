@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parent))
 
 from machine import instruction_set
-from pairs import WINDOW, features_of, wanted_pairs
+from pairs import WINDOW, features_of, votes_over_usual, wanted_pairs
 from pairs_stages import EXTRACTOR, Nyala, Work, evidence, keypoints, vectors
 
 from jobs.finetune.matcher_worker import MatcherTask, train_matcher_epochs
@@ -67,7 +67,7 @@ def main() -> int:
     votes = np.load(args.work / f"votes-{recipe.fingerprint}.npy")
     by_window, by_whole = (vectors(data, work, one, rows) for one in (WINDOW, None))
     cosine = by_window @ by_window.T + by_whole @ by_whole.T
-    wanted = wanted_pairs(data, votes)
+    wanted = wanted_pairs(data, votes_over_usual(data, votes))
     wanted = wanted[data.gallery[wanted].all(axis=1)]
     precision, why = choose_precision("auto", "cpu")
     pairs, table = evidence(data, work, points, recipe, wanted, precision)
