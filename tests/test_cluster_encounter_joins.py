@@ -105,3 +105,18 @@ def test_a_burst_is_one_sighting() -> None:
     met = pa.chunked_array([["a", "a", "a", "b", "c"], [None, None, None]], pa.string())
     assert seen_once(who, met) == 2, "a burst, and an image alone; images of no encounter are two"
     assert seen_once(np.empty(0, np.int64), pa.chunked_array([], pa.string())) == 0
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.none() | st.sampled_from("abc"))),
+    st.booleans(),
+)
+def test_seen_once_counts_sightings(rows: list[tuple[int, str | None]], named: bool) -> None:
+    seen: dict[int, set[object]] = {}
+    for place, (one, met) in enumerate(rows):
+        seen.setdefault(one, set()).add(place if met is None else met)
+    numbers = np.array([one for one, _ in rows], np.int64)
+    names = pa.chunked_array([[f"lynx-{one}" for one, _ in rows]], pa.string())
+    encounters = pa.chunked_array([[met for _, met in rows]], pa.string())
+    once = seen_once(names if named else numbers, encounters)
+    assert once == sum(len(sightings) == 1 for sightings in seen.values())

@@ -208,7 +208,7 @@ def _near_night(
     edges = coded_edges_table(
         species, ids, (row[near.edges].astype(np.int32), near.distances), whole=True
     )
-    all_before = np.unique(numbers)
+    individuals = int(np.count_nonzero(np.bincount(numbers)))
     result = identify_by_rules(
         species,
         rows,
@@ -218,7 +218,7 @@ def _near_night(
         next_number=next_number,
         run_id=growth.run_id,
         told=_NOBODY,
-        elsewhere=len(all_before) - len(np.unique(numbers[near.known])),
+        elsewhere=individuals - len(np.unique(numbers[near.known])),
     )
     if not {*new["encounter_id"].drop_null().to_pylist()}.isdisjoint(result.broken):
         return None  # it may have held others together until now
@@ -238,7 +238,7 @@ def _near_night(
         outcome_of(rows, beside, new, new[:0], result, len(far)),
         images=n + len(new),
         seen_once=seen_once(who, pa.chunked_array([*met[0].chunks, *met[1].chunks], pa.string())),
-        individuals_before=len(all_before),
+        individuals_before=individuals,
         search_seconds=round(search_seconds, 2),
     )
     return SpeciesNight(

@@ -146,12 +146,18 @@ def seen_once(individuals: pa.ChunkedArray | NDArray[np.int64], encounters: pa.C
         individuals: (n,) who each row shows.
         encounters: (n,) string of each row; null where none is known, which is a sighting of its own.
     """
-    # Numbers below zero are no code of the dictionary.
-    codes = encounters.combine_chunks().dictionary_encode().indices.cast(pa.int64())
-    met = pc.coalesce(codes, pa.array(-1 - np.arange(len(codes))))
-    counts = (
-        pa.table({"who": individuals, "met": met})
-        .group_by("who")
-        .aggregate([("met", "count_distinct")])
-    )
-    return int(pc.sum(pc.equal(counts["met_count_distinct"], 1)).as_py() or 0)
+    if isinstance(individuals, np.ndarray):
+        who = individuals - individuals.min(initial=0)
+    else:
+        who = individuals.combine_chunks().dictionary_encode().indices.to_numpy()
+    counts = np.bincount(who)
+    alone = np.flatnonzero(encounters.is_null().to_numpy())
+    # Who was seen alone and once more was seen twice; of all others the encounters decide.
+    open_ones = counts > 1
+    open_ones[who[alone]] = False
+    some = np.flatnonzero(open_ones[who])
+    met = encounters.take(pa.array(some)).combine_chunks().dictionary_encode().indices
+    pairs = pa.table({"who": who[some], "met": met})
+    several = pairs.group_by("who").aggregate([("met", "count_distinct")])
+    in_bursts = pc.sum(pc.equal(several["met_count_distinct"], 1)).as_py() or 0
+    return int(np.count_nonzero(counts == 1) + in_bursts)
