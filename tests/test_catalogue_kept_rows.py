@@ -1,5 +1,6 @@
 """Rows that are kept as they lie in memory are the rows of the table, or they are not read."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -95,6 +96,17 @@ def test_a_file_without_its_checksums_was_never_finished(grown: cat.Catalogue) -
     (noted,) = Path(grown.path, "kept").glob("*.json")
     noted.unlink()
     assert kept(grown) is None
+
+
+def test_what_a_kill_left_is_removed_once_nobody_can_be_writing_it(grown: cat.Catalogue) -> None:
+    aside = [Path(grown.path, "kept", f".{name}.rows.x1") for name in ("old", "young")]
+    for file in aside:
+        file.write_bytes(b"half")
+    os.utime(aside[0], (0, 0))
+    newer, found = keeping(grown, "r3", make_rows({"c": "lynx-3"}))
+    assert found is not None
+    assert [file.exists() for file in aside] == [False, True]
+    assert len([*Path(newer.path, "kept").iterdir()]) == 3
 
 
 def test_rows_of_which_the_seal_says_otherwise_are_not_kept(grown: cat.Catalogue) -> None:

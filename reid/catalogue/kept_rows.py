@@ -10,6 +10,7 @@ by batch, where its seal says that these are the ones. Of C/annotations itself a
 file that is gone or has another length; any other damage there shows to all who read it.
 """
 
+import time
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping
@@ -30,6 +31,7 @@ from reid.value_digests import value_digest
 # Below this many rows they are read in a tenth of a second.
 FEWEST_ROWS = 50_000
 BATCH_ROWS = 2**16
+ABANDONED_NS = 24 * 3600 * 10**9
 
 
 def read_kept(path: str, annotations: str, table: Any, seal: Seal | None) -> pa.Table | None:
@@ -110,8 +112,11 @@ def keep_rows(
 
     store.write_parts(f"{file}.rows", parts)
     store.write_sealed(f"{file}.json", {"batches": noted})
-    for other in store.list_files(_folder(path)):
-        if other.rpartition("/")[2].rpartition(".")[0] != key:
+    long_ago = time.time_ns() - ABANDONED_NS
+    for other, (_, changed) in store.list_states(_folder(path)).items():
+        name = other.rpartition("/")[2]
+        # What another night writes just now begins with a dot, as does what a kill left.
+        if name.rpartition(".")[0] != key and (name[0] != "." or changed < long_ago):
             store.remove(other)
 
 
