@@ -150,3 +150,33 @@ def test_few_rows_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert found is None
     assert not (tmp_path / "kept").exists()
     assert keeping(catalogue, "r2", make_rows({"c": "lynx-1"}))[1] is not None
+
+
+@pytest.mark.parametrize("step", ["write_parts", "write_sealed", "list_states", "remove"])
+def test_a_night_that_dies_while_it_keeps_has_committed(
+    grown: cat.Catalogue, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    held = grown.rows(stored=True)
+    rows = make_rows({"c": "lynx-3", "z": "lynx-3"})
+    was = held.filter(pc.equal(held["annotation_id"], "c"))
+    newer = cat.update(grown, "r3", lambda _: cat.Change(rows, was=was))
+    stamped = rows.append_column("run_id", pa.array(["r3", "r3"]))
+
+    def killed(path: str, *arguments: object) -> None:
+        if step == "write_parts":  # half of it lies there, aside
+            Path(path).with_name(f".{Path(path).name}.x1").write_bytes(b"half")
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, step, killed)
+        with pytest.raises(Killed):
+            keep_rows(newer.path, grown.seal, newer.seal, held, was, stamped)
+    again = cat.open_catalogue(grown.path)
+    assert (kept(again) is None) == step.startswith("write")
+    assert again.rows(stored=True).equals(of_table(again))
+    last, found = keeping(again, "r4", make_rows({"a": "lynx-4"}))
+    assert found is not None
+    assert found.equals(of_table(last))
