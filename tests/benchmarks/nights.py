@@ -7,7 +7,7 @@ All pairs of a million images take an hour of two cores, and are not what is ask
 (`data.py`) come in families that lie far from each other, so that all near pairs are found within the
 families, exactly; in place of the search stands a look-up in these. All else is `reid identify` as it is:
 the upload compared with the catalogue, vectors read, edges written, individuals, names, events, decisions,
-the commit and its seal. The known rows come in portions, the night in a process of its own, whose CPU
+the commit and its seal. The known rows come in portions, past two million best --by-family; the night in a process of its own, whose CPU
 seconds and peak memory (over what Python and its libraries need before) are noted, and what each stage takes.
 
 Sizes that the file has already are not measured again (`--again` does), and it is written after each. Beside
@@ -54,7 +54,7 @@ def near_pairs(
     rows: npt.NDArray[np.float32], family: npt.NDArray[np.int64], radius: float
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:
     """All pairs of one family within the radius, as the search finds them: (m, 2), i < j, and (m,)."""
-    order = np.argsort(family, kind="stable")
+    order = np.argsort(family, kind="stable").astype(np.int32)
     cuts = np.flatnonzero(np.diff(family[order])) + 1
     least = np.float32(1 - search_radius(radius))
     found = []
@@ -129,9 +129,17 @@ def identify(folder: Path, ids: list[str]) -> dict[str, float]:
     return found | {"stage_seconds": told["stage_seconds"], "species": told["species"]["lynx"]}
 
 
-def make(folder: Path, known: int, n: int, dimension: int, seed: int) -> None:
-    """Rows, their near pairs, and their vectors where the embedding stage leaves them."""
+def make(
+    folder: Path, known: int, n: int, dimension: int, seed: int, *, by_family: bool = False
+) -> None:
+    """Rows, their near pairs, and their vectors where the embedding stage leaves them.
+
+    `by_family`: known rows come family by family, those of the night are of any; else all come in random order.
+    """
     rows, individual = bench_rows(n, dimension, seed)
+    if by_family:  # rows are in random order: the last ones are of any family
+        order = np.argsort(individual[:known], kind="stable")
+        rows[:known], individual[:known] = rows[order], individual[order]
     pairs, distances = near_pairs(rows, individual // FAMILY_SIZE, NEW)
     keys = key_of(rows)
     assert len(np.unique(keys)) == n
@@ -153,7 +161,7 @@ def child(folder: Path, *arguments: str) -> dict[str, Any]:
 def measure(folder: Path, n: int, args: argparse.Namespace) -> dict[str, Any]:
     """A catalogue of n rows, made as far as it is not there; and one night on it."""
     size = ["--n", str(n), "--new", str(args.new), "--dimension", str(args.dimension)]
-    size += ["--seed", str(args.seed)]
+    size += ["--seed", str(args.seed)] + ["--by-family"] * args.by_family
     if not (folder / "ids.json").exists():
         child(folder, "--part", "make", *size)
     known = []
@@ -167,6 +175,7 @@ def measure(folder: Path, n: int, args: argparse.Namespace) -> dict[str, Any]:
         "rows": n,
         "new": args.new,
         "dimension": args.dimension,
+        "by_family": args.by_family,
         "known": known,
         "night": night,
         "load_before": load,
@@ -204,6 +213,12 @@ def main() -> int:
     parser.add_argument(
         "--portion", type=int, default=1_000_000, help="known rows that come at once"
     )
+    parser.add_argument(
+        "--by-family",
+        action="store_true",
+        help="known rows come family by family, so that no portion of a catalogue that is past memory "
+        "touches what another has brought; those of the night are of any family",
+    )
     parser.add_argument("--dimension", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--again", action="store_true", help="measure sizes that are there, too")
@@ -212,7 +227,8 @@ def main() -> int:
     parser.add_argument("--rows", type=int, nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.part == "make":
-        make(args.folder, args.n[0], args.n[0] + args.new, args.dimension, args.seed)
+        n = args.n[0]
+        make(args.folder, n, n + args.new, args.dimension, args.seed, by_family=args.by_family)
         return 0
     if args.part:
         ids = json.loads((args.folder / "ids.json").read_text())[slice(*args.rows)]
