@@ -152,7 +152,7 @@ def test_decisions_by_another_id_are_about_the_one_that_is_known() -> None:
     assert changed == 4
 
 
-PATHS = st.lists(st.text("/aé.", max_size=6), max_size=6)
+PATHS = st.lists(st.text("/aé.\n", max_size=6), max_size=6)
 
 
 @given(PATHS, PATHS)

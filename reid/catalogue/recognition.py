@@ -108,7 +108,7 @@ def _of_one_name(paths: pa.ChunkedArray, others: pa.ChunkedArray) -> NDArray[np.
 
 
 def _name(paths: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.replace_substring_regex(paths, "^.*/", "")
+    return pc.replace_substring_regex(paths, "(?s)^.*/", "")
 
 
 def _kept_by_id(stored: Sequence[Row], upload: Mapping[int, Row], least: float) -> dict[int, Row]:
