@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -84,6 +85,22 @@ def test_a_catalogue_without_seals_is_read_as_before(grown: str) -> None:
     assert catalogue.seal is None
     assert identities(catalogue) == {"a": "lynx-1", "b": "lynx-2"}
     assert night(catalogue, "r3", {"c": "lynx-3"}).seal is not None
+
+
+def test_who_commits_nothing_seals_nothing(grown: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tidying up what is tidy makes no commit; a night may make one just then, and has sealed it."""
+    night(cat.open_catalogue(grown), "r3", {"c": "lynx-3"})
+    catalogue = cat.tidy(cat.open_catalogue(grown))
+    nights: list[cat.Catalogue] = []
+
+    def compact(table: Any, **_: object) -> None:
+        nights.append(night(catalogue, "r4", {"a": "lynx-4"}))
+
+    monkeypatch.setattr(deltalake.table.TableOptimizer, "compact", compact)
+    tidied = cat.tidy(catalogue)
+    assert tidied.version == nights[0].version == catalogue.version + 1
+    assert tidied.seal == nights[0].seal
+    assert identities(cat.open_catalogue(grown))["a"] == "lynx-4"
 
 
 def test_edges_that_are_gone_are_missed(grown: str) -> None:

@@ -14,7 +14,7 @@ from reid import optional, schema, store
 from reid.catalogue import delta_tables, events
 from reid.catalogue import reviewer_decisions as reviewed
 from reid.catalogue.commit_records import FORMAT, Record, entries
-from reid.catalogue.seals import log_digest, log_file, write_seal
+from reid.catalogue.seals import log_digest, log_file, read_log, write_seal
 from reid.catalogue.state import (
     Catalogue,
     annotations_path,
@@ -209,8 +209,9 @@ def commit(
     if not landed:
         return None
     # It can be at no other place: a commit that others came before fails. To tidy up what is tidy
-    # makes none.
-    if store.exists(log_file(folder, catalogue.version + 1)):
+    # makes none, and somebody else's may be there meanwhile, which is not ours to seal.
+    place = log_file(folder, catalogue.version + 1)
+    if store.exists(place) and record.token.encode() in read_log(folder, catalogue.version + 1):
         if swapped is not None:
             less, more = (len(one) for one in swapped)
             if counts != [(less, more - less)]:  # the answer was lost, or these are not all rows
