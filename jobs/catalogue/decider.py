@@ -1,7 +1,8 @@
 """From a catalogue and an upload to what shall be committed: who is who, species by species."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -99,6 +100,7 @@ class Decider:
                 rules for any species.
             StorageError: another run has changed a recipe meanwhile.
         """
+        self._links, self._written = {}, None  # of an earlier round: of another version
         rules = read_rules(catalogue)
         upload = set(pc.unique(self.annotations["species"]).to_pylist())
         check_asked(self.config, {name: rules[name] for name in upload & {*rules} - {*self.reset}})
@@ -197,6 +199,8 @@ class Decider:
     def keep(self, catalogue: Catalogue) -> None:
         """Once this run has committed: write for the next one what it has at hand of rows, and of who is near whom.
 
+        All of it can be made again, so where storage takes no more the run goes on, and says so.
+
         Args:
             catalogue: of `update`.
         """
@@ -206,9 +210,11 @@ class Decider:
             before, held, was, changed = self._written
             stamp = pa.repeat(pa.scalar(self.run_id), len(changed))
             stamped = changed.select(ROW_SCHEMA.names).append_column("run_id", stamp)
-            keep_rows(catalogue.path, before, catalogue.seal, held, was, stamped)
+            with _as_far_as_it_goes():
+                keep_rows(catalogue.path, before, catalogue.seal, held, was, stamped)
         for species, (rules, found) in self._links.items():
-            links.write_links(catalogue, species, rules, found)
+            with _as_far_as_it_goes():
+                links.write_links(catalogue, species, rules, found)
 
     def _decisions(
         self, catalogue: Catalogue, index: pa.Table
@@ -286,6 +292,15 @@ class Decider:
         if night.links is not None:
             self._links[name] = rules, night.links
         return rules, night.changed, night.result
+
+
+@contextmanager
+def _as_far_as_it_goes() -> Iterator[None]:
+    """What fails here is not needed: a full disk, a file that somebody has open."""
+    try:
+        yield
+    except (StorageError, OSError) as error:
+        say(f"note: this run is committed, and the next one will take longer: {error}")
 
 
 def _touched(

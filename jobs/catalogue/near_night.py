@@ -90,6 +90,8 @@ def near_night(
         return _near_night(growth, catalogue, species, rules, before, by_id(new)[0], said, known)
     except ContradictionError:
         return None  # the whole tells what is to be done about it
+    except FileNotFoundError:
+        return None  # links that another night has just replaced, or that somebody removed
 
 
 def all_links(

@@ -11,6 +11,7 @@ it anew, and the folder may be removed. A row keeps its number for ever; the fir
 that what is near lies together. A night adds a run; small ones are joined, so that they stay few.
 """
 
+import time
 import uuid
 import zlib
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 
 from reid import store
 from reid.catalogue.edges import edges_place, holding_runs
+from reid.catalogue.kept_rows import ABANDONED_NS
 from reid.catalogue.rules import SpeciesRules
 from reid.catalogue.state import Catalogue
 from reid.identify.remarks import about_pairs, unusable_ids
@@ -87,7 +89,7 @@ def read_links(catalogue: Catalogue, species: str, rules: SpeciesRules) -> RowLi
 
 
 def write_links(catalogue: Catalogue, species: str, rules: SpeciesRules, links: RowLinks) -> None:
-    """Keep links for this version's rows and edges, and remove what they replace."""
+    """Keep links for this version's rows and edges, and remove what they replace; runs a day after they were written."""
     key = _key(catalogue, species, rules)
     if key is None:
         return
@@ -100,8 +102,11 @@ def write_links(catalogue: Catalogue, species: str, rules: SpeciesRules, links: 
     store.write_table(store.join(links.folder, f"rows-{key}.parquet"), pa.table(rows))
     store.write_sealed(store.join(links.folder, f"rows-{key}.json"), noted)
     kept = {f"rows-{key}", *(name for name in links.runs)}
-    for file in store.list_files(links.folder):
-        if file.rpartition("/")[2].rpartition(".")[0] not in kept:
+    long_ago = time.time_ns() - ABANDONED_NS
+    for file, (_, changed) in store.list_states(links.folder).items():
+        name = file.rpartition("/")[2]
+        # A run that is not named yet, or begins with a dot, may be what another night writes just now.
+        if name.rpartition(".")[0] not in kept and (name[:5] == "rows-" or changed < long_ago):
             store.remove(file)
 
 
@@ -111,7 +116,7 @@ def add_run(
     """Write the edges between numbers (m, 2) as a run behind others, of which small ones go into it.
 
     Returns:
-        RowLinks.runs. Runs that are no longer named lie there until `write_links`.
+        RowLinks.runs. Runs that are no longer named lie there until a later `write_links`.
     """
     if not len(pairs):
         return dict(runs)

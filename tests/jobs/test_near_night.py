@@ -1,6 +1,7 @@
 """What is far from the new images is not read, and nothing else comes out than where it is."""
 
 import contextlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,16 @@ from hypothesis import strategies as st
 
 import jobs.catalogue.decider
 from reid import embeddings, schema, store
-from reid.catalogue import SpeciesRules, kept_rows, links, new_run_id, read_events, undo
-from reid.errors import DamagedError
+from reid.catalogue import (
+    SpeciesRules,
+    kept_rows,
+    links,
+    new_run_id,
+    read_events,
+    read_rules,
+    undo,
+)
+from reid.errors import DamagedError, StorageError
 from reid.identify import ContradictionError
 from tests.jobs.made_up import RECIPE
 from tests.jobs.test_decider import NOTHING, RULES, Nights, at
@@ -58,7 +67,9 @@ def told(nights: Nights) -> tuple[Any, ...]:
     rows = nights.catalogue.rows().drop_columns(["run_id"])
     events = read_events(nights.catalogue)
     events = events.filter(pc.equal(events["run_id"], nights.catalogue.record.run_id))
-    events = events.drop_columns(["run_id", "time"])
+    # The reason of an undo, after which nothing came, names the run that was undone.
+    undone = ["reason"] if nights.catalogue.record.action == "undo" else []
+    events = events.drop_columns(["run_id", "time", *undone])
     outcome = replace(
         nights.outcome, search_seconds=0, decide_seconds=0, looked_at=0, edges=0, notes=[]
     )
@@ -206,6 +217,90 @@ def test_vectors_that_were_written_anew_meanwhile_are_looked_for(tmp_path: Path)
         assert used == [False, True, True]
         assert nights.outcome.individuals == 5
         assert (nights.outcome.known, nights.outcome.edges) == (1, 6)
+
+
+def test_links_of_a_round_that_was_overtaken_are_not_kept(tmp_path: Path) -> None:
+    """Another night brings the same image, and more: nothing is left of this one but what a person said."""
+    ids, vectors = herd()
+    table = annotations(annotation_id=ids)
+    nights, other = (Nights(tmp_path, vectors) for _ in range(2))
+    with from_rows(1) as used:
+        nights.calibrate(RULES)
+        nights.identify(table[:30], NOTHING)
+        named = decisions_table([("a00", "a00", "name", 1)])
+        nights.identify(table[30:31], named, lambda: other.identify(table[30:34], NOTHING))
+        assert nights.catalogue.version == other.catalogue.version + 1
+        rules = read_rules(nights.catalogue)["lynx"]
+        assert links.read_links(nights.catalogue, "lynx", rules) is None
+        nights.identify(table[34:36], NOTHING)
+        nights.identify(table[36:37], NOTHING)
+        assert used[-2:] == [False, True]
+        assert len(nights.catalogue.rows()) == 37
+
+
+def test_links_that_are_gone_are_made_anew(tmp_path: Path) -> None:
+    ids, vectors = herd()
+    table = annotations(annotation_id=ids)
+    nights = Nights(tmp_path, vectors)
+    with from_rows(1) as used:
+        nights.calibrate(RULES)
+        nights.identify(table[:30], NOTHING)
+        for number, kind in enumerate(("links", "parquet")):
+            nights.identify(table[30 + 2 * number :][:1], NOTHING)
+            for file in tmp_path.glob(f"links/*/*/run-*.{kind}"):
+                file.unlink()
+            nights.identify(table[31 + 2 * number :][:1], NOTHING)
+            assert used[-2:] == [True, False]
+        assert nights.outcome.individuals == 5
+        assert nights.outcome.known == 1
+
+
+def test_what_another_night_writes_beside_links_stays(tmp_path: Path) -> None:
+    ids, vectors = herd()
+    table = annotations(annotation_id=ids)
+    nights = Nights(tmp_path, vectors)
+    with from_rows(1):
+        nights.calibrate(RULES)
+        nights.identify(table[:30], NOTHING)
+        (folder,) = (path for path in tmp_path.glob("links/*/*") if path.is_dir())
+        theirs = [folder / name for name in ("run-young.links", ".rows-x.json.a1", "run-old.links")]
+        for file in theirs:
+            file.write_bytes(b"")
+        os.utime(theirs[-1], (0, 0))
+        nights.identify(table[30:31], NOTHING)
+    assert [file.exists() for file in theirs] == [True, True, False]
+    assert len([*folder.glob("rows-*.json")]) == 1
+
+
+@pytest.mark.parametrize("error", [StorageError("the disk is full"), PermissionError("in use")])
+@pytest.mark.parametrize("step", ["keep_rows", "write_links"])
+def test_a_night_that_cannot_keep_anything_has_committed_all_the_same(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    step: str,
+) -> None:
+    ids, vectors = herd()
+    table = annotations(annotation_id=ids)
+    nights = Nights(tmp_path, vectors)
+
+    def full(*_: object) -> None:
+        raise error
+
+    with from_rows(1):
+        nights.calibrate(RULES)
+        nights.identify(table[:30], NOTHING)
+        with monkeypatch.context() as patch:
+            patch.setattr(jobs.catalogue.decider if step == "keep_rows" else links, step, full)
+            nights.identify(table[30:31], NOTHING)
+        assert f"committed, and the next one will take longer: {error}" in capsys.readouterr().err
+        assert len(nights.catalogue.rows()) == 31
+        rules = read_rules(nights.catalogue)["lynx"]
+        found = links.read_links(nights.catalogue, "lynx", rules)
+        assert (found is None) == (step == "write_links")
+        nights.identify(table[31:32], NOTHING)
+        assert nights.outcome.individuals == 5
 
 
 def test_a_link_that_was_damaged_is_noticed(tmp_path: Path) -> None:
