@@ -65,7 +65,7 @@ class Decider:
         reset: Mapping[str, SpeciesRules] | None = None,
         emptied: Mapping[str, pa.Array] | None = None,
         look: LookStage | None = None,
-        held: tuple[int, pa.Table] | None = None,
+        held: tuple[Catalogue, pa.Table] | None = None,
     ) -> None:
         """Take what there is to decide about.
 
@@ -78,7 +78,7 @@ class Decider:
             reset: rules that replace the catalogue's.
             emptied: of `reid.catalogue.compare`: labels that the upload says are none.
             look: the stage that looks at pairs closely.
-            held: all rows as they were stored in a version, where they were read already.
+            held: a catalogue and all of its rows as stored, where they were read already.
         """
         self.config, self.run_id = config, run_id
         self.annotations, self.decisions = annotations, decisions
@@ -190,10 +190,13 @@ class Decider:
 
     def _rows(self, catalogue: Catalogue, alone: bool) -> pa.Table | None:
         """All rows, as they were stored; None: they were not read, and need not be."""
-        if self._held is not None and self._held[0] != catalogue.version:
-            self._held = None
+        if self._held is not None:
+            before = self._held[0]
+            # Where it was sealed since, nobody has compared what was read with the seal.
+            if (before.version, before.seal) != (catalogue.version, catalogue.seal):
+                self._held = None
         if self._held is None and alone:
-            self._held = catalogue.version, catalogue.rows(stored=True)
+            self._held = catalogue, catalogue.rows(stored=True)
         return None if self._held is None else self._held[1]
 
     def keep(self, catalogue: Catalogue) -> None:

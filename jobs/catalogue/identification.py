@@ -103,7 +103,7 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
             recipes=embedded.recipes,
             emptied=emptied,
             look=look,
-            held=(catalogue.version, held),
+            held=(catalogue, held),
         )
         del held
         began = time.perf_counter()

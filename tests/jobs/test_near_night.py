@@ -238,6 +238,24 @@ def test_links_of_a_round_that_was_overtaken_are_not_kept(tmp_path: Path) -> Non
         assert len(nights.catalogue.rows()) == 37
 
 
+def test_rows_that_were_read_before_their_seal_was_there_are_read_again(tmp_path: Path) -> None:
+    """Another night has committed, and seals only now: what was read unchecked is not what is kept."""
+    ids, vectors = herd()
+    table = annotations(annotation_id=ids)
+    nights = Nights(tmp_path, vectors)
+    with from_rows(1):
+        nights.calibrate(RULES)
+        nights.identify(table[:30], NOTHING)
+        held = nights.catalogue.rows(stored=True)
+        place = held.schema.get_field_index("viewpoint")
+        wrong = held.set_column(place, held.schema.field(place), pa.array(["left"] * 30))
+        unsealed = replace(nights.catalogue, seal=None)
+        nights.identify(table[30:31], NOTHING, held=(unsealed, wrong))
+        rows = nights.catalogue.rows(stored=True)
+        assert rows["viewpoint"].null_count == 31
+        assert rows.equals(nights.catalogue.rows(schema.CATALOGUE.names, stored=True))
+
+
 def test_links_that_are_gone_are_made_anew(tmp_path: Path) -> None:
     ids, vectors = herd()
     table = annotations(annotation_id=ids)
