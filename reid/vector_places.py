@@ -2,7 +2,8 @@
 
 Which part holds an annotation is written nowhere but in the parts. Who has found it once may remember it: the
 places hold as long as the parts are the files that they were, by size and time of change, which is asked before
-the first vector is read and after the last.
+the first vector is read and after the last. A part that another tool writes again as long as before, and gives the
+time of before, is not told from it; this program changes a part by taking rows out, and it is shorter then.
 """
 
 from collections.abc import Iterator, Mapping
