@@ -14,6 +14,7 @@ from jobs.cluster.labels import encounters, relabel, timestamps
 from jobs.cluster.species_individuals import cluster_group
 from jobs.common import outputs
 from jobs.common.console import PlainConsole, printable, say
+from jobs.common.learned_from import labels_that_judge
 from reid import metrics, store
 from reid.config import Config
 from reid.errors import InputError
@@ -131,7 +132,7 @@ def _add_pairs(config: Config, group: Group, found: metrics.Evaluation) -> None:
         found.parts["pairs"] = metrics.judge_pairs(
             np.stack([end.to_numpy() for end in ends], axis=1),
             table["log_odds"].to_numpy(),
-            encode_labels(group.identities),
+            encode_labels(labels_that_judge(config.out, ids, group.identities)),
             sides=None if side is None else np.where(side == 0, -1, side > 0),
             apart=[encode_labels(one) for one in groups],
             names=ids.to_pylist(),

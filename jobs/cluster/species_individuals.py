@@ -10,6 +10,7 @@ from jobs.cluster.groups import Group
 from jobs.cluster.labels import encounters
 from jobs.common import outputs
 from jobs.common.console import say
+from jobs.common.learned_from import labels_that_judge
 from jobs.common.whereabouts import whereabouts
 from jobs.neighbours.placement import search_of
 from reid import cluster as clustering
@@ -186,7 +187,7 @@ def _by_pairs(config: Config, group: Group, found: Individuals, met: _Met) -> In
         found,
         np.stack([end.to_numpy() for end in ends], axis=1),
         table["log_odds"].to_numpy(),
-        group.identities,
+        labels_that_judge(config.out, ids, group.identities),
         names=ids.to_pylist(),
         together=together,
         lone_log_odds=float(np.log(settings.lone_probability / (1 - settings.lone_probability)))

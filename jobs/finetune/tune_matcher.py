@@ -25,7 +25,7 @@ from reid import schema, store
 from reid.config import Config
 from reid.errors import InputError, ReidError
 from reid.pairs import MATCHERS, extractor_of
-from reid.pairs.matchers import TUNED, WEIGHTS
+from reid.pairs.matchers import TUNED, WEIGHTS, pictures_learned_from
 from reid.splits import held_out_individuals
 from reid.training.matcher_triplets import (
     hard_triplets,
@@ -111,6 +111,10 @@ def finetune_matcher(config: Config) -> None:
         "digest": digest,
         "start": start,
         "triplets": len(train),
+        # Their pairs say nothing of what it is worth: see jobs.common.learned_from.
+        "learned_from": sorted(
+            {*pictures_learned_from(start), *(task.ids[row] for one in train for row in one)}
+        ),
         "history": history,
         "seconds": round(time.perf_counter() - started, 1),
         "versions": outputs.versions(),

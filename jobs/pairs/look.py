@@ -32,6 +32,7 @@ from reid.pairs import (
     ranked_lists,
 )
 from reid.pairs.candidates import blocks_of
+from reid.pairs.matchers import pictures_learned_from
 from reid.splits import column_split
 from reid.tune import encode_labels
 
@@ -157,6 +158,13 @@ def look_at(config: Config, workers: Workers, task: PairTask, group: Embedded) -
     # Two pictures of one encounter prove nothing about two nights.
     people = rows.identities[pairs]
     people[~comparable(pairs, None, [rows.encounters])] = -1
+    both_known = np.isin(rows.ids, pictures_learned_from(settings.matcher))[pairs].all(axis=1)
+    if taught := int((both_known & (people >= 0).all(axis=1)).sum()):
+        say(
+            f"match: {group.species}: {taught:,} labelled pairs are of pictures that {settings.matcher} has learned "
+            "from, and teach nothing here"
+        )
+    people[both_known] = -1
     looked = LookedAt(
         ids=rows.ids,
         pairs=pairs,

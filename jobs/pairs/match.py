@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from jobs.common import outputs
 from jobs.common.console import say
+from jobs.common.learned_from import write_learned_from
 from jobs.common.pair_precision import pair_precision
 from jobs.neighbours.placement import search_device
 from jobs.pairs.figures import figures
@@ -21,6 +22,7 @@ from jobs.pairs.stored_pairs import pair_workers, plan
 from reid import schema, store
 from reid.config import Config
 from reid.pairs import PairModel, fit_pairs, probability
+from reid.pairs.matchers import pictures_learned_from
 
 
 @dataclass
@@ -53,6 +55,7 @@ def match(config: Config, groups: Sequence[Embedded]) -> MatchSummary:
             failures.append(failed)
             summary.pairs += len(table)
             summary.species[group.species] = reported
+    write_learned_from(config.out, pictures_learned_from(config.pairs.matcher))
     whole = pa.concat_tables(tables)
     store.write_table(store.join(config.out, outputs.PAIRS), whole)
     lost = pa.concat_tables(failures)

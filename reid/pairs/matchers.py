@@ -71,6 +71,14 @@ def tuned_matcher(path: str) -> dict[str, Any]:
         ) from error
 
 
+def pictures_learned_from(matcher: str) -> list[str]:
+    """Annotation ids of the pictures that a tuned matcher was trained on, rising; none of one that was not."""
+    if matcher in MATCHERS:
+        return []
+    tuned_matcher(matcher)
+    return [str(one) for one in store.read_json(store.join(matcher, TUNED)).get("learned_from", [])]
+
+
 def load_matcher(
     name: str,
     *,

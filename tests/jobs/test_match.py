@@ -17,6 +17,7 @@ from PIL import Image
 from jobs.cluster import groups
 from jobs.cluster.clustering import cluster
 from jobs.common import outputs
+from jobs.common.learned_from import learned_from
 from jobs.common.pair_precision import pair_precision
 from jobs.pairs import stored_pairs
 from jobs.pairs.fit_window import fit_window
@@ -288,6 +289,38 @@ def test_clusters_are_those_of_the_pairs_where_these_are_wanted(
     few = groups.Group(group.species, group.rows[:5], group.vectors[:5], None, "")
     with pytest.raises(InputError, match=r"pairs\.parquet has images that are not embedded here"):
         cluster(config, [few])
+
+
+def test_pictures_that_a_matcher_has_learned_from_teach_and_judge_nothing(
+    group: Group, whole: tuple[Path, pa.Table], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole[0], out)
+    ids = group.rows["annotation_id"].to_pylist()
+    named = {one: f"animal {i % 5}" for i, one in enumerate(ids)}  # made up, for all of them
+    rows = group.rows
+    for name, values in (("identity", [*named.values()]), ("encounter_id", [None] * len(ids))):
+        rows = rows.set_column(rows.column_names.index(name), name, pa.array(values, pa.string()))
+    group = Group(group.species, rows, group.vectors)
+    ends = [*zip(whole[1]["a_id"].to_pylist(), whole[1]["b_id"].to_pylist(), strict=True)]
+    mates = [pair for pair in ends if named[pair[0]] == named[pair[1]]]
+    for known in (set(ids[:10]), set(ids)):
+        for module in ("look", "match"):
+            monkeypatch.setattr(
+                f"jobs.pairs.{module}.pictures_learned_from", lambda _, known=known: sorted(known)
+            )
+        _, told = run(group, out)
+        left = [pair for pair in mates if not known.issuperset(pair)]
+        assert told["model"]["positives"] == len(left) < len(mates)
+        embedded = groups.Group(group.species, group.rows, group.vectors, None, "")
+        cluster(load_config(None, [*SETTINGS, f"out={out}", "pairs=on"]), [embedded])
+        tuning = store.read_json(str(out / outputs.TUNING))[group.species]
+        assert ("individuals held out" in tuning["note"]) == (len(known) < len(ids))
+    # Without a tuned matcher all of them do again.
+    monkeypatch.undo()
+    _, told = run(group, out)
+    assert told["model"]["positives"] == len(mates)
+    assert not learned_from(str(out), group.rows["annotation_id"].combine_chunks()).any()
 
 
 def test_auto_is_no_worse_than_distances_for_animals_without_a_label(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from reid.config import Config, load_config
 from reid.errors import InputError
 from reid.keypoints import KeypointStore
 from reid.pairs import load_matcher
-from reid.pairs.matchers import tuned_matcher
+from reid.pairs.matchers import pictures_learned_from, tuned_matcher
 
 ANIMALS, POINTS = 10, 12
 
@@ -83,6 +83,10 @@ def test_a_matcher_is_trained_judged_on_others_and_used(tmp_path: Path) -> None:
     assert (place.name == "matcher") == (last["auc"] > first["auc"])
     assert 0 < last["loss"] < 1.5
     assert about["triplets"] >= ANIMALS // 2
+    # Of some animals all pictures, as others are held out.
+    known = pictures_learned_from(str(place))
+    assert 0 < len(known) < 2 * ANIMALS
+    assert {int(one) // 2 for one in known} == {int(one) // 2 for one in known if int(one) % 2}
     assert tuned_matcher(str(place)) == {"extractor": "aliked-n16", "digest": about["digest"]}
     assert not (tmp_path / "training-matcher").exists()
     # The tuned network answers as a matcher, and otherwise than its start did.
