@@ -38,4 +38,6 @@ def labels_that_judge(out: str, ids: pa.Array, identities: NDArray[Any]) -> NDAr
     known = learned_from(out, ids)
     if not known.any():
         return identities
-    return np.where(known, None, identities)
+    judging = identities.astype(object)
+    judging[known] = None
+    return judging
