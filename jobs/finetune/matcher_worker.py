@@ -12,16 +12,15 @@ from numpy.typing import NDArray
 
 from jobs.common.console import progress, say
 from reid import store
-from reid.keypoints import KeypointStore, descriptors_of
-from reid.pairs import area_under_curve
+from reid.keypoints import KeypointStore, StoredKeypoints, descriptors_of
+from reid.pairs import area_under_curve, match_pairs
 from reid.pairs.lightglue import FEWEST, lightglue_weights, trainable_lightglue
+from reid.pairs.matchers import LEAST_CONFIDENCE, Matches, mutual_best
 from reid.precision import AskedPrecision
 from reid.training.matcher_triplets import (
     MARGIN,
-    Confidences,
     Triplet,
     matcher_optimizer,
-    relaxed_score,
     train_matcher,
 )
 
@@ -95,7 +94,10 @@ def train_matcher_epochs(task: MatcherTask, rank: int = 0, world: int = 1) -> No
 
     torch.set_num_threads(task.threads)
     torch.manual_seed(task.seed)
-    points = _points(task)
+    stored = _stored(task)
+    points = {
+        row: _tensors(task, stored[name]) for row, name in enumerate(task.ids) if name in stored
+    }
     train = [one for one in task.train if {*one} <= points.keys()]
     precision, _ = agree_on_precision(task.precision, task.device, rank=rank, world=world)
     module = trainable_lightglue(task.weights, precision=precision).to(task.device)
@@ -117,7 +119,7 @@ def train_matcher_epochs(task: MatcherTask, rank: int = 0, world: int = 1) -> No
         history, losses = [], []
         if rank == 0:
             say(f"matcher: judged as it is, by {len(task.judged):,} pairs ({precision})")
-            history.append({"epoch": 0, "auc": _auc(task, points, confidences), "loss": None})
+            history.append({"epoch": 0, "auc": _auc(task, module, stored), "loss": None})
     first = len(kept["history"]) if kept else 1
     for epoch in range(first, task.epochs + 1):
         order = np.random.default_rng([task.seed, epoch]).permutation(len(train))
@@ -140,7 +142,7 @@ def train_matcher_epochs(task: MatcherTask, rank: int = 0, world: int = 1) -> No
                 if rank == 0 and len(losses) % KEPT_EVERY == 0:
                     _keep(task, world, module, optimizer, history, losses)
         if rank == 0:
-            auc = _auc(task, points, confidences)
+            auc = _auc(task, module, stored)
             history.append({"epoch": epoch, "auc": auc, "loss": float(np.mean(losses))})
             _write_epoch(task.result, module, history)
             _keep(task, world, module, optimizer, history, [])
@@ -183,35 +185,44 @@ def _read_kept(task: MatcherTask, world: int) -> dict[str, Any] | None:
     return kept if (kept["task"], kept["workers"]) == (task.fingerprint, world) else None
 
 
-def _points(task: MatcherTask) -> dict[int, tuple["torch.Tensor", ...]]:
-    """Row → its points, the picture's size and descriptors, of rows of triplets and judged pairs that have enough."""
-    import torch
-
+def _stored(task: MatcherTask) -> dict[str, StoredKeypoints]:
+    """Keypoints by id, of pictures of triplets and judged pairs that have enough."""
     named = {task.ids[row] for one in [*task.train, *task.judged.tolist()] for row in one}
     stored = KeypointStore(task.keypoints).read(sorted(named))
-    points = {}
-    for row, name in enumerate(task.ids):
-        one = stored.get(name) if name in named else None
-        if one is None or len(one.keypoints.xy) < FEWEST:
-            continue
-        descriptors = descriptors_of(task.extractor, one.keypoints.descriptors)
-        points[row] = tuple(
-            torch.from_numpy(np.ascontiguousarray(values))[None].to(task.device)
-            for values in (one.keypoints.xy, one.size, descriptors)
-        )
-    return points
+    return {name: one for name, one in stored.items() if len(one.keypoints.xy) >= FEWEST}
 
 
-def _auc(task: MatcherTask, points: Mapping[int, Any], confidences: Confidences) -> float:
-    """How often a pair of one animal scores above one of two; what has too few points scores 0."""
+def _tensors(task: MatcherTask, one: StoredKeypoints) -> tuple["torch.Tensor", ...]:
+    """A picture's points, its size, and descriptors."""
     import torch
 
+    descriptors = descriptors_of(task.extractor, one.keypoints.descriptors)
+    return tuple(
+        torch.from_numpy(np.ascontiguousarray(values))[None].to(task.device)
+        for values in (one.keypoints.xy, one.size, descriptors)
+    )
+
+
+def _auc(task: MatcherTask, module: Any, stored: Mapping[str, StoredKeypoints]) -> float:
+    """How often a pair of one animal scores above one of two, by the best single number of a pair's evidence.
+
+    Not by the score that is trained: that rises by much where what a pair is judged by does not. What has too few
+    points scores 0.
+    """
+    import torch
+
+    def match(pairs: Sequence[tuple[StoredKeypoints, StoredKeypoints]]) -> list[Matches]:
+        found = (module(*_tensors(task, a), *_tensors(task, b))[0] for a, b in pairs)
+        return [mutual_best(one.cpu().numpy(), LEAST_CONFIDENCE) for one in found]
+
+    names = [(task.ids[a], task.ids[b]) for a, b in task.judged.tolist()]
+    there = np.array([{*pair} <= stored.keys() for pair in names])
+    scores = np.zeros(len(names))
     with torch.inference_mode():
-        scores = [
-            float(relaxed_score(confidences(a, b))) if {a, b} <= points.keys() else 0.0
-            for a, b in task.judged.tolist()
-        ]
-    return area_under_curve(np.array(scores), task.same)
+        pairs = [pair for pair, is_there in zip(names, there, strict=True) if is_there]
+        evidence = match_pairs(match, task.extractor, pairs, stored)
+    scores[there] = evidence["clear_sum"].to_numpy()
+    return area_under_curve(scores, task.same)
 
 
 def _average_gradients(parameters: Sequence["torch.nn.Parameter"], *, world: int) -> None:

@@ -197,7 +197,7 @@ class Finetune(Training):
 
     # `reid finetune --matcher`.
     matcher_epochs: Count = Field(1, description="Passes over the triplets, with --matcher")
-    matcher_rate: float = Field(5e-5, gt=0, le=1, description="Of AdamW, with --matcher")
+    matcher_rate: float = Field(1e-5, gt=0, le=1, description="Of AdamW, with --matcher")
     matcher_batch: Count = Field(8, description="Triplets a step of one worker, with --matcher")
 
     # How the job runs; may change from one attempt to the next.

@@ -46,7 +46,7 @@ def main() -> int:
     parser.add_argument("--data", default="../shared/data/nyala/annotations-800.csv")
     parser.add_argument("--work", type=Path, default=Path("benchmarks/pairs-work"))
     parser.add_argument("--out", type=Path, default=Path("benchmarks/pairs-work/matcher"))
-    parser.add_argument("--rate", type=float, default=5e-5)
+    parser.add_argument("--rate", type=float, default=1e-5)
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument(
