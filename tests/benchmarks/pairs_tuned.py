@@ -4,11 +4,21 @@
     python tests/benchmarks/pairs_tuned.py --data ../shared/data/nyala/annotations-800.csv --work work/ \\
         --rate 1e-5 --out work/matcher
     python tests/benchmarks/pairs.py --data ../shared/data/nyala/annotations-800.csv --work work/ \\
-        --matcher work/matcher
+        --matcher work/matcher --minutes 60
+    python tests/benchmarks/pairs_tuned.py --data ../shared/data/nyala/annotations-800.csv --work work/ \\
+        --compare work/matcher --out work/tuned.json
 
 The work folder of `pairs.py` has evidence of the gallery's best voted pairs. Triplets are made of these, and LightGlue
 learns from them as by `reid finetune --matcher`; a fifth of the animals is held out, and judges. No picture of a
 query takes part, neither in training nor in the choice of a rate.
+
+--compare trains nothing: of the pairs that `pairs.py` has matched by the start and by all that are named it tells
+
+- `held_out`: pairs of the gallery with an end that is an animal held out. What is chosen is chosen on these.
+- `queries`: pairs of a query with the gallery, its own list.
+
+Probabilities are learned from the pairs of the part alone, out of fold by individuals: the matcher knows the other
+pairs of the gallery. `both` is the sum of the log-odds by the start and by the tuned one.
 """
 
 import argparse
@@ -16,7 +26,9 @@ import hashlib
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +43,8 @@ from pairs_stages import EXTRACTOR, Nyala, Work, evidence, keypoints, vectors
 
 from jobs.finetune.matcher_worker import MatcherTask, train_matcher_epochs
 from reid import store
-from reid.pairs import fit_pairs
+from reid.keypoints import KeypointRecipe
+from reid.pairs import FEATURES, area_under_curve, fit_pairs
 from reid.pairs.matchers import TUNED, WEIGHTS
 from reid.precision import choose_precision
 from reid.schema import PAIR_EVIDENCE
@@ -39,6 +52,71 @@ from reid.splits import held_out_individuals
 from reid.training.matcher_triplets import hard_triplets, judged_pairs
 
 HOLD_OUT = 0.2
+START = "aliked-lightglue"
+NUMBERS = ("matches_50", "matches_80", "confidence_sum", "clear_sum", "inliers")
+
+
+def compare(
+    data: Nyala,
+    work: Work,
+    points: Any,
+    recipe: KeypointRecipe,
+    votes: np.ndarray,
+    cosine: np.ndarray,
+    matchers: Sequence[str],
+) -> dict[str, Any]:
+    """AUC of numbers and of what is learned, and top-1 of queries, by each matcher and with the start's beside it."""
+    every = (START, *matchers)
+    wanted = wanted_pairs(data, votes_over_usual(data, votes))
+    made = [evidence(data, work, points, recipe, wanted, "bf16", one) for one in every]
+    common = set.intersection(*({*map(tuple, pairs.tolist())} for pairs, _ in made))
+    held_out = held_out_rows(data)
+    held = np.unique(data.identity[held_out])
+    result: dict[str, Any] = {"held_out": {}, "queries": {}}
+    for part, found in result.items():
+        log_odds: dict[str, np.ndarray] = {}
+        for name, (pairs, table) in zip(every, made, strict=True):
+            kept = np.array([tuple(pair) in common for pair in pairs.tolist()])
+            asks = data.query[pairs].any(axis=1)
+            near = np.isin(data.identity[pairs], held).any(axis=1)
+            some = kept & (asks if part == "queries" else ~asks & near)
+            features = features_of(data, pairs, table.cast(PAIR_EVIDENCE), cosine, votes)[0][some]
+            ends = pairs[some]
+            same = data.identity[ends[:, 0]] == data.identity[ends[:, 1]]
+            model, log_odds[name] = fit_pairs(features, data.identity[ends])
+
+            found[name] = {
+                "pairs": len(ends),
+                "mates": int(same.sum()),
+                "kind": model.kind,
+                "probability": told(data, ends, log_odds[name]),
+                **{
+                    one: told(data, ends, features[:, list(FEATURES).index(one)]) for one in NUMBERS
+                },
+            }
+            if name != START:
+                found[f"both: {name}"] = {
+                    "probability": told(data, ends, log_odds[START] + log_odds[name])
+                }
+    return result
+
+
+def told(data: Nyala, ends: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """AUC of scored pairs, and top-1 of the queries among their ends, where there are any."""
+    auc = area_under_curve(scores, data.identity[ends[:, 0]] == data.identity[ends[:, 1]])
+    if not data.query[ends].any():
+        return {"auc": auc}
+    matrix = np.full((len(data.ids),) * 2, np.nan)
+    matrix[ends[:, 0], ends[:, 1]] = matrix[ends[:, 1], ends[:, 0]] = scores
+    top = data.recall(matrix)[1]
+    share = float(data.counted.sum() / data.query.sum())
+    return {"auc": auc, "top_1_of_those_with_a_mate": top, "top_1_of_all": top * share}
+
+
+def held_out_rows(data: Nyala, seed: int = 0) -> np.ndarray:
+    """(n,) bool, pictures of the gallery of animals that no triplet is of."""
+    people = np.where(data.gallery, data.identity, -1)
+    return held_out_individuals(people, HOLD_OUT, encounters=data.encounter, seed=seed)
 
 
 def main() -> int:
@@ -55,6 +133,7 @@ def main() -> int:
     parser.add_argument("--judged", type=int, default=400, help="Pairs of animals held out.")
     parser.add_argument("--start", help="Folder of a tuned matcher to go on from.")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--compare", nargs="+", help="Folders of tuned matchers.")
     args = parser.parse_args()
     if not Path(args.data).is_file():
         print(f"{args.data} is not there: nothing is measured")
@@ -67,18 +146,19 @@ def main() -> int:
     votes = np.load(args.work / f"votes-{recipe.fingerprint}.npy")
     by_window, by_whole = (vectors(data, work, one, rows) for one in (WINDOW, None))
     cosine = by_window @ by_window.T + by_whole @ by_whole.T
+    if args.compare:
+        found = compare(data, work, points, recipe, votes, cosine, args.compare)
+        found |= {"machine": instruction_set()}
+        args.out.write_text(json.dumps(found, indent=2) + "\n")
+        print(json.dumps(found, indent=2))
+        return 0
     wanted = wanted_pairs(data, votes_over_usual(data, votes))
     wanted = wanted[data.gallery[wanted].all(axis=1)]
     precision, why = choose_precision("auto", "cpu")
     pairs, table = evidence(data, work, points, recipe, wanted, precision)
     features = features_of(data, pairs, table.cast(PAIR_EVIDENCE), cosine, votes)[0]
     log_odds = fit_pairs(features, data.identity[pairs])[1]
-    held_out = held_out_individuals(
-        np.where(data.gallery, data.identity, -1),
-        HOLD_OUT,
-        encounters=data.encounter,
-        seed=args.seed,
-    )
+    held_out = held_out_rows(data, args.seed)
     away = held_out[pairs]
     people = data.identity[pairs]
     train = hard_triplets(pairs, log_odds, np.where(away.any(axis=1, keepdims=True), -1, people))
