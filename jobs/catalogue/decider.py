@@ -105,25 +105,7 @@ class Decider:
         upload = set(pc.unique(self.annotations["species"]).to_pylist())
         check_asked(self.config, {name: rules[name] for name in upload & {*rules} - {*self.reset}})
         wanted = upload | {*self.reset}
-        alone = wanted.issuperset(catalogue.counters)  # then there are no others to look for
-        held = self._rows(catalogue, alone)
-        columns = ["annotation_id", "species"]
-        index = None if alone else catalogue.rows(columns) if held is None else held.select(columns)
-        rows = held if index is None else None
-        said, fresh, judged = self._decisions(catalogue, rows if index is None else index)
-        if index is not None:
-            named = pc.is_in(
-                index["annotation_id"], self.annotations["annotation_id"].combine_chunks()
-            )
-            there = set(pc.unique(index.filter(named)["species"]).to_pylist())
-            chosen = sorted(wanted | there | judged)
-            if held is None:
-                rows = catalogue.rows(species=chosen, stored=True)
-            else:
-                rows = held.filter(
-                    pc.is_in(held["species"], value_set=pa.array(chosen, pa.string()))
-                )
-        assert rows is not None
+        held, rows, (said, fresh, judged) = self._read(catalogue, wanted)
         incoming = compare(rows, with_said_viewpoints(self.annotations, said), self.emptied)
         self.outcome = Outcome(
             known_already=incoming.known,
@@ -187,6 +169,26 @@ class Decider:
             individuals=individuals,
             verdicts={name: as_stored(one) for name, one in self.outcome.verdicts.items()},
         )
+
+    def _read(
+        self, catalogue: Catalogue, wanted: set[str]
+    ) -> tuple[pa.Table | None, pa.Table, tuple[pa.Table, pa.Table, set[str]]]:
+        """All rows as stored, if they are at hand; those of species that can change; and `_decisions`."""
+        alone = wanted.issuperset(catalogue.counters)  # then there are no others to look for
+        held = self._rows(catalogue, alone)
+        if alone:
+            assert held is not None
+            return held, held, self._decisions(catalogue, held)
+        columns = ["annotation_id", "species"]
+        index = catalogue.rows(columns) if held is None else held.select(columns)
+        words = self._decisions(catalogue, index)
+        named = pc.is_in(index["annotation_id"], self.annotations["annotation_id"].combine_chunks())
+        there = set(pc.unique(index.filter(named)["species"]).to_pylist())
+        chosen = sorted(wanted | there | words[2])
+        if held is None:
+            return None, catalogue.rows(species=chosen, stored=True), words
+        own = pc.is_in(held["species"], value_set=pa.array(chosen, pa.string()))
+        return held, held.filter(own), words
 
     def _rows(self, catalogue: Catalogue, alone: bool) -> pa.Table | None:
         """All rows, as they were stored; None: they were not read, and need not be."""
