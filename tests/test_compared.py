@@ -1,5 +1,7 @@
 """One comparison of all pairs says what several did."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -173,3 +175,24 @@ def test_a_few_rows_find_their_nearest_in_blocks_of_the_gallery(
         found, wanted = local_search().nearest(rows, k, rows=asked), knn(rows, k, rows=asked)
         np.testing.assert_array_equal(found[0], wanted[0])
         np.testing.assert_array_equal(found[1], wanted[1])
+
+
+def test_pairs_that_were_compared_are_told_once_and_all_of_them() -> None:
+    rows = np.random.default_rng(0).normal(size=(70, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    told: list[int] = []
+    for block, new_from in ((16, 0), (16, 40), (70, 0)):
+        del told[:]
+        parts = stream_edges(rows, 0.5, block_rows=block, new_from=new_from, compared=told.append)
+        assert len([*parts]) == len(told)
+        assert sum(told) == 70 * 69 // 2 - new_from * (new_from - 1) // 2
+
+    @contextmanager
+    def watch(n: int) -> Iterator[Callable[[int], object]]:
+        assert n == len(rows)
+        yield told.append
+
+    del told[:]
+    found = [*local_search(watch=watch).edges(rows, 0.5)]
+    assert len(found) > 0
+    assert sum(told) == 70 * 69 // 2

@@ -1,16 +1,20 @@
 """Where a neighbour search runs: in this process or by Ray tasks, on a CPU or a GPU."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import numpy as np
 
+from jobs.common.console import progress
 from jobs.common.session import joins_cluster
 from jobs.neighbours.block_pairs import nearest_by_tasks, stream_edges_by_tasks
 from reid.config import Config
 from reid.errors import InputError
 from reid.neighbors import Refine, Search, cell_search, local_search, nearest_backend
 from reid.neighbors.edge_arrays import Edges, Wanted
+
+WATCHED_ROWS = 50_000  # whose pairs are compared in some seconds
 
 
 def search_of(config: Config) -> Search:
@@ -37,6 +41,7 @@ def search_of(config: Config) -> Search:
             backend=backend,
             device=search_device(config.cluster.device),
             memory_bytes=memory_bytes(config),
+            watch=_watch,
         )
     on_gpu = tasks_on_gpu(config)
 
@@ -58,6 +63,13 @@ def search_of(config: Config) -> Search:
 
     nearest = partial(nearest_by_tasks, backend=nearest_backend(backend), on_gpu=on_gpu)
     return Search(edges, nearest)
+
+
+def _watch(rows: int) -> AbstractContextManager[Callable[[int], object] | None]:
+    """A bar, where comparing all pairs takes long enough for one."""
+    if rows < WATCHED_ROWS:
+        return nullcontext()
+    return progress("search", rows * (rows - 1) // 2, "pairs")
 
 
 def _refine_alone(

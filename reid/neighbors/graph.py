@@ -1,6 +1,6 @@
 """The radius graph: every pair of rows within a distance, once, block by block."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -100,6 +100,7 @@ def stream_edges(
     block_rows: int | None = None,
     checked: bool = False,
     wanted: Wanted | None = None,
+    compared: Callable[[int], object] | None = None,
 ) -> Iterator[Edges]:
     """`radius_graph` in parts, for what does not fit in memory: concatenated, they are the graph.
 
@@ -111,6 +112,7 @@ def stream_edges(
             row from here on are looked at.
         checked: the caller has seen that the rows are unit.
         wanted: on a CPU, pairs that it says no to are left out before they are measured.
+        compared: called with the number of pairs that were compared, after each part.
     """
     check_radius(radius)
     on_cpu = is_cpu(device)
@@ -122,7 +124,7 @@ def stream_edges(
     if not on_cpu:
         yield from _edges_on_device(
             embeddings, radius, new_from, choose_graph_backend(n, d, device, backend), device,
-            budget_bytes(device, memory_bytes), block_rows or STRIP_ROWS, checked,
+            budget_bytes(device, memory_bytes), block_rows or STRIP_ROWS, checked, compared,
         )  # fmt: skip
         return
     basis = choose_basis(embeddings, radius, new_from=new_from, backend=backend, device=device)
@@ -143,18 +145,33 @@ def stream_edges(
             for other in others
         ]  # fmt: skip
         yield sort_edges(parts)
+        if compared is not None:
+            compared(_pairs_of(cuts, k, others, n))
+
+
+def _pairs_of(cuts: Sequence[slice], k: int, others: range, n: int) -> int:
+    """How many pairs a block of rows and those that it is compared with make."""
+    start, stop = int(cuts[k].start), int(cuts[k].stop)
+    rows = stop - start
+    if others.start == k:
+        return rows * (rows - 1) // 2 + rows * (n - stop)
+    return rows * (n - int(cuts[others.start].start))
 
 
 def _edges_on_device(
     embeddings: np.ndarray, radius: float, new_from: int, backend: str, device: str, budget: int,
-    block_rows: int, checked: bool,
+    block_rows: int, checked: bool, compared: Callable[[int], object] | None,
 ) -> Iterator[Edges]:  # fmt: skip
     n = len(embeddings)
     screen = screen_of(backend, _tile_rows(min(n, block_rows), budget, device))
     rows = put_rows(embeddings, backend, device, budget, checked=checked)
     cuts, strips = block_strips(n, block_rows, new_from)
     starts = [(cuts[k], cuts[others.start].start) for k, others in strips]
-    yield from StripSearch(rows, radius, screen).edges(starts)
+    found = StripSearch(rows, radius, screen).edges(starts)
+    for part, (k, others) in zip(found, strips, strict=True):
+        yield part
+        if compared is not None:
+            compared(_pairs_of(cuts, k, others, n))
 
 
 def radius_graph(

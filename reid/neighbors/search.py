@@ -5,7 +5,8 @@ that on a cluster nothing compares all pairs in the driver.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -104,10 +105,21 @@ class Search:
     measured: Sequence[Recall] = ()
 
 
+Watch = Callable[[int], AbstractContextManager[Callable[[int], object] | None]]
+
+
 def local_search(
-    *, backend: str = "auto", device: str = "cpu", memory_bytes: int | None = None
+    *,
+    backend: str = "auto",
+    device: str = "cpu",
+    memory_bytes: int | None = None,
+    watch: Watch | None = None,
 ) -> Search:
-    """Search in this process; arguments as in `radius_graph`."""
+    """Search in this process; arguments as in `radius_graph`.
+
+    `watch` is given the number of rows of a search for edges, and gives a context whose value is called with the
+    pairs that were compared, now and then.
+    """
 
     def edges(
         vectors: np.ndarray,
@@ -117,15 +129,17 @@ def local_search(
         wanted: Wanted | None = None,
     ) -> Iterable[Edges]:
         del refine  # nothing travels, so nothing is saved by it
-        return stream_edges(
-            vectors,
-            radius,
-            backend=backend,
-            device=device,
-            memory_bytes=memory_bytes,
-            checked=True,
-            wanted=wanted,
-        )
+        with nullcontext() if watch is None else watch(len(vectors)) as compared:
+            yield from stream_edges(
+                vectors,
+                radius,
+                backend=backend,
+                device=device,
+                memory_bytes=memory_bytes,
+                checked=True,
+                wanted=wanted,
+                compared=compared,
+            )
 
     def nearest(
         vectors: np.ndarray,
