@@ -170,9 +170,8 @@ def _near_night(
     vectors, places = _vectors(catalogue, rules), None
     if known.places is not None:
         places = find_places(vectors, new, known.places)
-    if (
-        places is None
-    ):  # written by an earlier version, or somebody has changed what lies there since
+    # Written by an earlier version, or somebody has changed what lies there since.
+    if places is None:
         places = find_places(vectors, everyone)
     pairs, far = growth.search_new(catalogue, species, rules, everyone, n, places)
     search_seconds = time.perf_counter() - began
