@@ -213,24 +213,18 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     for part, name in (
         ("graph", "forest and partition, drawn graph"),
-        ("cluster", f"reid cluster, d = {DIMENSION}"),
+        ("cluster", f"reid cluster, d = {DIMENSION} "),
     ):
         own = sorted((row for row in rows if row["part"] == part), key=lambda row: row["n"])
         sizes = [row["n"] for row in own]
-        left.plot(sizes, [_seconds(row) for row in own], "o-", label=name)
+        left.plot(sizes, [row["cpu_seconds"] for row in own], "o-", label=name)
         right.plot(sizes, [row["peak_bytes"] / 1e9 for row in own], "o-", label=name)
-    for axes, label in ((left, "seconds"), (right, "peak memory, GB")):
+    for axes, label in ((left, "CPU seconds, drawing included"), (right, "peak memory, GB")):
         axes.set(xscale="log", yscale="log", xlabel="rows", ylabel=label)
         axes.grid(visible=True, alpha=0.3)
-    left.legend(frameon=False)
+    left.legend(frameon=False, fontsize="small", loc="lower right")
     figure.savefig(path, dpi=110)
     plt.close(figure)
-
-
-def _seconds(row: dict[str, Any]) -> float:
-    if row["part"] == "cluster":
-        return float(row["seconds"])
-    return float(row["forest_seconds"] + row["partition_seconds"])
 
 
 def main() -> None:
