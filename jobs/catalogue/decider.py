@@ -38,6 +38,7 @@ from reid.catalogue import (
     read_rules,
     rules_as_settings,
 )
+from reid.catalogue.commits import rows_of_run
 from reid.catalogue.kept_rows import keep_rows
 from reid.catalogue.seals import Seal
 from reid.config import Config
@@ -213,10 +214,9 @@ class Decider:
             return
         if self._written is not None:
             before, held, was, changed = self._written
-            stamp = pa.repeat(pa.scalar(self.run_id), len(changed))
-            stamped = changed.select(ROW_SCHEMA.names).append_column("run_id", stamp)
+            committed = rows_of_run(changed, self.run_id)
             with _as_far_as_it_goes():
-                keep_rows(catalogue.path, before, catalogue.seal, held, was, stamped)
+                keep_rows(catalogue.path, before, catalogue.seal, held, was, committed)
         for species, (rules, found) in self._links.items():
             with _as_far_as_it_goes():
                 links.write_links(catalogue, species, rules, found)

@@ -35,7 +35,6 @@ from reid.tune import encode_labels
 
 MATCHER, REJECTED = "matcher", "matcher-rejected"
 FEWEST = 8  # triplets to learn from, and pairs to judge by
-RECENT = 10  # steps whose loss is shown
 MOST_JUDGED = 400  # pairs of held-out animals
 
 

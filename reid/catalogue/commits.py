@@ -137,9 +137,7 @@ def _commit_change(catalogue: Catalogue, run_id: str, change: Change) -> Catalog
         individuals={**record.individuals, **change.individuals},
         verdicts={**record.verdicts, **change.verdicts},
     )
-    stamped = change.rows.select(ROW_SCHEMA.names).append_column(
-        schema.CATALOGUE.field("run_id"), pa.repeat(pa.scalar(run_id), len(change.rows))
-    )
+    stamped = rows_of_run(change.rows, run_id)
     touched = pc.unique(change.rows["species"]).to_pylist()
     return commit(
         catalogue,
@@ -148,6 +146,12 @@ def _commit_change(catalogue: Catalogue, run_id: str, change: Change) -> Catalog
         touched=touched,
         swapped=None if change.was is None else (change.was, stamped),
     )
+
+
+def rows_of_run(rows: pa.Table, run_id: str) -> pa.Table:
+    """schema.CATALOGUE, the rows of a `Change` as its run commits them."""
+    stamp = pa.repeat(pa.scalar(run_id), len(rows))
+    return rows.select(ROW_SCHEMA.names).append_column(schema.CATALOGUE.field("run_id"), stamp)
 
 
 def commit(
