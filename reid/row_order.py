@@ -30,6 +30,12 @@ def places_among(few: pa.Array | pa.ChunkedArray, many: pa.ChunkedArray) -> pa.A
     return places.combine_chunks() if isinstance(places, pa.ChunkedArray) else places
 
 
+def rows_after(before: pa.Table, changed: pa.Table) -> pa.Table:
+    """The rows once others, of the same columns, came or took the place of those with their ids, by rising id."""
+    replaced = pc.is_in(before["annotation_id"], value_set=changed["annotation_id"])
+    return by_id(pa.concat_tables([before.filter(pc.invert(replaced)), changed]))[0]
+
+
 def _rises(ids: pa.StringArray) -> bool:
     return len(ids) < 2 or bool(pc.all(pc.less(ids[:-1], ids[1:])).as_py())
 

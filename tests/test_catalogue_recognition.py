@@ -3,12 +3,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from hypothesis import given
-from hypothesis import strategies as st
 
 from reid import catalogue as cat
 from reid import schema
-from reid.catalogue.recognition import _of_one_name
 from reid.sources.ids import key_of
 
 FILE = {"uploads": "1 2", "moved": "1 2", "elsewhere": "3 4"}  # what lies below some roots
@@ -150,16 +147,3 @@ def test_decisions_by_another_id_are_about_the_one_that_is_known() -> None:
         {"a_id": "a", "b_id": "stranger", "n": 4},
     ]
     assert changed == 4
-
-
-PATHS = st.lists(st.text("/aé.\n", max_size=6), max_size=6)
-
-
-@given(PATHS, PATHS)
-def test_files_of_one_name_are_found_whatever_their_folders(
-    one: list[str], other: list[str]
-) -> None:
-    names = {path.rpartition("/")[2] for path in other}
-    expected = [k for k, path in enumerate(one) if path.rpartition("/")[2] in names]
-    chunked = (pa.chunked_array([paths[:2], paths[2:]], pa.string()) for paths in (one, other))
-    assert _of_one_name(*chunked).tolist() == expected

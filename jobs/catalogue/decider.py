@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 
 from jobs.catalogue.admin import pictures_among
 from jobs.catalogue.increments import Growth
-from jobs.catalogue.near_night import near_night
+from jobs.catalogue.near_night import SpeciesNight, near_night
 from jobs.catalogue.night_outcome import Outcome, counts_of, decide_event
 from jobs.catalogue.night_verdict import judge_night
 from jobs.catalogue.thresholds import (
@@ -29,23 +30,20 @@ from reid.catalogue import (
     Catalogue,
     Change,
     SpeciesRules,
+    StoredRows,
     check_known,
     check_matches,
     compare,
     fresh_decisions,
-    links,
     names_of_individuals,
     read_rules,
     rules_as_settings,
 )
 from reid.catalogue.commits import rows_of_run
-from reid.catalogue.kept_rows import keep_rows
-from reid.catalogue.seals import Seal
+from reid.catalogue.known_rows import write_known
+from reid.catalogue.seals import sealed_after
 from reid.config import Config
 from reid.errors import StorageError
-from reid.identify import (
-    Identified,
-)
 from reid.identify.remarks import OF_INDIVIDUALS, with_said_viewpoints
 
 
@@ -66,7 +64,7 @@ class Decider:
         reset: Mapping[str, SpeciesRules] | None = None,
         emptied: Mapping[str, pa.Array] | None = None,
         look: LookStage | None = None,
-        held: tuple[Catalogue, pa.Table] | None = None,
+        stored: StoredRows | None = None,
     ) -> None:
         """Take what there is to decide about.
 
@@ -79,7 +77,7 @@ class Decider:
             reset: rules that replace the catalogue's.
             emptied: of `reid.catalogue.compare`: labels that the upload says are none.
             look: the stage that looks at pairs closely.
-            held: a catalogue and all of its rows as stored, where they were read already.
+            stored: the rows of a version that were read already.
         """
         self.config, self.run_id = config, run_id
         self.annotations, self.decisions = annotations, decisions
@@ -87,11 +85,10 @@ class Decider:
         self.emptied = emptied
         self.outcome = Outcome()
         self.look = look
-        self._held = held
+        self._stored = stored
         self._growth = Growth(config, run_id, look)
-        self._links: dict[str, tuple[SpeciesRules, links.RowLinks]] = {}
-        # Seal and rows of the version that was decided on, those that are replaced, and by what
-        self._written: tuple[Seal | None, pa.Table, pa.Table, pa.Table] | None = None
+        # Of the round that committed: the version it was built on, and the species with what came out
+        self._decided: tuple[Catalogue, dict[str, tuple[SpeciesRules, SpeciesNight]]] | None = None
 
     def __call__(self, catalogue: Catalogue) -> Change | None:
         """What is to be committed on top of `catalogue`; None if there is nothing.
@@ -101,12 +98,14 @@ class Decider:
                 rules for any species.
             StorageError: another run has changed a recipe meanwhile.
         """
-        self._links, self._written = {}, None  # of an earlier round: of another version
+        nights: dict[str, tuple[SpeciesRules, SpeciesNight]] = {}
+        self._decided = catalogue, nights
         rules = read_rules(catalogue)
         upload = set(pc.unique(self.annotations["species"]).to_pylist())
         check_asked(self.config, {name: rules[name] for name in upload & {*rules} - {*self.reset}})
-        wanted = upload | {*self.reset}
-        held, rows, (said, fresh, judged) = self._read(catalogue, wanted)
+        stored = self._rows_of(catalogue)
+        rows = stored.about(self.annotations, _named(self.decisions))
+        said, fresh, judged = self._decisions(catalogue, rows)
         incoming = compare(rows, with_said_viewpoints(self.annotations, said), self.emptied)
         self.outcome = Outcome(
             known_already=incoming.known,
@@ -114,7 +113,7 @@ class Decider:
             cleared=dict(incoming.cleared),
             failures=incoming.failures,
         )
-        changed, events = [ROW_SCHEMA.empty_table()], [schema.CHANGES.empty_table()]
+        events = [schema.CHANGES.empty_table()]
         if len(fresh):
             events.append(decide_event(fresh))
         counters: dict[str, int] = {}
@@ -125,22 +124,18 @@ class Decider:
         touched = _touched(incoming.new, incoming.updated, judged, self.reset)
         refused: dict[str, NoRulesError] = {}
         for name in touched:
-            before, new, updated = (
-                of_species(table, name) for table in (rows, incoming.new, incoming.updated)
-            )
+            new, updated = (of_species(table, name) for table in (incoming.new, incoming.updated))
             was = rules.get(name)
-            if len(before) + len(new):
+            if stored.count(name) + len(new):
                 try:
-                    settings[name], row_changes, found = self._identify(
-                        catalogue, name, was, before, new, updated, said
-                    )
+                    settings[name], night = self._identify(stored, name, was, new, updated, said)
                 except NoRulesError as error:
                     refused[name] = error
                     continue
-                changed.append(row_changes)
-                counters[name] = found.next_number - 1
-                individuals[name] = found.individuals
-                happened.append(found.changes)
+                nights[name] = settings[name], night
+                counters[name] = night.result.next_number - 1
+                individuals[name] = night.result.individuals
+                happened.append(night.result.changes)
             else:
                 settings[name] = self.reset[name]
             if settings[name] is not was:
@@ -152,15 +147,16 @@ class Decider:
         )
         events += [pa.Table.from_pylist(made, schema=schema.CHANGES), *happened]
         self.outcome.events = pa.concat_tables(events)
-        all_changed = pa.concat_tables(changed)
-        if not len(all_changed) and not len(self.outcome.events):
+        changed = pa.concat_tables(
+            [ROW_SCHEMA.empty_table(), *(night.changed for _, night in nights.values())]
+        )
+        if not len(changed) and not len(self.outcome.events):
             return None
-        replaced = pc.is_in(rows["annotation_id"], all_changed["annotation_id"].combine_chunks())
-        was = rows.filter(replaced)
-        self._written = None if held is None else (catalogue.seal, held, was, all_changed)
         return Change(
-            rows=all_changed,
-            was=was,
+            rows=changed,
+            was=pa.concat_tables(
+                [schema.CATALOGUE.empty_table(), *(night.was for _, night in nights.values())]
+            ),
             events=self.outcome.events,
             counters=counters,
             decisions=self.decisions,
@@ -171,55 +167,36 @@ class Decider:
             verdicts={name: as_stored(one) for name, one in self.outcome.verdicts.items()},
         )
 
-    def _read(
-        self, catalogue: Catalogue, wanted: set[str]
-    ) -> tuple[pa.Table | None, pa.Table, tuple[pa.Table, pa.Table, set[str]]]:
-        """All rows as stored, if they are at hand; those of species that can change; and `_decisions`."""
-        alone = wanted.issuperset(catalogue.counters)  # then there are no others to look for
-        held = self._rows(catalogue, alone)
-        if alone:
-            assert held is not None
-            return held, held, self._decisions(catalogue, held)
-        columns = ["annotation_id", "species"]
-        index = catalogue.rows(columns) if held is None else held.select(columns)
-        words = self._decisions(catalogue, index)
-        named = pc.is_in(index["annotation_id"], self.annotations["annotation_id"].combine_chunks())
-        there = set(pc.unique(index.filter(named)["species"]).to_pylist())
-        chosen = sorted(wanted | there | words[2])
-        if held is None:
-            return None, catalogue.rows(species=chosen, stored=True), words
-        own = pc.is_in(held["species"], value_set=pa.array(chosen, pa.string()))
-        return held, held.filter(own), words
-
-    def _rows(self, catalogue: Catalogue, alone: bool) -> pa.Table | None:
-        """All rows, as they were stored; None: they were not read, and need not be."""
-        if self._held is not None:
-            before = self._held[0]
-            # Where it was sealed since, nobody has compared what was read with the seal.
-            if (before.version, before.seal) != (catalogue.version, catalogue.seal):
-                self._held = None
-        if self._held is None and alone:
-            self._held = catalogue, catalogue.rows(stored=True)
-        return None if self._held is None else self._held[1]
+    def _rows_of(self, catalogue: Catalogue) -> StoredRows:
+        before = None if self._stored is None else self._stored.catalogue
+        # Where it was sealed since, nobody has compared what was read with the seal.
+        if (
+            self._stored is None
+            or before is None
+            or (before.version, before.seal) != (catalogue.version, catalogue.seal)
+        ):
+            self._stored = StoredRows(catalogue)
+        return self._stored
 
     def keep(self, catalogue: Catalogue) -> None:
-        """Once this run has committed: write for the next one what it has at hand of rows, and of who is near whom.
+        """Once this run has committed: write for the next one what it has at hand of large species.
 
         All of it can be made again, so where storage takes no more the run goes on, and says so.
 
         Args:
             catalogue: of `update`.
         """
-        if catalogue.record.run_id != self.run_id:
+        if catalogue.record.run_id != self.run_id or self._decided is None:
             return
-        if self._written is not None:
-            before, held, was, changed = self._written
-            committed = rows_of_run(changed, self.run_id)
+        before, nights = self._decided
+        for species, (rules, night) in nights.items():
+            if night.facts is None:
+                continue
+            committed = rows_of_run(night.changed, self.run_id).cast(schema.CATALOGUE)
+            if not _is_sealed(species, before, night.was, committed, catalogue):
+                continue
             with _as_far_as_it_goes():
-                keep_rows(catalogue.path, before, catalogue.seal, held, was, committed)
-        for species, (rules, found) in self._links.items():
-            with _as_far_as_it_goes():
-                links.write_links(catalogue, species, rules, found)
+                write_known(catalogue, species, rules, night.facts, partial(night.write, committed))
 
     def _decisions(
         self, catalogue: Catalogue, index: pa.Table
@@ -248,16 +225,16 @@ class Decider:
 
     def _identify(
         self,
-        catalogue: Catalogue,
+        stored: StoredRows,
         name: str,
         was: SpeciesRules | None,
-        before: pa.Table,
         new: pa.Table,
         updated: pa.Table,
         said: pa.Table,
-    ) -> tuple[SpeciesRules, pa.Table, Identified]:
-        """Rules, changed rows and events of one species."""
+    ) -> tuple[SpeciesRules, SpeciesNight]:
+        """Rules of one species, and who is who in it."""
         began = time.perf_counter()
+        catalogue = stored.catalogue
         rules = self.reset.get(name, was)
         embedded = self.recipes.get(name)
         if rules is not None and len(new) and embedded not in (None, rules.recipe):
@@ -268,8 +245,10 @@ class Decider:
         night = None
         only_new = not len(updated) and not pc.any(pc.equal(said["run_id"], self.run_id)).as_py()
         if rules is not None and rules is was and only_new:
-            night = near_night(self._growth, catalogue, name, rules, before, new, said)
+            known = stored.known(name)
+            night = near_night(self._growth, catalogue, name, rules, known, new, said)
         if night is None or rules is None:
+            before = stored.of(name)
             rules, night = whole_night(
                 self._growth, catalogue, name, was, rules, embedded, before, new, updated, said
             )
@@ -280,6 +259,7 @@ class Decider:
             catalogue.path,
             rules,
             night.some_rows,
+            night.by_rising_id,
             night.who,
             night.unaided,
             catalogue.record.verdicts.get(name) if rules is was else None,
@@ -294,9 +274,30 @@ class Decider:
         self.outcome.names |= names_of_individuals(night.rows, said)
         for note in outcome.notes:
             say(f"note: {name}: {note}")
-        if night.links is not None:
-            self._links[name] = rules, night.links
-        return rules, night.changed, night.result
+        return rules, night
+
+
+def _named(decisions: pa.Table | None) -> pa.ChunkedArray:
+    """The ids that decisions name."""
+    ends = [] if decisions is None else [*decisions["a_id"].chunks, *decisions["b_id"].chunks]
+    return pa.chunked_array(ends, pa.string())
+
+
+def _is_sealed(
+    species: str, before: Catalogue, was: pa.Table, committed: pa.Table, catalogue: Catalogue
+) -> bool:
+    """Are the rows of a species those that were meant, by the seals of before and after a commit?"""
+    if catalogue.seal is None or (before.seal is None and before.version > 0):
+        return False
+    meant = sealed_after(
+        {} if before.seal is None else before.seal.species, species, was, committed
+    )
+    there = catalogue.seal.species.get(species)
+    return (
+        meant is not None
+        and there is not None
+        and (meant[0], {**meant[1]}) == (there[0], {**there[1]})
+    )
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from jobs.neighbours.placement import wants_tasks
 from reid import schema, store
 from reid.catalogue import (
     Catalogue,
+    StoredRows,
     new_run_id,
     open_catalogue,
     read_aliases,
@@ -79,7 +80,9 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
     check_species(pc.unique(upload.annotations["species"]).to_pylist())
     catalogue = open_catalogue(path, create=True)
     outputs.write_config(config)
-    held = catalogue.rows(stored=True)
+    aliases = read_aliases(path)
+    stored = StoredRows(catalogue)
+    held = stored.about(upload.annotations, _ids_named(decisions, aliases))
     annotations, emptied = in_catalogues_words(config, catalogue, upload, held)
     if len(annotations):
         known = {*_species(annotations), *read_rules(catalogue)}
@@ -89,7 +92,7 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
     decisions = _about_known(catalogue, held, annotations, decisions)
     annotations = with_known_keys(catalogue, annotations, held)
     check_can_have_rules(config, annotations, read_rules(catalogue))
-    pending = _pending(catalogue, held, annotations)
+    pending = _pending(stored, held, annotations)
     reading = time.perf_counter() - started
     with ray_session(config.address) if wants_tasks(config) else nullcontext():
         embedded, failures = embed_pending(config, embed, catalogue, pending)
@@ -103,9 +106,9 @@ def identify(config: Config, embed: EmbedStage, look: LookStage) -> None:
             recipes=embedded.recipes,
             emptied=emptied,
             look=look,
-            held=(catalogue, held),
+            stored=stored,
         )
-        del held
+        del held, stored
         began = time.perf_counter()
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
         decider.keep(newer)
@@ -175,7 +178,7 @@ def in_catalogues_words(
         config: the resolved configuration.
         catalogue: where aliases are remembered.
         upload: what was read.
-        held: schema.ANNOTATIONS of the catalogue.
+        held: schema.ANNOTATIONS of the catalogue, at least those of the upload's ids and images.
 
     Returns:
         schema.ANNOTATIONS, in the upload's order; and for each label column the ids of annotations
@@ -199,6 +202,15 @@ def in_catalogues_words(
 
 def _source_key(row: Mapping[str, Any]) -> str:
     return source_key(row["root"], row["image_path"], row["bbox"], row["bbox_unit"])
+
+
+def _ids_named(decisions: pa.Table | None, aliases: Mapping[str, str]) -> pa.ChunkedArray:
+    """The ids that decisions name, and those that the catalogue has for them."""
+    if decisions is None:
+        return pa.chunked_array([], pa.string())
+    named = {*decisions["a_id"].to_pylist(), *decisions["b_id"].to_pylist()}
+    own = {aliases[one] for one in named if one in aliases}
+    return pa.chunked_array([sorted(named | own)], pa.string())
 
 
 def _about_known(
@@ -240,13 +252,12 @@ def _read_constraints(config: Config) -> pa.Table | None:
     return decisions
 
 
-def _pending(catalogue: Catalogue, held: pa.Table, annotations: pa.Table) -> pa.Table:
+def _pending(stored: StoredRows, held: pa.Table, annotations: pa.Table) -> pa.Table:
     """The annotations that the catalogue does not know."""
-    ids = held["annotation_id"]
-    known = places_among(annotations["annotation_id"], ids)
+    known = places_among(annotations["annotation_id"], held["annotation_id"])
     pending = annotations.filter(pc.is_null(known))
     say(
-        f"catalogue: version {catalogue.version}, {len(ids):,} images; {len(pending):,} of the "
+        f"catalogue: version {stored.catalogue.version}, {len(stored):,} images; {len(pending):,} of the "
         f"{len(annotations):,} are new"
     )
     return pending

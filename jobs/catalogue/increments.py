@@ -43,6 +43,11 @@ class Growth:
         # How a species was searched (`_searched_by`) → nodes that were, and all that they were against
         self._searched: dict[Hashable, tuple[pa.StringArray, pa.StringArray]] = {}
 
+    def has_grown(self, species: str, rules: SpeciesRules) -> bool:
+        """Has this run found edges of a species already, in a round that another run has overtaken?"""
+        place = edges_place(species, rules.edges_recipe)
+        return any(name.rpartition("/")[0] == place for name in self.written)
+
     def grow(
         self,
         catalogue: Catalogue,
@@ -107,7 +112,8 @@ class Growth:
 
         Args:
             catalogue, species, rules: as in `grow`.
-            rows: columns annotation_id, source_key, viewpoint; the known ones, then the new ones.
+            rows: columns annotation_id, viewpoint and, where places are not known, source_key; the known ones,
+                then the new ones.
             new_from: the number of the first new row.
             places: of the rows' vectors; None: they are looked for.
 

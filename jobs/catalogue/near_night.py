@@ -1,8 +1,8 @@
 """A night that only brings images, on a large catalogue: what is far from them is not looked at.
 
 What comes out is what a look at everything gives (tests/jobs/test_near_night.py). Where more is new than images
-(labels, decisions, rules), or nobody has written the links of what is there (`reid.catalogue.links`), everything
-is looked at, as for a small catalogue, and its links are written.
+(labels, decisions, rules), or nobody has written what is known of the rows (`reid.catalogue.known_rows`), everything
+is looked at, as for a small catalogue, and it is written.
 """
 
 import time
@@ -19,7 +19,8 @@ from jobs.catalogue.night_outcome import SpeciesOutcome, outcome_of
 from jobs.catalogue.thresholds import is_settled
 from jobs.catalogue.upload_rows import decided_rows, identify_by_rules, with_upload
 from reid import store
-from reid.catalogue import ROW_SCHEMA, Catalogue, SpeciesRules, changed_rows, links
+from reid.catalogue import ROW_SCHEMA, Catalogue, SpeciesRules, changed_rows, known_rows, links
+from reid.catalogue.kept_rows import Noted, add_rows
 from reid.cluster import seen_once
 from reid.identify import (
     ContradictionError,
@@ -28,9 +29,9 @@ from reid.identify import (
     coded_edges_table,
     grown,
     near_rows,
+    rows_told,
     state_before,
 )
-from reid.identify.constraints import latest_decisions
 from reid.identify.decisions import UNSURE
 from reid.row_order import by_id
 from reid.vector_places import find_places
@@ -40,27 +41,33 @@ _NOBODY = pa.array([], pa.string())
 
 @dataclass(frozen=True)
 class SpeciesNight:
-    """What a night makes of one species.
+    """What a night makes of one species, of which all n rows have numbers.
 
     Attributes:
         rows: ROW_SCHEMA with all that what is new can change, sorted by annotation_id.
-        changed: those of them that differ from the catalogue's.
-        result: of these rows.
+        was: schema.CATALOGUE, as stored, those that change.
+        changed: what they are then, and rows that are new.
+        result: of `rows`.
         outcome: without its `decide_seconds`.
-        some_rows: annotation_id and source_key of some of all rows, by their places by rising id.
+        some_rows: annotation_id and source_key of some rows, by their numbers.
+        by_rising_id: the numbers of some rows in the order of their annotation_id.
         who: (n,) numbers that tell the individuals of all rows apart.
         unaided: of all rows.
-        links: of all rows; None: there are too few for them.
+        facts: what follows from all rows, for the next night; None: there are too few for it.
+        write: given what the run has committed, writes the rows that go with the facts.
     """
 
     rows: pa.Table
+    was: pa.Table
     changed: pa.Table
     result: Identified
     outcome: SpeciesOutcome
     some_rows: Callable[[NDArray[np.intp]], pa.Table]
-    who: NDArray[np.int64]
+    by_rising_id: Callable[[NDArray[np.intp]], NDArray[np.intp]]
+    who: NDArray[np.integer]
     unaided: Unaided
-    links: links.RowLinks | None
+    facts: known_rows.RowFacts | None
+    write: Callable[[pa.Table], tuple[Noted, ...]]
 
 
 def near_night(
@@ -68,7 +75,7 @@ def near_night(
     catalogue: Catalogue,
     species: str,
     rules: SpeciesRules,
-    before: pa.Table,
+    known: known_rows.KnownRows | None,
     new: pa.Table,
     said: pa.Table,
 ) -> SpeciesNight | None:
@@ -79,76 +86,82 @@ def near_night(
         catalogue: as it is.
         species: its name.
         rules: that hold, and held before.
-        before: schema.CATALOGUE of the species, as stored, sorted by annotation_id.
+        known: of the species' rows; None: nobody has written it.
         new: schema.ANNOTATIONS of the new images.
         said: all decisions; none is of this run.
     """
-    known = _links(catalogue, species, rules, before, new, said)
-    if known is None or growth.written:
+    if known is None or growth.has_grown(species, rules):
+        return None
+    if not _is_enough(catalogue, species, rules, new, said):
         return None
     try:
-        return _near_night(growth, catalogue, species, rules, before, by_id(new)[0], said, known)
+        return _near_night(growth, catalogue, species, rules, known, by_id(new)[0], said)
     except ContradictionError:
         return None  # the whole tells what is to be done about it
     except FileNotFoundError:
         return None  # links that another night has just replaced, or that somebody removed
 
 
-def all_links(
+def all_facts(
     catalogue: Catalogue,
     species: str,
     rules: SpeciesRules,
     rows: pa.Table,
     result: Identified,
-) -> links.RowLinks | None:
-    """Links of all rows, of which a look at all of them has found everything; None: they are not worth it."""
-    cluster = result.unaided.cluster
-    if not _worth_links(len(cluster), rules):
-        return None
-    folder = links.links_folder(catalogue.path, species, rules)
-    number = np.empty(len(cluster), np.uint32)
-    number[np.argsort(cluster, kind="stable")] = np.arange(len(cluster), dtype=np.uint32)
+    individual: NDArray[np.int64],
+    seen_once: int,
+) -> tuple[known_rows.RowFacts | None, NDArray[np.intp]]:
+    """What follows from all rows, once everything was looked at; None: it is not worth it. And their order by number.
+
+    Args:
+        catalogue, species, rules: as in `near_night`.
+        rows: STATE, sorted by annotation_id.
+        result: of these.
+        individual: (n,) of each row, the number of its individual.
+        seen_once: how many individuals were.
+    """
+    cluster, n = result.unaided.cluster, len(rows)
+    order = np.argsort(cluster, kind="stable")
+    # With so few they do not pay; or an edge is not one for ever.
+    if n < known_rows.FEWEST_ROWS or rules.pairs is not None or rules.encounters == "mean":
+        return None, order
+    number = np.empty(n, np.uint32)
+    number[order] = np.arange(n, dtype=np.uint32)
+    folder = known_rows.links_folder(catalogue.path, species, rules)
     pairs, distances = result.edges
-    runs = links.add_run(folder, {}, number[pairs], distances)
-    return links.RowLinks(
+    places = find_places(_vectors(catalogue, rules), rows)
+    facts = known_rows.RowFacts(
         folder,
-        number,
-        cluster.astype(np.int32),
-        result.unaided.image.astype(np.int32),
-        runs,
-        find_places(_vectors(catalogue, rules), rows),
+        individual[order].astype(np.int32),
+        pc.equal(rows["decision"], "unsure").to_numpy()[order],
+        cluster[order].astype(np.int32),
+        result.unaided.told[order],
+        result.unaided.image[order].astype(np.int32),
+        links.add_run(folder, {}, number[pairs], distances),
+        seen_once,
+        None if places is None else places.take(order),
     )
+    return facts, order
 
 
 def _vectors(catalogue: Catalogue, rules: SpeciesRules) -> str:
     return store.join(catalogue.path, "embeddings", rules.recipe)
 
 
-def _worth_links(rows: int, rules: SpeciesRules) -> bool:
-    """Are there so many rows that links pay, and rules under which an edge is one for ever?"""
-    return rows >= links.FEWEST_ROWS and rules.pairs is None and rules.encounters != "mean"
-
-
-def _links(
-    catalogue: Catalogue,
-    species: str,
-    rules: SpeciesRules,
-    before: pa.Table,
-    new: pa.Table,
-    said: pa.Table,
-) -> links.RowLinks | None:
-    """The links of what is there, if that and the new images are enough to know."""
-    if not _worth_links(len(before), rules) or not len(new) or not is_settled(rules):
-        return None
+def _is_enough(
+    catalogue: Catalogue, species: str, rules: SpeciesRules, new: pa.Table, said: pa.Table
+) -> bool:
+    """Are what is known and the new images enough to know all?"""
+    if not len(new) or not is_settled(rules):
+        return False
     record = catalogue.record
     if catalogue.version != catalogue.record_version:
-        return None
+        return False
     if species not in record.individuals or species not in record.verdicts:
-        return None
+        return False
+    # An image that was undone, and comes back
     ends = pa.chunked_array([*said["a_id"].chunks, *said["b_id"].chunks], pa.string())
-    if pc.any(pc.is_in(new["annotation_id"], value_set=ends)).as_py():
-        return None  # an image that was undone, and comes back
-    return links.read_links(catalogue, species, rules)
+    return not pc.any(pc.is_in(new["annotation_id"], value_set=ends)).as_py()
 
 
 def _near_night(
@@ -156,120 +169,143 @@ def _near_night(
     catalogue: Catalogue,
     species: str,
     rules: SpeciesRules,
-    before: pa.Table,
+    known: known_rows.KnownRows,
     new: pa.Table,
     said: pa.Table,
-    known: links.RowLinks,
 ) -> SpeciesNight | None:
-    n = len(before)
-    # Known rows are numbered first, then new ones, both by rising id; `order`: the numbers of all by rising id.
-    few = ["annotation_id", "source_key", "viewpoint"]
-    everyone = pa.concat_tables([before.select(few), new.select(few)])
-    order = by_id(everyone.select(["annotation_id"]))[1]
+    kept, facts = known.rows, known.facts
+    n = len(kept)
+
+    def column(name: str) -> pa.ChunkedArray:
+        return pa.chunked_array([*kept.column(name).chunks, *new[name].chunks], pa.string())
+
+    def some_rows(some: NDArray[np.intp]) -> pa.Table:
+        there = kept.take(some[some < n]), new.take(pa.array(some[some >= n] - n))
+        rows = pa.concat_tables([one.select(["annotation_id", "source_key"]) for one in there])
+        return rows.take(pa.array(np.argsort(np.argsort(some >= n, kind="stable"))))
+
+    ids = column("annotation_id")
+    everyone = pa.table({"annotation_id": ids, "viewpoint": column("viewpoint")})
     began = time.perf_counter()
     vectors, places = _vectors(catalogue, rules), None
-    if known.places is not None:
-        places = find_places(vectors, new, known.places)
+    if facts.places is not None:
+        places = find_places(vectors, new, facts.places)
     # Written by an earlier version, or somebody has changed what lies there since.
     if places is None:
+        everyone = everyone.append_column("source_key", column("source_key"))
         places = find_places(vectors, everyone)
     pairs, far = growth.search_new(catalogue, species, rules, everyone, n, places)
     search_seconds = time.perf_counter() - began
     fresh = pairs.astype(np.int64), far
-    next_number = catalogue.counters.get(species, 0) + 1
-    numbers, decision = state_before(species, before, next_number)
-    row_of = np.empty(n, np.int64)
-    row_of[known.number] = np.arange(n)
 
     def links_of(
         rows: NDArray[np.int64],
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        row, other, distance = links.links_of(known, np.sort(known.number[rows]))
-        return row_of[row], row_of[other], distance
+        row, other, distance = links.links_of(facts.folder, facts.runs, rows.astype(np.uint32))
+        return row.astype(np.int64), other.astype(np.int64), distance
 
     near = near_rows(
-        before,
-        new,
-        numbers,
-        decision == UNSURE,
+        rows_told(kept.find, kept.take, new, rules.encounters),
+        facts.individual,
+        facts.unsure,
         links_of,
         fresh,
         rules.known_distance,
-        encounters=rules.encounters,
     )
-    beside = before.take(pa.array(near.known))
+    beside = kept.take(near.known)
     rows = with_upload(beside, new, new[:0])
     looked_at = np.append(near.known, n + np.arange(len(new)))
-    place = np.zeros(n + len(new), np.bool_)
-    place[looked_at] = True
-    at = order[place[order]]  # numbers of `rows`
-    row = np.full(n + len(new), -1, np.int64)
-    row[at] = np.arange(len(at))
-    ids = rows["annotation_id"].combine_chunks()
-    edges = coded_edges_table(
-        species, ids, (row[near.edges].astype(np.int32), near.distances), whole=True
-    )
-    individuals = int(np.count_nonzero(np.bincount(numbers)))
+    at = looked_at[by_id(pa.concat_tables([beside.select(_ID), new.select(_ID)]))[1]]
+    row = np.full(n + len(new), -1, np.int32)  # of each number its place among `rows`
+    row[at] = np.arange(len(at), dtype=np.int32)
+    individuals = catalogue.record.individuals[species]
     result = identify_by_rules(
         species,
         rows,
-        edges,
+        coded_edges_table(
+            species,
+            rows["annotation_id"].combine_chunks(),
+            (row[near.edges], near.distances),
+            whole=True,
+        ),
         said,
         rules,
-        next_number=next_number,
+        next_number=catalogue.counters.get(species, 0) + 1,
         run_id=growth.run_id,
         told=_NOBODY,
-        elsewhere=individuals - len(np.unique(numbers[near.known])),
+        elsewhere=individuals - len(np.unique(facts.individual[near.known])),
     )
     if not {*new["encounter_id"].drop_null().to_pylist()}.isdisjoint(result.broken):
         return None  # it may have held others together until now
     rows = decided_rows(rows, result)
-    who = np.append(numbers, np.zeros(len(new), np.int64))
-    who[at] = state_before(species, rows, result.next_number)[0]
-    images = pc.is_in(rows["image_path"], value_set=new["image_path"].combine_chunks())
-    cluster, image = grown(
-        known.cluster, known.image, at, images.to_numpy(), len(new), result.unaided
-    )
-    told = np.append(_told(before, said), np.zeros(len(new), np.bool_))
-    told[at] = result.unaided.told
-    number = np.append(known.number, n + np.arange(len(new), dtype=np.uint32)).astype(np.uint32)
-    runs = links.add_run(known.folder, known.runs, number[fresh[0]], far)
-    met = before["encounter_id"], new["encounter_id"]
+    changed = changed_rows(beside, rows.cast(ROW_SCHEMA).filter(pa.array(result.changed)))
+    numbers = at[_places(changed, rows)]
+    outcome = outcome_of(rows, beside, new, new[:0], result, len(far))
+    once = facts.seen_once - seen_once(beside["identity_id"], beside["encounter_id"])
     outcome = replace(
-        outcome_of(rows, beside, new, new[:0], result, len(far)),
+        outcome,
         images=n + len(new),
-        seen_once=seen_once(who, pa.chunked_array([*met[0].chunks, *met[1].chunks], pa.string())),
+        seen_once=once + outcome.seen_once,
         individuals_before=individuals,
         search_seconds=round(search_seconds, 2),
     )
+    now = replace(
+        _facts_after(species, facts, new, rows, at, result),
+        runs=links.add_run(facts.folder, facts.runs, fresh[0].astype(np.uint32), far),
+        seen_once=outcome.seen_once,
+        places=places,
+    )
     return SpeciesNight(
         rows,
-        changed_rows(beside, rows.cast(ROW_SCHEMA).filter(pa.array(result.changed))),
+        kept.take(np.sort(numbers[numbers < n])),
+        changed,
         result,
         outcome,
-        lambda some: everyone.take(pa.array(order[some])),
-        who[order],
-        Unaided(cluster[order].astype(np.int64), told[order], image[order].astype(np.int64)),
-        links.RowLinks(
-            known.folder,
-            number[order],
-            cluster[order],
-            image[order],
-            runs,
-            None if places is None else places.take(order),
-        ),
+        some_rows,
+        lambda some: some[pc.sort_indices(ids.take(pa.array(some))).to_numpy()],
+        now.individual,
+        Unaided(now.cluster.astype(np.int64), now.told, now.image.astype(np.int64)),
+        now,
+        lambda committed: add_rows(kept, numbers, committed),
     )
 
 
-def _told(before: pa.Table, said: pa.Table) -> NDArray[np.bool_]:
-    """(n,) bool, `Unaided.told` of known rows."""
-    told: NDArray[np.bool_] = pc.is_valid(before["identity"]).to_numpy()
-    latest = latest_decisions(said)
-    match = latest.filter(pc.equal(latest["decision"], "match"))
-    if not len(match):
-        return told
-    for end, other in (("a_id", "b_id"), ("b_id", "a_id")):
-        there = pc.is_in(match[other], value_set=before["annotation_id"])
-        own = match.filter(there)[end]
-        told = told | pc.is_in(before["annotation_id"], value_set=own).to_numpy()
-    return told
+_ID = ["annotation_id"]
+
+
+def _places(few: pa.Table, rows: pa.Table) -> NDArray[np.int64]:
+    """Where each of a few rows is among others."""
+    ids = rows["annotation_id"].combine_chunks()
+    found: NDArray[np.int64] = pc.index_in(few["annotation_id"], value_set=ids).to_numpy()
+    return found
+
+
+def _facts_after(
+    species: str,
+    facts: known_rows.RowFacts,
+    new: pa.Table,
+    rows: pa.Table,
+    at: NDArray[np.int64],
+    result: Identified,
+) -> known_rows.RowFacts:
+    """The arrays of all rows, known and then new, from those of before and what came out for some.
+
+    Args:
+        species: its name.
+        facts: as they were.
+        new: schema.ANNOTATIONS of the new images.
+        rows: STATE, of some rows: all that are new, and all that have become another.
+        at: (k,) their numbers.
+        result: of these.
+    """
+    more = len(new)
+    images = pc.is_in(rows["image_path"], value_set=new["image_path"].combine_chunks())
+    cluster, image = grown(facts.cluster, facts.image, at, images.to_numpy(), more, result.unaided)
+    numbers, decision = state_before(species, rows, result.next_number)
+    nothing = np.zeros(more, np.bool_)
+    individual = np.append(facts.individual, np.zeros(more, np.int32))
+    unsure, told = np.append(facts.unsure, nothing), np.append(facts.told, nothing)
+    individual[at], unsure[at], told[at] = numbers, decision == UNSURE, result.unaided.told
+    return replace(
+        facts, individual=individual, unsure=unsure, cluster=cluster, told=told, image=image
+    )

@@ -26,7 +26,8 @@ def judge_night(
     path: str,
     rules: SpeciesRules,
     some_rows: Callable[[NDArray[np.intp]], pa.Table],
-    who: NDArray[np.int64],
+    by_rising_id: Callable[[NDArray[np.intp]], NDArray[np.intp]],
+    who: NDArray[np.integer],
     alone: Unaided,
     before: Mapping[str, Any] | None,
     *,
@@ -41,15 +42,18 @@ def judge_night(
     Args:
         path: of the catalogue.
         rules: of the species.
-        some_rows: annotation_id and source_key of some of its rows, by their places by rising annotation_id.
+        some_rows: annotation_id and source_key of some of its rows, by their numbers.
+        by_rising_id: the numbers of some rows in the order of their annotation_id.
         who: (n,) numbers that tell their individuals apart.
         alone: what the model alone makes of them.
         before: the verdict under the same rules (JSON values of `Verdict`); None: there is none.
         seed: of what is sampled.
     """
-    # By the first row of each, so that halves of them do not depend on names.
-    first = pd.factorize(who)[0]
-    codes = np.where(alone.told & (alone.cluster >= 0), first, -1).astype(np.int64)
+    n = len(who)
+    # Individuals by the first row of each, so that halves of them do not depend on names, nor on how rows are numbered.
+    told = by_rising_id(np.flatnonzero(alone.told & (alone.cluster >= 0)))
+    codes = np.full(n, -1, np.int64)
+    codes[told] = pd.factorize(who[told])[0]
     expected = expected_of_clusters(alone.cluster, codes)
     learned = None
     if expected is not None:
@@ -58,13 +62,19 @@ def judge_night(
     folder = store.join(path, "embeddings", rules.recipe)
     figures = (before or {}).get("figures") or {}
     # What a few images said is not what many say; catalogues of before did not note how many there were.
-    doubled = len(first) >= 2 * figures.get(HALVES_IMAGES, 0)
+    doubled = n >= 2 * figures.get(HALVES_IMAGES, 0)
     known = None if doubled else figures.get("halves_ari")
+    halves = learned is None and known is None
+    cluster, image, order = alone.cluster, alone.image, np.arange(n)
+    if halves:  # some rows are drawn by their places, and by the numbers of their clusters
+        order = by_rising_id(order)
+        cluster, image = cluster[order], image[order]
+        cluster = np.where(cluster < 0, -1, pd.factorize(cluster)[0])
     signs = read_signs(
-        lambda some: read_vectors(path, rules.recipe, some_rows(some)),
-        _with_alone(alone.cluster),
-        images=alone.image,
-        halves=learned is None and known is None,
+        lambda some: read_vectors(path, rules.recipe, some_rows(order[some])),
+        _with_alone(cluster),
+        images=image,
+        halves=halves,
         seed=seed,
     )
     if learned is None and known is not None:
@@ -72,7 +82,7 @@ def judge_night(
     verdict = judge(signs, learned, general=general_of(folder))
     if learned is not None or signs.halves_ari is None:
         return verdict
-    compared = len(first) if known is None else figures[HALVES_IMAGES]
+    compared = n if known is None else figures[HALVES_IMAGES]
     return replace(verdict, figures={**verdict.figures, HALVES_IMAGES: compared})
 
 

@@ -98,7 +98,7 @@ def shards_of(
     Args:
         path: of the catalogue.
         rules: recipe and encounters.
-        rows: columns annotation_id and source_key.
+        rows: columns annotation_id and source_key; only their places are asked for where these are known.
         nodes: of these rows.
         rest, fresh: (k,) bool, nodes.
         vectors: of the rows, where they were read already.
@@ -111,9 +111,9 @@ def shards_of(
         order = np.concatenate([np.flatnonzero(rest), new])
         yield Shard(order, len(order) - len(new), pool(vectors, nodes)[order])
         return
-    few = rows.select(["annotation_id", "source_key"])
     folder = store.join(path, "embeddings", rules.recipe)
     if places is None:
+        few = rows.select(["annotation_id", "source_key"])
         known = read_vectors(path, rules.recipe, few.take(pa.array(new)))
     else:
         known = _joined(iter_placed(folder, places.take(new)), len(new))

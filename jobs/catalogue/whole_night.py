@@ -3,18 +3,22 @@
 import time
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from jobs.catalogue.increments import Growth, compared_nodes
-from jobs.catalogue.near_night import SpeciesNight, all_links
+from jobs.catalogue.near_night import SpeciesNight, all_facts
 from jobs.catalogue.night_outcome import outcome_of
 from jobs.catalogue.stored_vectors import read_vectors
 from jobs.catalogue.thresholds import Modes, is_settled, make_rules, say_rules, settle_modes
 from jobs.catalogue.upload_rows import decided_rows, identify_by_rules, with_upload
 from reid.catalogue import ROW_SCHEMA, Catalogue, SpeciesRules, changed_rows
+from reid.catalogue.kept_rows import write_rows
+from reid.catalogue.known_rows import links_folder
 from reid.identify import state_before, told_ids, without_contradicting_words
 from reid.identify.remarks import with_said_viewpoints
+from reid.row_order import rows_after
 
 
 def whole_night(
@@ -101,13 +105,22 @@ def whole_night(
         ids = pa.chunked_array([*updated["annotation_id"].chunks, *own.chunks], pa.string())
         named = pc.is_in(rows["annotation_id"], value_set=ids)
         changed = changed.filter(pc.or_(named, pa.array(result.changed)))
+    changed = changed_rows(before, changed)
+    who = state_before(species, rows, result.next_number)[0]
+    facts, order = all_facts(catalogue, species, rules, rows, result, who, outcome.seen_once)
+    folder = links_folder(catalogue.path, species, rules)
     return rules, SpeciesNight(
         rows,
-        changed_rows(before, changed),
+        before.filter(pc.is_in(before["annotation_id"], value_set=changed["annotation_id"])),
+        changed,
         result,
         outcome,
         lambda some: rows.select(["annotation_id", "source_key"]).take(pa.array(some)),
-        state_before(species, rows, result.next_number)[0],
+        np.sort,
+        who,
         result.unaided,
-        all_links(catalogue, species, rules, rows, result),
+        facts,
+        lambda committed: write_rows(
+            folder, rows_after(before, committed).take(pa.array(order)).combine_chunks()
+        ),
     )

@@ -5,8 +5,7 @@
     C/decisions/     Delta table: what reviewers decided about pairs
     C/settings/      JSON, named by its content: recipes, thresholds, calibration
     C/edges/         Parquet: which images are near each other
-    C/links/         the same row by row, made of C/edges, for nights on large catalogues
-    C/kept/          the rows of a large catalogue as they lie in memory, made of C/annotations
+    C/links/         both row by row, for nights on large catalogues, made of C/annotations and C/edges
     C/hashes/        Parquet: what files hold that were written again
     C/staged/        events of runs that are on their way into C/events
     C/sealed/        JSON, one a commit: digests of what it holds
@@ -20,15 +19,17 @@ what was written before. So a run that dies leaves the catalogue as it was, or c
 delta_tables.py        Delta tables on local disks and object storage; conflicts told from storage trouble
 seals.py               what a commit holds, noted and compared
 commit_records.py      what a commit on C/annotations carries
-kept_rows.py           rows as they lie in memory, so that a night need not read the table
 state.py               an open catalogue: rows, settings, decisions, events of one version
 commits.py             a run: decide, commit, and again on top of whoever was faster
 events.py              staged before the commit, published after it, exactly once
 reviewer_decisions.py  the reviewers' CSV: read, checked, merged
 rules.py               thresholds, recipe and calibration of each species
 edges.py               the neighbour graph, in parts that runs have found
+kept_rows.py           rows as they lie in memory, by number, so that a night need not read the table
 links.py               the graph row by row, so that a night reads the rows near what is new
+known_rows.py          both, and what follows from all rows, for the next night
 recognition.py         what an upload names otherwise, or boxes a little otherwise
+stored_rows.py         the rows that an upload may be about
 aliases.py             the other ids, remembered
 incoming.py            which annotations of an upload are new
 runs.py                the history, and taking the latest back
@@ -57,6 +58,7 @@ from reid.catalogue.reviewer_decisions import fresh as fresh_decisions
 from reid.catalogue.rules import SpeciesRules, read_rules, rules_as_settings
 from reid.catalogue.runs import Run, history, undo
 from reid.catalogue.state import Catalogue, called, called_so, names_of_individuals, open_catalogue
+from reid.catalogue.stored_rows import StoredRows
 from reid.catalogue.upkeep import tidy
 
 __all__ = [
@@ -68,6 +70,7 @@ __all__ = [
     "Run",
     "SpeciesGraph",
     "SpeciesRules",
+    "StoredRows",
     "called",
     "called_so",
     "changed_rows",

@@ -1,160 +1,252 @@
-"""The rows of a large catalogue as they lie in memory, so that a night reads them without any work.
+"""Rows of a large catalogue as they lie in memory, each by a number that it keeps: a night reads few of them.
 
-    C/kept/<key>.rows     record batches of schema.CATALOGUE, as stored, all species, by rising annotation_id
-    C/kept/<key>.json     how long each batch is, and its checksum
+    <folder>/rows-<hex>.rows     record batches of schema.CATALOGUE, the first file's in the order of their numbers
+    <folder>/rows-<hex>.rows     of a later night: rows that came, or say something else since, and their numbers
 
-C/annotations is what counts; to read it costs a night a second for each million rows that it has nothing to do
-with. What is kept follows from it, the key from the sums that were sealed, so whoever finds nothing of that key
-reads C/annotations, and the folder may be removed. A night writes the rows as they are after its commit, batch
-by batch, where its seal says that these are the ones. Of C/annotations itself a reader of kept rows notices a
-file that is gone or has another length; any other damage there shows to all who read it.
+To read all rows from C/annotations costs a night a second for each million that it has nothing to do with. Here
+they are mapped into memory, and come as they are looked at: whoever looks for an id goes through the column of
+ids, and takes the few rows that it was about. A night adds a file with the rows that it has written; when these
+have become many, all are written anew. What lies there follows from C/annotations, and is made anew where it is gone.
 """
 
-import time
+import uuid
 import zlib
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from reid import schema, store
-from reid.catalogue.delta_tables import check_files
-from reid.catalogue.seals import Seal, sealed_after
 from reid.parquet import damaged
-from reid.row_order import by_id
-from reid.row_sums import are_sums
-from reid.value_digests import value_digest
 
-# Below this many rows they are read in a tenth of a second.
-FEWEST_ROWS = 50_000
 BATCH_ROWS = 2**16
-ABANDONED_NS = 24 * 3600 * 10**9
+# Later rows are read in each night, and looked through by each search: of so many files, or of this share of the
+# first one's rows, one is made.
+MOST_FILES, MOST_LATER = 16, 1 / 8
+NUMBER = pa.field("number", pa.uint32(), nullable=False)
+_LATER = pa.schema([*schema.CATALOGUE, NUMBER])
+
+Numbers = NDArray[np.int64]
+# What a file is called, and of each of its batches length and checksum.
+Noted = Sequence[Any]
 
 
-def read_kept(path: str, annotations: str, table: Any, seal: Seal | None) -> pa.Table | None:
-    """All rows of a version of a catalogue, as stored, sorted by annotation_id; None: nobody has kept them.
+@dataclass(frozen=True)
+class KeptRows:
+    """The rows of one species of a catalogue, by number.
 
-    They lie in a file, and come into memory as they are looked at.
+    Attributes:
+        folder: where they lie.
+        first: schema.CATALOGUE, the rows 0 … k − 1, as they were when they were written.
+        later: schema.CATALOGUE, rows that came or changed since, each once.
+        numbers: (m,) int64, of the later ones, rising.
+        files: what they lie in, for `read_rows`.
+    """
 
-    Args:
-        path: of the catalogue.
-        annotations: path of C/annotations.
-        table: its DeltaTable.
-        seal: of the version; None: it has none.
+    folder: str
+    first: pa.Table
+    later: pa.Table
+    numbers: Numbers
+    files: tuple[Noted, ...]
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return max(len(self.first), int(self.numbers[-1]) + 1 if len(self.numbers) else 0)
+
+    def take(self, numbers: Numbers) -> pa.Table:
+        """schema.CATALOGUE, the rows of these numbers, in their order."""
+        order = np.argsort(numbers, kind="stable")
+        numbers = numbers[order]
+        place, newer = self._among_later(numbers)
+        parts, old = [schema.CATALOGUE.empty_table()], numbers[~newer]
+        start = 0
+        # Batch by batch: Arrow would put all of a column together first.
+        for batch in self.first.to_batches():
+            low, high = np.searchsorted(old, (start, start + len(batch)))
+            if low < high:
+                some = batch.take(pa.array(old[low:high] - start))
+                parts.append(pa.Table.from_batches([some]))
+            start += len(batch)
+        parts.append(self.later.take(pa.array(place[newer])))
+        back = np.empty(len(order), np.int64)
+        back[np.concatenate([order[~newer], order[newer]])] = np.arange(len(order))
+        return pa.concat_tables(parts).combine_chunks().take(pa.array(back))
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """One column of all rows, in the order of their numbers."""
+        known, now = self.first[name], self.later[name]
+        changed = int(np.searchsorted(self.numbers, len(known)))
+        if changed and name != "annotation_id":  # by which a row is known for ever
+            mask = np.zeros(len(known), np.bool_)
+            mask[self.numbers[:changed]] = True
+            said = now[:changed].combine_chunks()
+            known = pc.replace_with_mask(known.combine_chunks(), pa.array(mask), said)
+            known = pa.chunked_array([known])
+        return pa.chunked_array([*known.chunks, *now[changed:].chunks], known.type)
+
+    def find(self, name: str, values: pa.Array | pa.ChunkedArray) -> Numbers:
+        """The numbers, rising, of rows that have one of these values (no nulls) in a column."""
+        if not len(values):
+            return np.empty(0, np.int64)
+        known, now = (_places(rows[name], values) for rows in (self.first, self.later))
+        _, newer = self._among_later(known)
+        found: Numbers = np.sort(np.concatenate([known[~newer], self.numbers[now]]))
+        return found
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows as they are, in the order of their numbers."""
+        start = 0
+        for batch in self.first.to_batches():
+            low, high = np.searchsorted(self.numbers, (start, start + len(batch)))
+            if low < high:
+                order = np.arange(len(batch))
+                order[self.numbers[low:high] - start] = len(batch) + np.arange(high - low)
+                both = pa.concat_tables([pa.Table.from_batches([batch]), self.later[low:high]])
+                batch = both.combine_chunks().take(pa.array(order)).combine_chunks().to_batches()[0]
+            yield batch
+            start += len(batch)
+        yield from self.later[int(np.searchsorted(self.numbers, start)) :].to_batches()
+
+    def _among_later(self, numbers: Numbers) -> tuple[Numbers, NDArray[np.bool_]]:
+        """Where each would be among the later ones, and whether it is there."""
+        place = np.searchsorted(self.numbers, numbers)
+        there = np.append(self.numbers, -1)[place] == numbers
+        return place, there
+
+
+def write_rows(folder: str, rows: pa.Table) -> tuple[Noted, ...]:
+    """Write all rows (schema.CATALOGUE) in the order of their numbers; `KeptRows.files`."""
+    return (_write(folder, lambda: _cut(rows)),)
+
+
+def add_rows(kept: KeptRows, numbers: Numbers, rows: pa.Table) -> tuple[Noted, ...]:
+    """Write rows (schema.CATALOGUE) that came, or take the place of those with their numbers; `KeptRows.files`."""
+    if not len(rows):
+        return kept.files
+    order = np.argsort(numbers)
+    numbered = rows.take(pa.array(order)).append_column(
+        NUMBER, pa.array(numbers[order].astype(np.uint32))
+    )
+    few = len(kept.later) + len(rows) <= MOST_LATER * len(kept.first)
+    if few and len(kept.files) < MOST_FILES:
+        return (*kept.files, _write(kept.folder, lambda: _cut(numbered)))
+    later = [_numbered(kept.later, kept.numbers), numbered]
+    grown = _with_later(kept.folder, kept.first, later, ())
+    return (_write(kept.folder, grown.batches),)
+
+
+def read_rows(folder: str, files: Sequence[Noted]) -> KeptRows:
+    """The rows that files hold. On a local disk they come into memory as they are looked at.
 
     Raises:
-        DamagedError: they were damaged, or files of C/annotations are gone.
+        DamagedError: they were damaged.
+        FileNotFoundError: they are gone.
         StorageError: storage cannot be read.
     """
-    key = None if store.is_remote(path) else _key(seal)
-    if key is None:
-        return None
-    file = _file(path, key)
-    try:
-        noted = store.read_sealed(f"{file}.json")["batches"]
-        held = store.guarded(file, "read", lambda: pa.memory_map(store.absolute(f"{file}.rows")))
-    except FileNotFoundError:
-        return None
-    whole = held.read_buffer(held.size())
-    check_files(annotations, table)
-    ends = [0, *accumulate(length for length, _ in noted)]
-    batches = []
-    for start, (length, check) in zip(ends, noted, strict=False):
-        if ends[-1] != len(whole) or zlib.crc32(part := whole.slice(start, length)) != check:
-            raise damaged(f"{file}.rows", "not the rows that were kept; remove it, it is made anew")
-        batches.append(pa.ipc.read_record_batch(part, schema.CATALOGUE))
-    return pa.Table.from_batches(batches, schema.CATALOGUE)
+    first = _read(folder, files[0], schema.CATALOGUE)
+    later = [_read(folder, one, _LATER) for one in files[1:]]
+    return _with_later(folder, first, later, tuple(files))
 
 
-def keep_rows(
-    path: str,
-    before: Seal | None,
-    seal: Seal | None,
-    rows: pa.Table,
-    less: pa.Table,
-    more: pa.Table,
-) -> None:
-    """Keep the rows of a version that was just committed, and remove those of versions before.
+def names_of_files(files: Iterable[Noted]) -> set[str]:
+    """What the files of some rows are called."""
+    return {name for name, _ in files}
 
-    Args:
-        path: of the catalogue.
-        before: seal of the version that the commit was built on.
-        seal: of the version.
-        rows: schema.CATALOGUE, all rows of the version before, as stored, sorted by annotation_id.
-        less: those of them that the commit has replaced.
-        more: what it has put there.
+
+def write_batches(
+    folder: str, name: str, batches: Callable[[], Iterable[pa.RecordBatch]]
+) -> list[tuple[int, int, int]]:
+    """Write record batches into a file; of each its length, its checksum, and how long it is once it is unpacked.
+
+    Away from here, where they cannot be mapped into memory, they are packed.
     """
-    key = None if store.is_remote(path) else _key(seal)
-    if key is None or seal is None or len(rows) + len(more) - len(less) < FEWEST_ROWS:
-        return
-    if before is None and len(rows):
-        return
-    expected = dict(before.species if before else {})
-    for name in pc.unique(more["species"]).to_pylist():
-        after = sealed_after(expected, name, less, more)
-        if after is None:
-            return
-        expected[name] = after
-    if expected != _plain(seal):
-        return  # somebody else has read, and found other rows
-    file = _file(path, key)
-    noted: list[tuple[int, int]] = []
+    away = store.is_remote(folder)
+    noted: list[tuple[int, int, int]] = []
 
     def parts() -> Iterator[pa.Buffer]:
         noted.clear()
-        for batch in _batches(rows, more.select(schema.CATALOGUE.names).cast(schema.CATALOGUE)):
-            part = batch.serialize()
-            noted.append((part.size, zlib.crc32(part)))
+        for batch in batches():
+            plain = batch.serialize()
+            part = pa.compress(plain, "zstd") if away else plain
+            noted.append((part.size, zlib.crc32(part), plain.size))
             yield part
 
-    store.write_parts(f"{file}.rows", parts)
-    store.write_sealed(f"{file}.json", {"batches": noted})
-    long_ago = time.time_ns() - ABANDONED_NS
-    for other, (_, changed) in store.list_states(_folder(path)).items():
-        name = other.rpartition("/")[2]
-        # What another night writes just now begins with a dot, as does what a kill left.
-        if name.rpartition(".")[0] != key and (name[0] != "." or changed < long_ago):
-            store.remove(other)
+    file = store.join(folder, name)
+    if away:
+        store.write_bytes(file, b"".join(parts()))
+    else:
+        store.write_parts(file, parts)
+    return noted
 
 
-def _batches(rows: pa.Table, more: pa.Table) -> Iterator[pa.RecordBatch]:
-    """The rows once others have taken the place of those with their ids, or come between them."""
-    more = by_id(more)[0]
-    ids = rows["annotation_id"]
-    new_ids = more["annotation_id"].combine_chunks()
-    gone = pc.is_in(ids, value_set=new_ids).to_numpy(zero_copy_only=False)
-    texts = new_ids.to_pylist()
-    starts = [*range(0, len(rows), BATCH_ROWS)]
-    # Strings of Arrow are sorted by their bytes.
-    encoded = [one.encode() for one in texts]
-    cuts = [bisect_left(encoded, ids[start].as_py().encode()) for start in starts[1:]]
-    for start, first, last in zip(starts or [0], [0, *cuts], [*cuts, len(more)], strict=True):
-        part = rows.slice(start, BATCH_ROWS)
-        if first < last:
-            left = part.filter(pa.array(~gone[start : start + BATCH_ROWS]))
-            part = by_id(pa.concat_tables([left, more.slice(first, last - first)]))[0]
-        yield from part.combine_chunks().to_batches()
+def read_batches(
+    folder: str, name: str, noted: Iterable[Sequence[int]], kind: pa.Schema
+) -> pa.Table:
+    """What `write_batches` has written; mapped into memory, on a local disk.
+
+    Raises:
+        DamagedError: it was damaged.
+        FileNotFoundError: it is gone.
+        StorageError: storage cannot be read.
+    """
+    file = store.join(folder, name)
+
+    def read() -> pa.Buffer:
+        if store.is_remote(file):
+            return pa.py_buffer(store.read_bytes(file))
+        held = pa.memory_map(store.absolute(file))
+        return held.read_buffer(held.size())
+
+    whole = store.guarded(file, "read", read)
+    noted = [*noted]
+    ends = [0, *accumulate(length for length, _, _ in noted)]
+    batches = []
+    for start, (length, check, plain) in zip(ends, noted, strict=False):
+        if ends[-1] != len(whole) or zlib.crc32(part := whole.slice(start, length)) != check:
+            raise damaged(file, "not what was kept; remove the folder, which is made anew")
+        if store.is_remote(file):
+            part = pa.decompress(part, plain, "zstd")
+        batches.append(pa.ipc.read_record_batch(part, kind))
+    return pa.Table.from_batches(batches, kind)
 
 
-def _key(seal: Seal | None) -> str | None:
-    """By which rows are known; None: by nothing."""
-    if seal is None or not all(are_sums(columns) for _, columns in seal.species.values()):
-        return None
-    if any({*columns} != {*schema.CATALOGUE.names} for _, columns in seal.species.values()):
-        return None
-    return value_digest([str(schema.CATALOGUE), sorted(_plain(seal).items())])
+def _write(folder: str, batches: Callable[[], Iterable[pa.RecordBatch]]) -> Noted:
+    name = f"rows-{uuid.uuid4().hex[:12]}.rows"
+    return name, write_batches(folder, name, batches)
 
 
-def _plain(seal: Seal) -> dict[str, tuple[int, Mapping[str, str]]]:
-    return {name: (rows, dict(columns)) for name, (rows, columns) in seal.species.items()}
+def _read(folder: str, noted: Noted, kind: pa.Schema) -> pa.Table:
+    name, batches = noted
+    return read_batches(folder, name, batches, kind)
 
 
-def _folder(path: str) -> str:
-    return store.join(path, "kept")
+def _cut(rows: pa.Table) -> Iterator[pa.RecordBatch]:
+    for start in range(0, len(rows), BATCH_ROWS):
+        yield from rows.slice(start, BATCH_ROWS).combine_chunks().to_batches()
 
 
-def _file(path: str, key: str) -> str:
-    return store.join(_folder(path), key)
+def _numbered(rows: pa.Table, numbers: Numbers) -> pa.Table:
+    return rows.append_column(NUMBER, pa.array(numbers.astype(np.uint32)))
+
+
+def _with_later(
+    folder: str, first: pa.Table, later: Sequence[pa.Table], files: tuple[Noted, ...]
+) -> KeptRows:
+    rows = pa.concat_tables([_LATER.empty_table(), *later])
+    numbers = rows[NUMBER.name].to_numpy().astype(np.int64)
+    # Of what was written more than once the latest holds.
+    numbers, place = np.unique(numbers[::-1], return_index=True)
+    rows = rows.drop_columns([NUMBER.name]).take(pa.array(len(rows) - 1 - place))
+    return KeptRows(folder, first, rows, numbers, files)
+
+
+def _places(column: pa.ChunkedArray, values: pa.Array | pa.ChunkedArray) -> Numbers:
+    found: Numbers = np.flatnonzero(
+        pc.is_in(column, value_set=values).to_numpy(zero_copy_only=False)
+    )
+    return found

@@ -1,21 +1,16 @@
 """Who is near whom, row by row: the edges of a large catalogue, so that a night reads those of few rows.
 
-    C/links/<recipe>/<species>/run-<hex>.links        both directions of some edges, by the number of a row
-    C/links/<recipe>/<species>/run-<hex>.parquet      which rows have links there, and how many
-    C/links/<recipe>/<species>/rows-<key>.parquet     number, cluster and image of each row, by rising id, and where
-                                                      its vector lies
-    C/links/<recipe>/<species>/rows-<key>.json        the runs that hold these rows' links, the parts of their vectors
+    <folder>/run-<hex>.links        both directions of some edges, by the number of a row
+    <folder>/run-<hex>.parquet      which rows have links there, and how many
 
-All of it follows from the catalogue's rows and edges, whose digests are the key, so whoever finds none makes
-it anew, and the folder may be removed. A row keeps its number for ever; the first ones are given by cluster, so
-that what is near lies together. A night adds a run; small ones are joined, so that they stay few.
+All of it follows from the catalogue's edges, and is made anew where it is gone. A row's number is that of
+`reid.catalogue.kept_rows`; the first ones are given by cluster, so that what is near lies together. A night adds a
+run; small ones are joined, so that they stay few.
 """
 
-import time
 import uuid
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -24,99 +19,24 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid import store
-from reid.catalogue.edges import edges_place, holding_runs
-from reid.catalogue.kept_rows import ABANDONED_NS
-from reid.catalogue.rules import SpeciesRules
-from reid.catalogue.state import Catalogue
-from reid.identify.remarks import about_pairs, unusable_ids
 from reid.parquet import damaged
-from reid.value_digests import value_digest, whole_digest
-from reid.vector_places import VectorPlaces
 
-# Below this many rows a look at all of them takes less than a second.
-FEWEST_ROWS = 50_000
 BLOCK = 2048  # links that are read and checked together
 LINK = np.dtype([("other", "<u4"), ("distance", "<f4")])
-_COLUMNS = ("annotation_id", "root", "image_path", "bbox", "viewpoint", "encounter_id")
 
+# File name of each run → its links, in the order in which they came.
+Runs = Mapping[str, int]
 # Row numbers (m,) at both ends of links, and distances (m,) float32.
 FoundLinks = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
-class RowLinks:
-    """What is known of the rows of a species, by rising id, beside what they hold themselves.
-
-    Attributes:
-        folder: where it lies.
-        number: (n,) uint32, of each row, for ever.
-        cluster: (n,) int32, `reid.identify.unaided.Unaided.cluster`.
-        image: (n,) int32, `Unaided.image`.
-        runs: file name of each run → its links, in the order in which they came.
-        places: of their vectors, as far as known; whoever reads these asks whether they hold.
-    """
-
-    folder: str
-    number: NDArray[np.uint32]
-    cluster: NDArray[np.int32]
-    image: NDArray[np.int32]
-    runs: Mapping[str, int]
-    places: VectorPlaces | None = None
-
-
-def read_links(catalogue: Catalogue, species: str, rules: SpeciesRules) -> RowLinks | None:
-    """The links of a species as of this version; None: nobody has written them.
-
-    Raises:
-        DamagedError: they were damaged.
-        StorageError: storage cannot be read.
-    """
-    key = _key(catalogue, species, rules)
-    if key is None:
-        return None
-    folder = links_folder(catalogue.path, species, rules)
-    try:
-        noted = store.read_sealed(store.join(folder, f"rows-{key}.json"))
-        rows = store.read_table(store.join(folder, f"rows-{key}.parquet"))
-    except FileNotFoundError:
-        return None
-    number, cluster, image = (rows[name].to_numpy() for name in ("number", "cluster", "image"))
-    places = None
-    if noted.get("pictures", "") == _pictures(catalogue, species):
-        parts = {name: (size, changed, count) for name, size, changed, count in noted["parts"]}
-        places = VectorPlaces(parts, *(rows[name].to_numpy() for name in ("part", "row")))
-    return RowLinks(folder, number, cluster, image, noted["runs"], places)
-
-
-def write_links(catalogue: Catalogue, species: str, rules: SpeciesRules, links: RowLinks) -> None:
-    """Keep links for this version's rows and edges, and remove what they replace; runs a day after they were written."""
-    key = _key(catalogue, species, rules)
-    if key is None:
-        return
-    rows = {name: pa.array(getattr(links, name)) for name in ("number", "cluster", "image")}
-    noted: dict[str, Any] = {"runs": dict(links.runs)}
-    if links.places is not None:
-        rows |= {name: pa.array(getattr(links.places, name)) for name in ("part", "row")}
-        noted["parts"] = [[name, *state] for name, state in links.places.parts.items()]
-        noted["pictures"] = _pictures(catalogue, species)
-    store.write_table(store.join(links.folder, f"rows-{key}.parquet"), pa.table(rows))
-    store.write_sealed(store.join(links.folder, f"rows-{key}.json"), noted)
-    kept = {f"rows-{key}", *(name for name in links.runs)}
-    long_ago = time.time_ns() - ABANDONED_NS
-    for file, (_, changed) in store.list_states(links.folder).items():
-        name = file.rpartition("/")[2]
-        # A run that is not named yet, or begins with a dot, may be what another night writes just now.
-        if name.rpartition(".")[0] not in kept and (name[:5] == "rows-" or changed < long_ago):
-            store.remove(file)
-
-
 def add_run(
-    folder: str, runs: Mapping[str, int], pairs: NDArray[np.integer], distances: NDArray[np.float32]
+    folder: str, runs: Runs, pairs: NDArray[np.integer], distances: NDArray[np.float32]
 ) -> dict[str, int]:
     """Write the edges between numbers (m, 2) as a run behind others, of which small ones go into it.
 
     Returns:
-        RowLinks.runs. Runs that are no longer named lie there until a later `write_links`.
+        The runs that there are then. Those that are no longer named lie there until somebody removes them.
     """
     if not len(pairs):
         return dict(runs)
@@ -150,58 +70,17 @@ def add_run(
     return kept | {own: len(row)}
 
 
-def links_of(links: RowLinks, numbers: NDArray[np.uint32]) -> FoundLinks:
+def links_of(folder: str, runs: Runs, numbers: NDArray[np.uint32]) -> FoundLinks:
     """All links of some rows, by their numbers (k,), rising: each as (row, other row, distance).
 
     Raises:
         DamagedError: they were damaged.
         FileNotFoundError: they were removed meanwhile.
     """
-    parts = [_read_run(links.folder, name, numbers) for name in links.runs]
+    parts = [_read_run(folder, name, numbers) for name in runs]
     nothing = np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.float32)
     row, other, far = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
     return row, other, far
-
-
-def links_folder(path: str, species: str, rules: SpeciesRules) -> str:
-    """C/links/<recipe>/<species>."""
-    return store.join(path, "links", edges_place(species, rules.edges_recipe))
-
-
-def _key(catalogue: Catalogue, species: str, rules: SpeciesRules) -> str | None:
-    """A digest of all that links, clusters and images follow from; None: this version has no seal."""
-    if catalogue.seal is None or species not in catalogue.seal.species:
-        return None
-    place = edges_place(species, rules.edges_recipe)
-    parts = {
-        name: noted
-        for run in holding_runs(catalogue).values()
-        for name, noted in run.items()
-        if name.rpartition("/")[0] == place
-    }
-    if not _are_there(catalogue.path, place, parts):
-        return None
-    rows, columns = catalogue.seal.species[species]
-    decisions = catalogue.decisions()
-    facts: list[Any] = [rows, sorted(parts.items()), sorted(unusable_ids(decisions))]
-    facts += [columns.get(name) for name in _COLUMNS]
-    facts += [rules.known_distance, rules.radius, rules.encounters, rules.viewpoints]
-    if rules.encounters != "off":  # labels and decisions break encounters
-        facts += [columns.get("identity"), whole_digest(about_pairs(decisions))]
-    return value_digest(facts)
-
-
-def _pictures(catalogue: Catalogue, species: str) -> str | None:
-    """Of which pictures the vectors have to be."""
-    assert catalogue.seal is not None
-    return catalogue.seal.species[species][1].get("source_key")
-
-
-def _are_there(path: str, place: str, parts: Iterable[str]) -> bool:
-    """Do the files of the edges lie there still, by themselves or joined?"""
-    files = {file.rpartition("/")[2] for file in store.list_files(store.join(path, "edges", place))}
-    joined = any(name.startswith("joined-") for name in files)
-    return joined or all(name.rpartition("/")[2] in files for name in parts)
 
 
 def _read_run(folder: str, name: str, numbers: NDArray[np.uint32] | None) -> FoundLinks:

@@ -55,7 +55,8 @@ def recognise(
     name and these differ: then it shows two animals.
 
     Args:
-        rows: of the catalogue, at least the columns of schema.ANNOTATIONS.
+        rows: of the catalogue, at least the columns of schema.ANNOTATIONS; those with an id or an image of the
+            upload are enough.
         annotations: schema.ANNOTATIONS, unique ids.
         source_key: makes the source key of a row (schema.ANNOTATIONS as a mapping).
         same_box_iou: intersection over union from which two boxes of one image are the same.
@@ -85,30 +86,9 @@ def _unsettled(
     settled = annotations["annotation_id"].filter(pa.array(as_known)).combine_chunks()
     places = np.flatnonzero(~as_known)
     rest = annotations.take(pa.array(places))
-    # Files of one name alone can be one file: of a large catalogue little is left to look at.
-    rows = rows.take(pa.array(_of_one_name(rows["image_path"], rest["image_path"])))
     rows = rows.filter(pc.invert(pc.is_in(rows["annotation_id"], value_set=settled)))
     stored, left = _of_common_images(rows, rest)
     return stored, {int(places[k]): row for k, row in left.items()}
-
-
-def _of_one_name(paths: pa.ChunkedArray, others: pa.ChunkedArray) -> NDArray[np.intp]:
-    """Places of those whose file has the name of one of the others."""
-    names = _name(others)
-    # First by the last letters, as many as all of the names have, which is five times as fast.
-    letters = pc.min(pc.binary_length(names)).as_py() or 0
-    places = np.arange(len(paths))
-    if letters:
-        ends, wanted = (pc.binary_slice(one.cast(pa.binary()), -letters) for one in (paths, names))
-        alike = pc.is_in(ends, value_set=pc.unique(wanted))
-        places = np.flatnonzero(alike.to_numpy(zero_copy_only=False))
-    same = pc.is_in(_name(paths.take(pa.array(places))), value_set=pc.unique(names))
-    found: NDArray[np.intp] = places[same.to_numpy(zero_copy_only=False)]
-    return found
-
-
-def _name(paths: pa.ChunkedArray) -> pa.ChunkedArray:
-    return pc.replace_substring_regex(paths, "(?s)^.*/", "")
 
 
 def _kept_by_id(stored: Sequence[Row], upload: Mapping[int, Row], least: float) -> dict[int, Row]:
@@ -171,16 +151,7 @@ def _boxes(table: pa.Table) -> NDArray[np.float32]:
 
 def _of_common_images(rows: pa.Table, annotations: pa.Table) -> tuple[list[Row], dict[int, Row]]:
     """Rows of images that catalogue and upload may share; those of the upload by their place in it."""
-    sides = []
-    for table in (rows, annotations):
-        whole = pc.or_(
-            pc.starts_with(table["image_path"], "/"),
-            pc.match_substring(table["image_path"], "://"),
-        )
-        joined = pc.binary_join_element_wise(
-            pc.utf8_rtrim(table["root"], "/"), table["image_path"], "/"
-        )
-        sides.append((table["image_path"], pc.if_else(whole, table["image_path"], joined)))
+    sides = [(table["image_path"], whole_paths(table)) for table in (rows, annotations)]
     masks = []
     for own, other in (sides, sides[::-1]):
         one, two = (
@@ -191,6 +162,14 @@ def _of_common_images(rows: pa.Table, annotations: pa.Table) -> tuple[list[Row],
     stored = rows.select(schema.ANNOTATIONS.names).take(pa.array(masks[0])).to_pylist()
     upload = annotations.take(pa.array(masks[1])).to_pylist()
     return stored, dict(zip(masks[1].tolist(), upload, strict=True))
+
+
+def whole_paths(rows: pa.Table) -> pa.ChunkedArray:
+    """image_path below root, where it does not stand by itself."""
+    path = rows["image_path"]
+    whole = pc.or_(pc.starts_with(path, "/"), pc.match_substring(path, "://"))
+    below = pc.binary_join_element_wise(pc.utf8_rtrim(rows["root"], "/"), path, "/")
+    return pc.if_else(whole, path, below)
 
 
 def _file(row: Row) -> str:

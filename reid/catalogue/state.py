@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from reid import schema, store
 from reid.catalogue import delta_tables
 from reid.catalogue.commit_records import Record, head
-from reid.catalogue.kept_rows import read_kept
 from reid.catalogue.seals import Seal, check_latest, check_rows, read_seal, sealed_versions
 from reid.errors import DamagedError, InputError
 from reid.identify import Calibration, confidence_apart
@@ -91,10 +90,6 @@ class Catalogue:
         filters = None if species is None else [("species", "in", list(species))]
         if species is not None and not species:
             return wanted.empty_table().select(names)
-        if stored and columns is None and species is None:
-            kept = read_kept(self.path, annotations_path(self.path), self.table, self.seal)
-            if kept is not None:
-                return kept
         rows = delta_tables.read(annotations_path(self.path), self.table, wanted, filters=filters)
         rows, _ = by_id(rows)
         check_rows(self.seal, annotations_path(self.path), rows, species)

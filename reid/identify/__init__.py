@@ -49,7 +49,7 @@ from reid.identify.extend import (
     sides,
 )
 from reid.identify.names import check_species, identity_name, identity_number
-from reid.identify.nearby import Nearby, grown, near_rows
+from reid.identify.nearby import Nearby, grown, near_rows, rows_told
 from reid.identify.one_species import Identified, identify_species, species_nodes
 from reid.identify.same_boxes import SAME_BOX_IOU
 from reid.identify.species_nodes import graph_nodes
@@ -88,6 +88,7 @@ __all__ = [
     "pool",
     "read_edges",
     "review_candidates",
+    "rows_told",
     "same_bits",
     "search_radius",
     "sides",

@@ -38,37 +38,27 @@ class Nearby:
 
 
 def near_rows(
-    known: pa.Table,
-    new: pa.Table,
-    before: NDArray[np.int64],
+    told: NDArray[np.int64],
+    before: NDArray[np.integer],
     unsure: NDArray[np.bool_],
     links_of: LinksOf,
     fresh: tuple[NDArray[np.int64], NDArray[np.float32]],
     known_distance: float,
-    *,
-    encounters: str,
 ) -> Nearby:
     """Known rows that new ones can give another individual, what is near these, and the edges between.
 
     Args:
-        known: n rows, columns image_path, encounter_id, identity.
-        new: as known.
+        told: known rows of which new ones say something, of `rows_told`.
         before: (n,) individual of each known row.
         unsure: (n,) known rows that are unsure.
         links_of: reads the links of known rows.
         fresh: edges that the new rows bring, numbered as in `Nearby`.
         known_distance: edges up to here join.
-        encounters: `off` or `best`, see `make_nodes`.
     """
-    n = len(known)
+    n = len(before)
     count = int(before.max(initial=-1)) + 1
     pairs, far = fresh
-    met = np.concatenate(
-        [
-            np.flatnonzero(_told(known, new, encounters)),
-            pairs[far <= np.float32(known_distance)].ravel(),
-        ]
-    )
+    met = np.concatenate([told, pairs[far <= np.float32(known_distance)].ravel()])
     is_touched = np.zeros(count, np.bool_)
     parts = []
     wanted = np.unique(before[met[met < n]])
@@ -110,33 +100,49 @@ def grown(
         some: of the rows that were looked at.
     """
     most = int(cluster.max(initial=-1)) + 1
-    node = np.concatenate([cluster, most + np.arange(new)])
+    node = np.concatenate([cluster, most + np.arange(new, dtype=np.int32)])
     used = np.flatnonzero(some.cluster >= 0)
     used = used[np.argsort(some.cluster[used], kind="stable")]
     same = np.flatnonzero(some.cluster[used[1:]] == some.cluster[used[:-1]])
     chain = np.stack([node[near[used[same]]], node[near[used[same + 1]]]], axis=1)
-    joined = components(most + new, chain)
-    clusters = np.where(node >= 0, joined[node], -1).astype(np.int32)
+    # Few clusters are met: these are joined, all others stay what they are.
+    met, place = np.unique(chain, return_inverse=True)
+    joined = components(len(met), place.reshape(-1, 2))
+    first = np.full(len(met), most + new, np.int32)
+    np.minimum.at(first, joined, met.astype(np.int32))
+    becomes = np.arange(most + new, dtype=np.int32)
+    becomes[met] = first[joined]
+    clusters = np.where(node >= 0, becomes[node], np.int32(-1))
     images = np.concatenate([image, np.full(new, -1, np.int32)])
     now = np.where(some.image >= 0, int(image.max(initial=-1)) + 1 + some.image, -1)
     images[near[beside]] = now[beside]
     return clusters, images
 
 
-def _told(known: pa.Table, new: pa.Table, encounters: str) -> NDArray[np.bool_]:
-    """(n,) bool: known rows that new ones say something of: by image, then encounter, then label."""
-    reached = np.zeros(len(known), np.bool_)
+def rows_told(
+    find: Callable[[str, pa.ChunkedArray], NDArray[np.int64]],
+    take: Callable[[NDArray[np.int64]], pa.Table],
+    new: pa.Table,
+    encounters: str,
+) -> NDArray[np.int64]:
+    """Known rows that new ones say something of: by image, then encounter, then label.
+
+    Args:
+        find: the known rows, rising, that have one of some values in a column.
+        take: these rows, with that column.
+        new: columns image_path, encounter_id, identity.
+        encounters: `off` or `best`, see `make_nodes`.
+    """
+    reached = np.empty(0, np.int64)
     names = ("image_path", "encounter_id", "identity")
     for name in (one for one in names if one != "encounter_id" or encounters != "off"):
-        said = [known[name].filter(pa.array(reached)), new[name]]
+        said = [take(reached)[name], new[name]]
         words = pa.chunked_array([chunk for one in said for chunk in one.chunks], pa.string())
-        words = pc.unique(words.drop_null())
-        if len(words):
-            reached |= pc.is_in(known[name], value_set=words).to_numpy()
+        reached = np.union1d(reached, find(name, pc.unique(words.drop_null())))
     return reached
 
 
-def _flags(numbers: NDArray[np.int64], count: int) -> NDArray[np.bool_]:
+def _flags(numbers: NDArray[np.integer], count: int) -> NDArray[np.bool_]:
     flags = np.zeros(count, np.bool_)
     flags[numbers] = True
     return flags

@@ -52,7 +52,7 @@ def names_of(catalogue: Catalogue) -> dict[str, str]:
 class Nights:
     """A catalogue of one species, whose embeddings are given."""
 
-    def __init__(self, place: Path, vectors: dict[str, np.ndarray]) -> None:
+    def __init__(self, place: Path | str, vectors: dict[str, np.ndarray]) -> None:
         self.catalogue = open_catalogue(str(place), create=True)
         self.vectors = vectors
         self.before: dict[str, str] = {}  # names when the latest run decided
@@ -75,7 +75,7 @@ class Nights:
             table = pa.Table.from_pylist(rows, schema=schema.embeddings(3))
             store.write_table(store.join(folder, f"part-{embeddings.part_digest([run_id])}.parquet"), table)  # fmt: skip
         said = decisions.drop_columns(["run_id"])
-        recipes = {"lynx": RECIPE}
+        recipes = dict.fromkeys(upload["species"].to_pylist(), RECIPE)
         decider = Decider(load_config(), run_id, upload, decisions=said, recipes=recipes, **options)
         rounds = []
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jobs.catalogue.decider
-from reid import embeddings, schema, store
+from reid import embeddings, store
 from reid.catalogue import (
+    Catalogue,
     SpeciesRules,
+    StoredRows,
     kept_rows,
+    known_rows,
     links,
     new_run_id,
+    open_catalogue,
     read_events,
     read_rules,
     undo,
 )
+from reid.cluster import seen_once
 from reid.errors import DamagedError, StorageError
 from reid.identify import ContradictionError
+from reid.row_order import by_id
 from tests.jobs.made_up import RECIPE
-from tests.jobs.test_decider import NOTHING, RULES, Nights, at
+from tests.jobs.test_decider import NOBODY, NOTHING, RULES, Nights, at
 from tests.test_identify import (
     CURVE,
     KNOWN,
@@ -40,9 +47,13 @@ from tests.test_identify import (
 )
 
 
+class Killed(BaseException):
+    """What no code catches."""
+
+
 @contextlib.contextmanager
 def from_rows(fewest: int) -> Iterator[list[bool]]:
-    """Links are kept from so few rows on; which nights went by them."""
+    """Rows and links are kept from so few rows on; which nights went by them."""
     used: list[bool] = []
     near = jobs.catalogue.decider.near_night
 
@@ -52,18 +63,48 @@ def from_rows(fewest: int) -> Iterator[list[bool]]:
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(links, "FEWEST_ROWS", fewest)
+        patch.setattr(known_rows, "FEWEST_ROWS", fewest)
         patch.setattr(links, "BLOCK", 3)
-        patch.setattr(kept_rows, "FEWEST_ROWS", fewest)
         patch.setattr(kept_rows, "BATCH_ROWS", 5)
+        patch.setattr(kept_rows, "MOST_FILES", 3)
+        patch.setattr(kept_rows, "MOST_LATER", 1 / 2)
         patch.setattr(jobs.catalogue.decider, "near_night", near_night)
         yield used
 
 
+def known(catalogue: Catalogue, species: str = "lynx") -> known_rows.KnownRows | None:
+    rules = read_rules(catalogue).get(species)
+    return None if rules is None else known_rows.read_known(catalogue, species, rules)
+
+
+def check_kept(catalogue: Catalogue) -> None:
+    """What is kept is what the catalogue holds."""
+    found = known(catalogue)
+    if found is None:
+        return
+    kept, facts = found.rows, found.facts
+    rows = kept.take(np.arange(len(kept)))
+    stored = catalogue.rows(stored=True)
+    assert by_id(rows)[0].equals(stored)
+    assert pa.Table.from_batches(kept.batches()).equals(rows)
+    assert rows["decision"].to_pylist() == [
+        "unsure" if unsure else one
+        for one, unsure in zip(rows["decision"].to_pylist(), facts.unsure, strict=True)
+    ]
+    assert pc.sum(pc.equal(rows["decision"], "unsure")).as_py() == facts.unsure.sum()
+    names = [f"lynx-{number:04}" for number in facts.individual]
+    assert rows["identity_id"].to_pylist() == names
+    assert facts.seen_once == seen_once(rows["identity_id"], rows["encounter_id"])
+    for name in ("annotation_id", "viewpoint", "identity_id"):
+        assert kept.column(name).to_pylist() == rows[name].to_pylist()
+        values = rows[name].drop_null().slice(0, 3)
+        expected = np.flatnonzero(pc.is_in(rows[name], value_set=values).to_numpy())
+        assert (kept.find(name, values) == expected).all()
+
+
 def told(nights: Nights) -> tuple[Any, ...]:
     """All that a catalogue says after a run, but for the run's name and time."""
-    stored = nights.catalogue.rows(stored=True)
-    assert stored.equals(nights.catalogue.rows(schema.CATALOGUE.names, stored=True))
+    check_kept(nights.catalogue)
     rows = nights.catalogue.rows().drop_columns(["run_id"])
     events = read_events(nights.catalogue)
     events = events.filter(pc.equal(events["run_id"], nights.catalogue.record.run_id))
@@ -147,9 +188,9 @@ def test_only_what_is_near_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     read: list[int] = []
     original = links.links_of
 
-    def links_of(known: links.RowLinks, numbers: Any) -> Any:
+    def links_of(folder: str, runs: Any, numbers: Any) -> Any:
         read.append(len(numbers))
-        return original(known, numbers)
+        return original(folder, runs, numbers)
 
     monkeypatch.setattr(links, "links_of", links_of)
     with from_rows(1) as used:
@@ -179,6 +220,47 @@ def test_only_what_is_near_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert used[7:] == [False, True]
 
 
+def test_each_of_two_large_species_is_read_as_far_as_it_is_near(tmp_path: Path) -> None:
+    ids, vectors = herd()
+    vectors |= {f"p{name}": vector for name, vector in vectors.items()}
+    lynx = annotations(annotation_id=ids)
+    puma = annotations(annotation_id=[f"p{one}" for one in ids], species=["puma"] * len(ids))
+    few = annotations(annotation_id=["hare"], species=["hare"])
+    vectors["hare"] = at(0)
+    nights = Nights(tmp_path, vectors)
+    with from_rows(2) as used:
+        nights.identify(NOBODY, NOTHING, reset=dict.fromkeys(["lynx", "puma", "hare"], RULES))
+        nights.identify(pa.concat_tables([lynx[:30], puma[:30], few]), NOTHING)
+        assert used == [False] * 3
+        nights.identify(pa.concat_tables([lynx[30:31], puma[30:31]]), NOTHING)
+        assert used[3:] == [True, True]
+        nights.identify(puma[31:32], NOTHING)
+        nights.identify(lynx[31:32], NOTHING)
+        assert used[5:] == [True, True]
+        assert known(nights.catalogue, "hare") is None
+    stored = nights.catalogue.rows(stored=True)
+    for species in ("lynx", "puma"):
+        found = known(nights.catalogue, species)
+        assert found is not None
+        kept = by_id(found.rows.take(np.arange(32)))[0]
+        assert kept.equals(stored.filter(pc.equal(stored["species"], species)))
+        assert len({*kept["identity_id"].to_pylist()}) == 5
+
+
+def test_on_object_storage_too(bucket: str) -> None:
+    ids, vectors = herd()
+    table = annotations(annotation_id=ids)
+    nights = Nights(f"{bucket}/catalogue", vectors)
+    with from_rows(1) as used:
+        nights.calibrate(RULES)
+        for start, stop in pairwise((0, 30, 31, 32)):
+            nights.identify(table[start:stop], NOTHING)
+        assert used == [False, True, True]
+        assert nights.outcome.individuals == 5
+        assert len(known(nights.catalogue).rows) == 32
+        check_kept(nights.catalogue)
+
+
 def test_runs_stay_few_and_name_each_link_from_both_ends(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     folder, runs = str(tmp_path), {}
@@ -190,10 +272,8 @@ def test_runs_stay_few_and_name_each_link_from_both_ends(tmp_path: Path) -> None
         for (a, b), distance in zip(pairs.tolist(), far.tolist(), strict=True):
             expected |= {(a, b, distance), (b, a, distance)}
     assert len(runs) <= 4
-    nothing = np.empty(0, np.int32)
-    known = links.RowLinks(folder, nothing.astype(np.uint32), nothing, nothing, runs)
     some = np.unique(random.integers(0, 320, 50)).astype(np.uint32)
-    found = links.links_of(known, some)
+    found = links.links_of(folder, runs, some)
     assert {*zip(*(column.tolist() for column in found), strict=True)} == {
         one for one in expected if one[0] in some
     }
@@ -230,15 +310,16 @@ def test_links_of_a_round_that_was_overtaken_are_not_kept(tmp_path: Path) -> Non
         named = decisions_table([("a00", "a00", "name", 1)])
         nights.identify(table[30:31], named, lambda: other.identify(table[30:34], NOTHING))
         assert nights.catalogue.version == other.catalogue.version + 1
-        rules = read_rules(nights.catalogue)["lynx"]
-        assert links.read_links(nights.catalogue, "lynx", rules) is None
+        assert known(nights.catalogue) is None
         nights.identify(table[34:36], NOTHING)
         nights.identify(table[36:37], NOTHING)
         assert used[-2:] == [False, True]
         assert len(nights.catalogue.rows()) == 37
 
 
-def test_rows_that_were_read_before_their_seal_was_there_are_read_again(tmp_path: Path) -> None:
+def test_rows_that_were_read_before_their_seal_was_there_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another night has committed, and seals only now: what was read unchecked is not what is kept."""
     ids, vectors = herd()
     table = annotations(annotation_id=ids)
@@ -246,14 +327,15 @@ def test_rows_that_were_read_before_their_seal_was_there_are_read_again(tmp_path
     with from_rows(1):
         nights.calibrate(RULES)
         nights.identify(table[:30], NOTHING)
+        unsealed = StoredRows(replace(nights.catalogue, seal=None))
         held = nights.catalogue.rows(stored=True)
         place = held.schema.get_field_index("viewpoint")
         wrong = held.set_column(place, held.schema.field(place), pa.array(["left"] * 30))
-        unsealed = replace(nights.catalogue, seal=None)
-        nights.identify(table[30:31], NOTHING, held=(unsealed, wrong))
-        rows = nights.catalogue.rows(stored=True)
-        assert rows["viewpoint"].null_count == 31
-        assert rows.equals(nights.catalogue.rows(schema.CATALOGUE.names, stored=True))
+        monkeypatch.setattr(unsealed, "_others", wrong)
+        nights.identify(table[30:31], NOTHING, stored=unsealed)
+        assert nights.catalogue.rows(stored=True)["viewpoint"].null_count == 31
+        assert known(nights.catalogue) is not None
+        check_kept(nights.catalogue)
 
 
 def test_links_that_are_gone_are_made_anew(tmp_path: Path) -> None:
@@ -263,9 +345,9 @@ def test_links_that_are_gone_are_made_anew(tmp_path: Path) -> None:
     with from_rows(1) as used:
         nights.calibrate(RULES)
         nights.identify(table[:30], NOTHING)
-        for number, kind in enumerate(("links", "parquet")):
+        for number, kind in enumerate(("run-*.links", "run-*.parquet", "rows-*", "states-*")):
             nights.identify(table[30 + 2 * number :][:1], NOTHING)
-            for file in tmp_path.glob(f"links/*/*/run-*.{kind}"):
+            for file in tmp_path.glob(f"links/*/*/{kind}"):
                 file.unlink()
             nights.identify(table[31 + 2 * number :][:1], NOTHING)
             assert used[-2:] == [True, False]
@@ -281,44 +363,113 @@ def test_what_another_night_writes_beside_links_stays(tmp_path: Path) -> None:
         nights.calibrate(RULES)
         nights.identify(table[:30], NOTHING)
         (folder,) = (path for path in tmp_path.glob("links/*/*") if path.is_dir())
-        theirs = [folder / name for name in ("run-young.links", ".rows-x.json.a1", "run-old.links")]
+        theirs = [
+            folder / name for name in ("run-young.links", ".known-x.json.a1", "run-old.links")
+        ]
         for file in theirs:
             file.write_bytes(b"")
         os.utime(theirs[-1], (0, 0))
         nights.identify(table[30:31], NOTHING)
     assert [file.exists() for file in theirs] == [True, True, False]
-    assert len([*folder.glob("rows-*.json")]) == 1
+    assert len([*folder.glob("known-*.json")]) == 1
+    assert len([*folder.glob("states-*.rows")]) == 1
 
 
-@pytest.mark.parametrize("error", [StorageError("the disk is full"), PermissionError("in use")])
-@pytest.mark.parametrize("step", ["keep_rows", "write_links"])
+@pytest.mark.parametrize("step", ["write_parts", "write_sealed", "list_states", "remove"])
+@pytest.mark.parametrize(
+    "ending", [StorageError("the disk is full"), PermissionError("in use"), Killed()]
+)
 def test_a_night_that_cannot_keep_anything_has_committed_all_the_same(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    error: Exception,
+    ending: BaseException,
     step: str,
 ) -> None:
     ids, vectors = herd()
     table = annotations(annotation_id=ids)
     nights = Nights(tmp_path, vectors)
+    original = known_rows.write_known
 
-    def full(*_: object) -> None:
-        raise error
+    def write_known(*arguments: Any) -> None:
+        def full(path: str, *_: object) -> None:
+            if step == "write_parts":  # half of it lies there, aside
+                Path(path).with_name(f".{Path(path).name}.x1").write_bytes(b"half")
+            raise ending
 
-    with from_rows(1):
+        with monkeypatch.context() as patch:
+            patch.setattr(store, step, full)
+            original(*arguments)
+
+    with from_rows(1) as used:
         nights.calibrate(RULES)
         nights.identify(table[:30], NOTHING)
         with monkeypatch.context() as patch:
-            patch.setattr(jobs.catalogue.decider if step == "keep_rows" else links, step, full)
-            nights.identify(table[30:31], NOTHING)
-        assert f"committed, and the next one will take longer: {error}" in capsys.readouterr().err
+            patch.setattr(jobs.catalogue.decider, "write_known", write_known)
+            if isinstance(ending, Exception):
+                nights.identify(table[30:31], NOTHING)
+                told = f"committed, and the next one will take longer: {ending}"
+                assert told in capsys.readouterr().err
+            else:
+                with pytest.raises(Killed):
+                    nights.identify(table[30:31], NOTHING)
+                nights.catalogue = open_catalogue(str(tmp_path))
         assert len(nights.catalogue.rows()) == 31
-        rules = read_rules(nights.catalogue)["lynx"]
-        found = links.read_links(nights.catalogue, "lynx", rules)
-        assert (found is None) == (step == "write_links")
+        assert (known(nights.catalogue) is None) == step.startswith("write")
+        check_kept(nights.catalogue)
         nights.identify(table[31:32], NOTHING)
+        assert used[1:] == [True, not step.startswith("write")]
         assert nights.outcome.individuals == 5
+
+
+def test_damage_of_what_is_kept_shows(tmp_path: Path) -> None:
+    ids, vectors = herd()
+    table = annotations(annotation_id=ids)
+    nights = Nights(tmp_path, vectors)
+    with from_rows(1):
+        nights.calibrate(RULES)
+        nights.identify(table[:30], NOTHING)
+        nights.identify(table[30:31], NOTHING)
+    files = [*tmp_path.glob("links/*/*/*.rows")]
+    assert len(files) == 3  # rows, later ones, states
+    for file in files:
+        whole = file.read_bytes()
+        for content in (whole[:-1], bytes([whole[0] ^ 1]) + whole[1:], whole[:-1] + b"x"):
+            file.write_bytes(content)
+            with pytest.raises(DamagedError, match="made anew"):
+                nights.identify(table[31:32], NOTHING)
+        file.write_bytes(whole)
+    check_kept(nights.catalogue)
+    part = next(tmp_path.glob("annotations/*/*.parquet"))
+    content = part.read_bytes()
+    part.write_bytes(content[:-1])
+    with pytest.raises(DamagedError, match="gone, or not of"):
+        known(nights.catalogue)
+    part.unlink()
+    with pytest.raises(DamagedError, match="gone, or not of"):
+        known(nights.catalogue)
+
+
+def test_rows_of_which_the_seal_says_otherwise_are_not_kept(tmp_path: Path) -> None:
+    ids, vectors = herd()
+    table = annotations(annotation_id=ids)
+    nights = Nights(tmp_path, vectors)
+    with from_rows(1):
+        nights.calibrate(RULES)
+        nights.identify(table[:30], NOTHING)
+        before = nights.catalogue
+        nights.identify(table[30:31], NOTHING)
+    after = nights.catalogue
+    rows = after.rows(stored=True)
+    committed = rows.filter(pc.equal(rows["run_id"], after.record.run_id))
+    stored = before.rows(stored=True)
+    was = stored.filter(pc.is_in(stored["annotation_id"], value_set=committed["annotation_id"]))
+    sealed = jobs.catalogue.decider._is_sealed
+    assert sealed("lynx", before, was, committed, after)
+    assert not sealed("lynx", before, was, committed[:-1], after)
+    assert not sealed("lynx", before, stored[:1], committed, after)
+    assert not sealed("lynx", replace(before, seal=None), was, committed, after)
+    assert not sealed("lynx", before, was, committed, replace(after, seal=None))
 
 
 def test_a_link_that_was_damaged_is_noticed(tmp_path: Path) -> None:
@@ -328,7 +479,5 @@ def test_a_link_that_was_damaged_is_noticed(tmp_path: Path) -> None:
     raw = bytearray(file.read_bytes())
     raw[-1] ^= 1
     file.write_bytes(raw)
-    nothing = np.empty(0, np.int32)
-    known = links.RowLinks(folder, nothing.astype(np.uint32), nothing, nothing, runs)
     with pytest.raises(DamagedError, match="made anew"):
-        links.links_of(known, np.array([2], np.uint32))
+        links.links_of(folder, runs, np.array([2], np.uint32))

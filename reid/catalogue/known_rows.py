@@ -1,0 +1,210 @@
+"""What a night has at hand of the rows of a large catalogue, so that it looks at few of them.
+
+    C/links/<recipe>/<species>/known-<key>.json     the files of the rows, of their states, of their links
+    C/links/<recipe>/<species>/states-<hex>.rows    of each row, by its number, what is known beside what it holds
+    C/links/<recipe>/<species>/rows-…, run-…        see kept_rows.py and links.py
+
+All of it follows from the catalogue's rows, edges and decisions, whose digests are the key, so whoever finds none
+makes it anew, by a look at everything, and the folder may be removed. Of C/annotations itself a night that goes by
+this notices a file that is gone or has another length; any other damage there shows to all who read it.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from reid import schema, store
+from reid.catalogue.delta_tables import check_files
+from reid.catalogue.edges import edges_place, holding_runs
+from reid.catalogue.kept_rows import (
+    KeptRows,
+    Noted,
+    names_of_files,
+    read_batches,
+    read_rows,
+    write_batches,
+)
+from reid.catalogue.links import Runs
+from reid.catalogue.rules import SpeciesRules
+from reid.catalogue.state import Catalogue, annotations_path
+from reid.errors import DamagedError
+from reid.identify.remarks import about_pairs, unusable_ids
+from reid.row_sums import are_sums
+from reid.value_digests import value_digest, whole_digest
+from reid.vector_places import VectorPlaces
+
+# Below this many rows a look at all of them takes less than a second.
+FEWEST_ROWS = 50_000
+ABANDONED_NS = 24 * 3600 * 10**9
+
+
+@dataclass(frozen=True)
+class RowFacts:
+    """What follows from all n rows of a species, by their numbers.
+
+    Attributes:
+        folder: where it lies.
+        individual: (n,) int32, the number in the name of each row's individual.
+        unsure: (n,) bool, whether that is its decision.
+        cluster, told, image: (n,) int32, bool, int32: `reid.identify.Unaided`.
+        runs: of their links.
+        seen_once: how many of their individuals were.
+        places: of their vectors, as far as known; whoever reads these asks whether they hold.
+    """
+
+    folder: str
+    individual: NDArray[np.int32]
+    unsure: NDArray[np.bool_]
+    cluster: NDArray[np.int32]
+    told: NDArray[np.bool_]
+    image: NDArray[np.int32]
+    runs: Runs
+    seen_once: int
+    places: VectorPlaces | None = None
+
+
+@dataclass(frozen=True)
+class KnownRows:
+    """The rows of a species, and what follows from all of them."""
+
+    rows: KeptRows
+    facts: RowFacts
+
+
+def links_folder(path: str, species: str, rules: SpeciesRules) -> str:
+    """C/links/<recipe>/<species>."""
+    return store.join(path, "links", edges_place(species, rules.edges_recipe))
+
+
+def read_known(catalogue: Catalogue, species: str, rules: SpeciesRules) -> KnownRows | None:
+    """What is known of the rows of a species as of this version; None: nobody has written it, or somebody removed it.
+
+    Raises:
+        DamagedError: it was damaged, or files of C/annotations are gone.
+        StorageError: storage cannot be read.
+    """
+    key = _key(catalogue, species, rules)
+    if key is None:
+        return None
+    folder = links_folder(catalogue.path, species, rules)
+    try:
+        noted = store.read_sealed(store.join(folder, f"known-{key}.json"))
+        rows = read_rows(folder, noted["rows"])
+        columns, name, batches = noted["states"]
+        table = read_batches(folder, name, batches, _kind(columns))
+    except FileNotFoundError:
+        return None
+    check_files(annotations_path(catalogue.path), catalogue.table)
+    values = {name: table[name].chunk(0).to_numpy(zero_copy_only=False) for name in columns}
+    places = None
+    if noted.get("pictures", "") == _pictures(catalogue, species):
+        parts = {name: (size, changed, count) for name, size, changed, count in noted["parts"]}
+        places = VectorPlaces(parts, values["part"], values["row"])
+    states = {name: values[name] for name in _STATES}
+    told = {"runs": noted["runs"], "seen_once": noted["seen_once"], "places": places}
+    return KnownRows(rows, RowFacts(folder, **states, **told))
+
+
+def write_known(
+    catalogue: Catalogue,
+    species: str,
+    rules: SpeciesRules,
+    facts: RowFacts,
+    write: Callable[[], tuple[Noted, ...]],
+) -> None:
+    """Keep what the next night needs, and remove what that replaces; runs a day after they were written.
+
+    Args:
+        catalogue: as it is once a run has committed.
+        species: its name.
+        rules: its rules.
+        facts: of its rows.
+        write: writes these, `write_rows` or `add_rows`.
+    """
+    key = _key(catalogue, species, rules)
+    if key is None:
+        return
+    files = write()
+    values = {name: getattr(facts, name) for name in _STATES}
+    noted: dict[str, Any] = {"rows": files, "runs": dict(facts.runs), "seen_once": facts.seen_once}
+    if facts.places is not None:
+        values |= {"part": facts.places.part, "row": facts.places.row}
+        noted["parts"] = [[name, *state] for name, state in facts.places.parts.items()]
+        noted["pictures"] = _pictures(catalogue, species)
+    name = f"states-{uuid.uuid4().hex[:12]}.rows"
+    batch = pa.record_batch([pa.array(one) for one in values.values()], schema=_kind(values))
+    noted["states"] = [*values], name, write_batches(facts.folder, name, lambda: [batch])
+    store.write_sealed(store.join(facts.folder, f"known-{key}.json"), noted)
+    kept = {f"known-{key}.json", name, *names_of_files(files)}
+    _remove_others(facts.folder, kept, {*facts.runs})
+
+
+_STATES = ("individual", "unsure", "cluster", "told", "image")
+
+
+def _kind(columns: Iterable[str]) -> pa.Schema:
+    flags = ("unsure", "told")
+    return pa.schema([(one, pa.bool_() if one in flags else pa.int32()) for one in columns])
+
+
+def _remove_others(folder: str, kept: set[str], runs: set[str]) -> None:
+    """Remove listings that are replaced and what they name, and what nobody names for a day."""
+    files = store.list_states(folder)
+    names = {file: file.rpartition("/")[2] for file in files}
+    replaced = [one for one, name in names.items() if name[:6] == "known-" and name not in kept]
+    gone = {names[one] for one in replaced}
+    for one in replaced:
+        with suppress(DamagedError, FileNotFoundError):
+            noted = store.read_sealed(one)
+            gone |= {noted["states"][1], *names_of_files(noted["rows"])}
+    long_ago = time.time_ns() - ABANDONED_NS
+    for file, (_, changed) in files.items():
+        name = names[file]
+        if name in kept or name.rpartition(".")[0] in runs:
+            continue
+        # What is not named yet, or begins with a dot, may be what another night writes just now.
+        if name in gone or changed < long_ago:
+            store.remove(file)
+
+
+def _key(catalogue: Catalogue, species: str, rules: SpeciesRules) -> str | None:
+    """A digest of all that is kept follows from; None: this version has no seal, or one of an earlier format."""
+    if catalogue.seal is None or species not in catalogue.seal.species:
+        return None
+    rows, columns = catalogue.seal.species[species]
+    if not are_sums(columns) or {*columns} != {*schema.CATALOGUE.names}:
+        return None
+    place = edges_place(species, rules.edges_recipe)
+    parts = {
+        name: noted
+        for run in holding_runs(catalogue).values()
+        for name, noted in run.items()
+        if name.rpartition("/")[0] == place
+    }
+    if not _are_there(catalogue.path, place, parts):
+        return None
+    decisions = catalogue.decisions()
+    facts: list[Any] = [rows, sorted(columns.items()), sorted(parts.items())]
+    facts += [sorted(unusable_ids(decisions)), whole_digest(about_pairs(decisions))]
+    facts += [rules.known_distance, rules.radius, rules.encounters, rules.viewpoints]
+    return value_digest([str(schema.CATALOGUE), *facts])
+
+
+def _pictures(catalogue: Catalogue, species: str) -> str | None:
+    """Of which pictures the vectors have to be."""
+    assert catalogue.seal is not None
+    return catalogue.seal.species[species][1].get("source_key")
+
+
+def _are_there(path: str, place: str, parts: Iterable[str]) -> bool:
+    """Do the files of the edges lie there still, by themselves or joined?"""
+    files = {file.rpartition("/")[2] for file in store.list_files(store.join(path, "edges", place))}
+    joined = any(name.startswith("joined-") for name in files)
+    return joined or all(name.rpartition("/")[2] in files for name in parts)
