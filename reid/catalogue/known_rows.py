@@ -175,11 +175,13 @@ def _remove_others(folder: str, kept: set[str], runs: set[str]) -> None:
 
 
 def _key(catalogue: Catalogue, species: str, rules: SpeciesRules) -> str | None:
-    """A digest of all that is kept follows from; None: this version has no seal, or one of an earlier format."""
+    """A digest of all that what is kept follows from; None: of so few rows nothing is kept, or the version has no
+    seal, or one of an earlier format.
+    """
     if catalogue.seal is None or species not in catalogue.seal.species:
         return None
     rows, columns = catalogue.seal.species[species]
-    if not are_sums(columns) or {*columns} != {*schema.CATALOGUE.names}:
+    if rows < FEWEST_ROWS or not are_sums(columns) or {*columns} != {*schema.CATALOGUE.names}:
         return None
     place = edges_place(species, rules.edges_recipe)
     parts = {
