@@ -33,6 +33,7 @@ from reid import schema, store
 from reid.catalogue import (
     Catalogue,
     StoredRows,
+    embeddings_path,
     new_run_id,
     open_catalogue,
     read_aliases,
@@ -157,7 +158,7 @@ def below_catalogue(config: Config, run_id: str) -> Config:
         update={
             "identify": config.identify.model_copy(update={"catalogue": path}),
             "out": out,
-            "store": store.join(path, "embeddings"),
+            "store": embeddings_path(path),
         }
     )
 

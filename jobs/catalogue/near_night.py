@@ -18,8 +18,15 @@ from jobs.catalogue.increments import Growth
 from jobs.catalogue.night_outcome import SpeciesOutcome, outcome_of
 from jobs.catalogue.thresholds import is_settled
 from jobs.catalogue.upload_rows import decided_rows, identify_by_rules, with_upload
-from reid import store
-from reid.catalogue import ROW_SCHEMA, Catalogue, SpeciesRules, changed_rows, known_rows, links
+from reid.catalogue import (
+    ROW_SCHEMA,
+    Catalogue,
+    SpeciesRules,
+    changed_rows,
+    embeddings_path,
+    known_rows,
+    links,
+)
 from reid.catalogue.kept_rows import Noted, add_rows
 from reid.cluster import seen_once
 from reid.identify import (
@@ -129,7 +136,7 @@ def all_facts(
     number[order] = np.arange(n, dtype=np.uint32)
     folder = known_rows.links_folder(catalogue.path, species, rules)
     pairs, distances = result.edges
-    places = find_places(_vectors(catalogue, rules), rows)
+    places = find_places(embeddings_path(catalogue.path, rules.recipe), rows)
     facts = known_rows.RowFacts(
         folder,
         individual[order].astype(np.int32),
@@ -142,10 +149,6 @@ def all_facts(
         None if places is None else places.take(order),
     )
     return facts, order
-
-
-def _vectors(catalogue: Catalogue, rules: SpeciesRules) -> str:
-    return store.join(catalogue.path, "embeddings", rules.recipe)
 
 
 def _is_enough(
@@ -187,7 +190,7 @@ def _near_night(
     ids = column("annotation_id")
     everyone = pa.table({"annotation_id": ids, "viewpoint": column("viewpoint")})
     began = time.perf_counter()
-    vectors, places = _vectors(catalogue, rules), None
+    vectors, places = embeddings_path(catalogue.path, rules.recipe), None
     if facts.places is not None:
         places = find_places(vectors, new, facts.places)
     # Written by an earlier version, or somebody has changed what lies there since.

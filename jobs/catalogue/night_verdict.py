@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from jobs.catalogue.stored_vectors import read_vectors
 from jobs.common.verdicts import general_of
-from reid import store
-from reid.catalogue import SpeciesRules
+from reid.catalogue import SpeciesRules, embeddings_path
 from reid.identify import Unaided
 from reid.signs import read_signs
 from reid.tune.expected import expected_of_clusters
@@ -59,7 +58,7 @@ def judge_night(
     if expected is not None:
         several = int((np.bincount(codes[codes >= 0]) > 1).sum())
         learned = Learned(expected, several, way=WAY)
-    folder = store.join(path, "embeddings", rules.recipe)
+    folder = embeddings_path(path, rules.recipe)
     figures = (before or {}).get("figures") or {}
     # What a few images said is not what many say; catalogues of before did not note how many there were.
     doubled = n >= 2 * figures.get(HALVES_IMAGES, 0)

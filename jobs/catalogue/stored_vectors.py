@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from reid import embeddings, store
-from reid.catalogue import SpeciesRules
+from reid import embeddings
+from reid.catalogue import SpeciesRules, embeddings_path
 from reid.errors import InputError
 from reid.identify import Nodes, pool
 from reid.vector_places import VectorPlaces, iter_placed
@@ -61,7 +61,7 @@ def _iter_vectors(
     path: str, recipe: str, rows: pa.Table
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
     """As `read_vectors`, part by part: places among the rows, and vectors."""
-    folder = store.join(path, "embeddings", recipe)
+    folder = embeddings_path(path, recipe)
     ids, keys = (rows[name].combine_chunks() for name in ("annotation_id", "source_key"))
     found = others = 0
     for part in embeddings.iter_embeddings(folder, ids, ["source_key"]):
@@ -111,7 +111,7 @@ def shards_of(
         order = np.concatenate([np.flatnonzero(rest), new])
         yield Shard(order, len(order) - len(new), pool(vectors, nodes)[order])
         return
-    folder = store.join(path, "embeddings", rules.recipe)
+    folder = embeddings_path(path, rules.recipe)
     if places is None:
         few = rows.select(["annotation_id", "source_key"])
         known = read_vectors(path, rules.recipe, few.take(pa.array(new)))

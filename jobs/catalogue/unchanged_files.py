@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from jobs.common.console import say
 from reid import embeddings, schema, store
-from reid.catalogue import Catalogue, read_rules
+from reid.catalogue import Catalogue, embeddings_path, read_rules
 from reid.image_files import ImageError
 from reid.picture_hash import content_hash, file_hash, is_file_hash
 from reid.row_order import places_among
@@ -107,7 +107,7 @@ def _embedded_hashes(catalogue: Catalogue, rows: pa.Table) -> dict[str, str]:
     rules = read_rules(catalogue)
     for species in pc.unique(rows["species"]).to_pylist():
         own = rows.filter(pc.equal(rows["species"], species))
-        folder = store.join(catalogue.path, "embeddings", rules[species].recipe)
+        folder = embeddings_path(catalogue.path, rules[species].recipe)
         stored = embeddings.read_embeddings(folder, own["annotation_id"].combine_chunks())
         for place, key, value in zip(
             stored.found.tolist(), stored.source_keys, stored.content_hashes, strict=True

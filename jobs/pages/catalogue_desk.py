@@ -15,10 +15,11 @@ from jobs.catalogue.sentences import in_words
 from jobs.common.session import ray_session
 from jobs.pages.acts import Scene
 from jobs.pages.known import Known, locations, of_catalogue
-from reid import schema, store
+from reid import schema
 from reid.book import Animal, Origin, animals
 from reid.catalogue import (
     Catalogue,
+    embeddings_path,
     history,
     names_of_individuals,
     new_run_id,
@@ -107,7 +108,7 @@ class CatalogueDesk:
             InputError: there is none.
         """
         identify = config.identify.model_copy(update={"catalogue": path})
-        inside = {"identify": identify, "store": store.join(path, "embeddings")}
+        inside = {"identify": identify, "store": embeddings_path(path)}
         self._config = config.model_copy(update=inside)
         self._path = path
         self._where = locations(deployments, date_order)

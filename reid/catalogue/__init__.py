@@ -57,7 +57,14 @@ from reid.catalogue.reviewer_decisions import check_known, check_matches, read_d
 from reid.catalogue.reviewer_decisions import fresh as fresh_decisions
 from reid.catalogue.rules import SpeciesRules, read_rules, rules_as_settings
 from reid.catalogue.runs import Run, history, undo
-from reid.catalogue.state import Catalogue, called, called_so, names_of_individuals, open_catalogue
+from reid.catalogue.state import (
+    Catalogue,
+    called,
+    called_so,
+    embeddings_path,
+    names_of_individuals,
+    open_catalogue,
+)
 from reid.catalogue.stored_rows import StoredRows
 from reid.catalogue.upkeep import tidy
 
@@ -79,6 +86,7 @@ __all__ = [
     "comparable_edges",
     "compare",
     "edges_place",
+    "embeddings_path",
     "fresh_decisions",
     "history",
     "holding_runs",

@@ -183,6 +183,12 @@ def annotations_path(path: str) -> str:
     return store.join(path, "annotations")
 
 
+def embeddings_path(path: str, recipe: str = "") -> str:
+    """C/embeddings, or the folder of a recipe there."""
+    folder = store.join(path, "embeddings")
+    return store.join(folder, recipe) if recipe else folder
+
+
 def decisions_path(path: str) -> str:
     """C/decisions."""
     return store.join(path, "decisions")

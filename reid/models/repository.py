@@ -83,10 +83,40 @@ def load_repository(
 def _load_timm(
     folder: Path, config: dict[str, Any], input_size: int | None, with_head: bool
 ) -> Source:
-    import torch
-
     from reid.models.networks import ClassProbabilities
 
+    architecture, said, arguments = _timm_architecture(folder, config)
+    side = input_size if said.get("fixed_input_size") else None
+    network = _timm_network(folder, architecture, arguments, side, with_head)
+    if with_head and network.num_classes < 2:
+        raise InputError(f"classes: {folder} has no head: num_classes is {network.num_classes}")
+    settings = network.pretrained_cfg
+    said_size = settings.get("input_size")
+    if not isinstance(said_size, list | tuple) or len(said_size) != 3:
+        raise InputError(f"{folder}: input_size {said_size!r}; [3, height, width] is needed")
+    channels, height, width = said_size
+    input_side(height, f"{folder}: input_size")
+    if channels != 3 or (input_size is None and height != width):
+        raise InputError(
+            f"{folder} wants {channels} x {height} x {width} input; "
+            "only square images of 3 channels are made here"
+        )
+    name = f"classes of {architecture}" if with_head else architecture
+    return Source(
+        module=ClassProbabilities(network) if with_head else network,
+        architecture=name,
+        origin=name,
+        input_size=height,
+        mean=triple(settings.get("mean"), f"{folder}: mean"),
+        std=triple(settings.get("std"), f"{folder}: std", positive=True),
+        interpolation=settings.get("interpolation"),
+    )
+
+
+def _timm_architecture(
+    folder: Path, config: dict[str, Any]
+) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """What config.json says: the architecture, its `pretrained_cfg` and its arguments."""
     timm = optional.timm()
     architecture = config["architecture"]
     if not isinstance(architecture, str) or not timm.is_model(architecture):
@@ -101,14 +131,29 @@ def _load_timm(
         raise InputError(
             f"{folder}/config.json: custom_load reads files in ways of their own; not read here"
         )
-    fixed = said.get("fixed_input_size")
-    options = {"img_size": input_size} if fixed and input_size is not None else {}
+    classes = config.get("num_classes", said.get("num_classes"))
+    return (
+        architecture,
+        said,
+        {**({} if classes is None else {"num_classes": classes}), **arguments},
+    )
+
+
+def _timm_network(
+    folder: Path,
+    architecture: str,
+    arguments: dict[str, Any],
+    input_size: int | None,
+    with_head: bool,
+) -> Any:
+    """The network with its weights, once it is known to fit into memory; made for a size where one is given."""
+    import torch
+
+    timm = optional.timm()
+    options = {} if input_size is None else {"img_size": input_size}
     try:
         with torch.device("meta"):
-            classes = {"num_classes": config.get("num_classes", said.get("num_classes"))}
-            trial = timm.create_model(
-                architecture, **{**{k: v for k, v in classes.items() if v is not None}, **arguments}
-            )
+            trial = timm.create_model(architecture, **arguments)
         check_memory(trial, _stored_bytes(folder), str(folder))
         del trial
         # With the classifier, timm loads strictly; without it, it would leave weights that the
@@ -116,34 +161,12 @@ def _load_timm(
         network = timm.create_model(f"local-dir:{folder}", pretrained=True, **options)
         if not with_head:
             network.reset_classifier(0)
+        return network
     except ReidError:
         raise
     # timm trusts its files, and raises whatever their contents lead to.
     except Exception as error:
         raise InputError(f"{folder}: timm cannot load it: {_first_line(error)}") from error
-    settings = network.pretrained_cfg
-    said_size = settings.get("input_size")
-    if not isinstance(said_size, list | tuple) or len(said_size) != 3:
-        raise InputError(f"{folder}: input_size {said_size!r}; [3, height, width] is needed")
-    channels, height, width = said_size
-    input_side(height, f"{folder}: input_size")
-    if channels != 3 or (input_size is None and height != width):
-        raise InputError(
-            f"{folder} wants {channels} x {height} x {width} input; "
-            "only square images of 3 channels are made here"
-        )
-    if with_head and network.num_classes < 2:
-        raise InputError(f"classes: {folder} has no head: num_classes is {network.num_classes}")
-    name = f"classes of {architecture}" if with_head else architecture
-    return Source(
-        module=ClassProbabilities(network) if with_head else network,
-        architecture=name,
-        origin=name,
-        input_size=height,
-        mean=triple(settings.get("mean"), f"{folder}: mean"),
-        std=triple(settings.get("std"), f"{folder}: std", positive=True),
-        interpolation=settings.get("interpolation"),
-    )
 
 
 def _load_transformers(
