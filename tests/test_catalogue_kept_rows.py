@@ -83,7 +83,7 @@ def test_files_that_are_gone_or_damaged_show(
     assert kept.take(np.arange(8)).equals(rows)
     file = store.join(folder, files[0][0])
     whole = store.read_bytes(file)
-    for content in (whole[:-1], bytes([whole[0] ^ 1]) + whole[1:], whole + b"x"):
+    for content in (b"", whole[:-1], bytes([whole[0] ^ 1]) + whole[1:], whole + b"x"):
         store.write_bytes(file, content)
         with pytest.raises(DamagedError, match="made anew"):
             read_rows(folder, files)

@@ -9,11 +9,14 @@ ids, and takes the few rows that it was about. A night adds a file with the rows
 have become many, all are written anew. What lies there follows from C/annotations, and is made anew where it is gone.
 """
 
+import mmap
+import os
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -195,24 +198,36 @@ def read_batches(
         StorageError: storage cannot be read.
     """
     file = store.join(folder, name)
-
-    def read() -> pa.Buffer:
-        if store.is_remote(file):
-            return pa.py_buffer(store.read_bytes(file))
-        held = pa.memory_map(store.absolute(file))
-        return held.read_buffer(held.size())
-
-    whole = store.guarded(file, "read", read)
+    whole, seen = store.guarded(file, "read", lambda: _opened(file))
     noted = [*noted]
     ends = [0, *accumulate(length for length, _, _ in noted)]
     batches = []
     for start, (length, check, plain) in zip(ends, noted, strict=False):
         if ends[-1] != len(whole) or zlib.crc32(part := whole.slice(start, length)) != check:
             raise damaged(file, "not what was kept; remove the folder, which is made anew")
+        seen(start, length)
         if store.is_remote(file):
             part = pa.decompress(part, plain, "zstd")
         batches.append(pa.ipc.read_record_batch(part, kind))
     return pa.Table.from_batches(batches, kind)
+
+
+def _opened(file: str) -> tuple[pa.Buffer, Callable[[int, int], None]]:
+    """What a file holds, and what to do with a part of it that was looked at and is not wanted yet."""
+    if store.is_remote(file):
+        return pa.py_buffer(store.read_bytes(file)), lambda *_: None
+    with Path(store.absolute(file)).open("rb") as stream:
+        if not os.fstat(stream.fileno()).st_size:  # what cannot be mapped
+            return pa.py_buffer(b""), lambda *_: None
+        held = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+
+    def forget(start: int, length: int) -> None:
+        # It stays in the system's cache, and counts as this process's memory once it is looked at again.
+        first = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+        if hasattr(held, "madvise") and start + length > first:
+            held.madvise(mmap.MADV_DONTNEED, first, start + length - first)
+
+    return pa.py_buffer(held), forget
 
 
 def _write(folder: str, batches: Callable[[], Iterable[pa.RecordBatch]]) -> Noted:
