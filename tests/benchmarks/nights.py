@@ -7,8 +7,9 @@ All pairs of a million images take an hour of two cores, and are not what is ask
 (`data.py`) come in families that lie far from each other, so that all near pairs are found within the
 families, exactly; in place of the search stands a look-up in these. All else is `reid identify` as it is:
 the upload compared with the catalogue, vectors read, edges written, individuals, names, events, decisions,
-the commit and its seal. The known rows come in portions, past two million best --by-family; the night in a process of its own, whose CPU
-seconds and peak memory (over what Python and its libraries need before) are noted, and what each stage takes.
+the commit and its seal. What is left of `search` is the reading of all vectors, which no search does without.
+The known rows come in portions, past two million best --by-family; the night in a process of its own, whose
+CPU seconds and peak memory (over what Python and its libraries need before) are noted, and what each stage takes.
 
 Sizes that the file has already are not measured again (`--again` does), and it is written after each. Beside
 the file lies a picture of the same name.
@@ -195,7 +196,9 @@ def draw(figures: list[dict[str, Any]], path: Path) -> None:
         own = sorted((one for one in figures if one["new"] == new), key=lambda one: one["rows"])
         sizes, nights = [one["rows"] for one in own], [one["night"] for one in own]
         name = f"{new:,} new images"
-        left.plot(sizes, [one["cpu_seconds"] for one in nights], "o-", label=name)
+        (line,) = left.plot(sizes, [one["cpu_seconds"] for one in nights], "o-", label=name)
+        decided = [one["stage_seconds"]["decide"] for one in nights]
+        left.plot(sizes, decided, "o--", color=line.get_color(), label="of these, to decide")
         right.plot(sizes, [one["peak_bytes"] / 1e9 for one in nights], "o-", label=name)
     for axes, label in ((left, "CPU seconds without the search"), (right, "peak memory, GB")):
         axes.set(xscale="log", yscale="log", xlabel="known rows", ylabel=label)
