@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from reid import catalogue as cat
@@ -118,6 +118,8 @@ def table_of(images: list[tuple[str, str, str]], species: str) -> pa.Table:
 
 @settings(max_examples=60)
 @given(IMAGES, IMAGES, IMAGES, st.lists(IDS, max_size=2))
+@example([("a", "/a", "i.jpg"), ("b", "/a", "i.jpg")], [], [("a", "s3://x", "j.jpg")], [])
+@example([], [("a", "/a", "i.jpg"), ("b", "/a", "i.jpg")], [("a", "s3://x", "j.jpg")], [])
 def test_what_an_upload_may_be_about_is_found_whatever_the_roots(
     tmp_path_factory: pytest.TempPathFactory,
     one: list[tuple[str, str, str]],
@@ -127,6 +129,7 @@ def test_what_an_upload_may_be_about_is_found_whatever_the_roots(
 ) -> None:
     """In one species by kept rows, in the other by the table; nothing is missing, and little else there."""
     folder = str(tmp_path_factory.mktemp("kept"))
+    other = [each for each in other if each[0] not in {name for name, _, _ in one}]
     kept, read = table_of(one, "lynx"), table_of(other, "puma")
     stored = cat.StoredRows(cat.open_catalogue(str(tmp_path_factory.mktemp("c")), create=True))
     nothing = np.empty(0)
@@ -150,3 +153,7 @@ def test_what_an_upload_may_be_about_is_found_whatever_the_roots(
     needed_rows = everything.filter(pa.array(needed, pa.bool_()))
     assert {*map(str, needed_rows.to_pylist())} <= {*map(str, found.to_pylist())}
     assert {*map(str, found.to_pylist())} <= {*map(str, everything.to_pylist())}
+    # The rest of an image may be known under another path, and moves along with what the upload names.
+    ours, theirs = (cat.compare(some, new) for some in (found, everything))
+    assert by_id(ours.updated)[0].equals(by_id(theirs.updated)[0])
+    assert (ours.known, ours.failures) == (theirs.known, theirs.failures)

@@ -96,7 +96,7 @@ class KeptRows:
         """The numbers, rising, of rows that have one of these values (no nulls) in a column."""
         if not len(values):
             return np.empty(0, np.int64)
-        known, now = (_places(rows[name], values) for rows in (self.first, self.later))
+        known, now = (places_of(rows[name], values) for rows in (self.first, self.later))
         _, newer = self._among_later(known)
         found: Numbers = np.sort(np.concatenate([known[~newer], self.numbers[now]]))
         return found
@@ -154,6 +154,14 @@ def read_rows(folder: str, files: Sequence[Noted]) -> KeptRows:
     first = _read(folder, files[0], schema.CATALOGUE)
     later = [_read(folder, one, _LATER) for one in files[1:]]
     return _with_later(folder, first, later, tuple(files))
+
+
+def places_of(column: pa.ChunkedArray, values: pa.Array | pa.ChunkedArray) -> Numbers:
+    """Where one of some values stands in a column, rising."""
+    found: Numbers = np.flatnonzero(
+        pc.is_in(column, value_set=values).to_numpy(zero_copy_only=False)
+    )
+    return found
 
 
 def names_of_files(files: Iterable[Noted]) -> set[str]:
@@ -258,10 +266,3 @@ def _with_later(
     numbers, place = np.unique(numbers[::-1], return_index=True)
     rows = rows.drop_columns([NUMBER.name]).take(pa.array(len(rows) - 1 - place))
     return KeptRows(folder, first, rows, numbers, files)
-
-
-def _places(column: pa.ChunkedArray, values: pa.Array | pa.ChunkedArray) -> Numbers:
-    found: Numbers = np.flatnonzero(
-        pc.is_in(column, value_set=values).to_numpy(zero_copy_only=False)
-    )
-    return found

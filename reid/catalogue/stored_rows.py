@@ -1,9 +1,13 @@
 """The rows of one version of a catalogue as a run asks for them: those that it may be about, and no more."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from reid.catalogue.kept_rows import places_of
 from reid.catalogue.known_rows import KnownRows, read_known
 from reid.catalogue.recognition import whole_paths
 from reid.catalogue.rules import read_rules
@@ -68,6 +72,8 @@ class StoredRows:
     def about(self, annotations: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
         """schema.CATALOGUE, the rows that have one of these ids, or lie in one of the images.
 
+        A row that is found by its id may have another path than the upload says; all rows of its image are found.
+
         Args:
             annotations: columns annotation_id, root and image_path.
             ids: others.
@@ -79,20 +85,18 @@ class StoredRows:
             pa.chunked_array([*annotations["annotation_id"].chunks, *ids.chunks], pa.string())
         )
         rows = self._of_others()
-        paths = _paths(annotations, rows["root"])
         found = [
-            rows.filter(
-                pc.or_(
-                    pc.is_in(rows["annotation_id"], value_set=named),
-                    pc.is_in(rows["image_path"], value_set=paths),
-                )
+            _about(
+                lambda name, values: places_of(rows[name], values),
+                lambda places: rows.take(pa.array(places)),
+                named,
+                _paths(annotations, rows["root"]),
             )
         ]
         for one in self._known.values():
             kept = one.rows
             paths = _paths(annotations, kept.column("root"))
-            numbers = kept.find("annotation_id", named), kept.find("image_path", paths)
-            found.append(kept.take(np.union1d(*numbers)))
+            found.append(_about(kept.find, kept.take, named, paths))
         return by_id(pa.concat_tables(found))[0]
 
     def _of_others(self) -> pa.Table:
@@ -102,6 +106,28 @@ class StoredRows:
             )
             self._others = self.catalogue.rows(species=others, stored=True)
         return self._others
+
+
+def _about(
+    find: Callable[[str, pa.Array], NDArray[np.int64]],
+    take: Callable[[NDArray[np.int64]], pa.Table],
+    ids: pa.Array,
+    paths: pa.Array,
+) -> pa.Table:
+    """The rows that have one of these ids, or lie in an image of one of these paths or of one of the ids.
+
+    Args:
+        find: the numbers of the rows that have one of some values in a column.
+        take: these rows.
+        ids: some.
+        paths: some.
+    """
+    named, shown = find("annotation_id", ids), find("image_path", paths)
+    elsewhere = np.setdiff1d(named, shown)
+    if len(elsewhere):  # most nights bring the paths by which their rows are known
+        more = find("image_path", pc.unique(take(elsewhere)["image_path"]))
+        shown = np.union1d(shown, more)
+    return take(np.union1d(named, shown))
 
 
 def _paths(annotations: pa.Table, roots: pa.ChunkedArray) -> pa.Array:
