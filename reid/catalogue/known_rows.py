@@ -11,7 +11,7 @@ this notices a file that is gone or has another length; any other damage there s
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from reid import schema, store
 from reid.catalogue.delta_tables import check_files
-from reid.catalogue.edges import edges_place, holding_runs
+from reid.catalogue.edges import Parts, edges_place, holding_runs
 from reid.catalogue.kept_rows import (
     KeptRows,
     Noted,
@@ -83,14 +83,32 @@ def links_folder(path: str, species: str, rules: SpeciesRules) -> str:
     return store.join(path, "links", edges_place(species, rules.edges_recipe))
 
 
-def read_known(catalogue: Catalogue, species: str, rules: SpeciesRules) -> KnownRows | None:
-    """What is known of the rows of a species as of this version; None: nobody has written it, or somebody removed it.
+def read_known(catalogue: Catalogue, rules: Mapping[str, SpeciesRules]) -> dict[str, KnownRows]:
+    """What is known of the rows of each large species as of this version, where somebody has written it.
+
+    Args:
+        catalogue: an open one.
+        rules: of its species.
 
     Raises:
         DamagedError: it was damaged, or files of C/annotations are gone.
         StorageError: storage cannot be read.
     """
-    key = _key(catalogue, species, rules)
+    large = [name for name in rules if _is_large(catalogue, name)]
+    if not large:
+        return {}
+    version = _version_of(catalogue)  # once for all: with each night there are more files to it
+    read = {name: _read_known(catalogue, name, rules[name], version) for name in large}
+    found = {name: one for name, one in read.items() if one is not None}
+    if found:
+        check_files(annotations_path(catalogue.path), catalogue.table)
+    return found
+
+
+def _read_known(
+    catalogue: Catalogue, species: str, rules: SpeciesRules, version: "_Version"
+) -> KnownRows | None:
+    key = _key(catalogue, species, rules, version)
     if key is None:
         return None
     folder = links_folder(catalogue.path, species, rules)
@@ -101,7 +119,6 @@ def read_known(catalogue: Catalogue, species: str, rules: SpeciesRules) -> Known
         table = read_batches(folder, name, batches, _kind(columns))
     except FileNotFoundError:
         return None
-    check_files(annotations_path(catalogue.path), catalogue.table)
     values = {name: table[name].chunk(0).to_numpy(zero_copy_only=False) for name in columns}
     places = None
     if noted.get("pictures", "") == _pictures(catalogue, species):
@@ -128,7 +145,9 @@ def write_known(
         facts: of its rows.
         write: writes these, `write_rows` or `add_rows`.
     """
-    key = _key(catalogue, species, rules)
+    if not _is_large(catalogue, species):
+        return
+    key = _key(catalogue, species, rules, _version_of(catalogue))
     if key is None:
         return
     files = write()
@@ -174,27 +193,47 @@ def _remove_others(folder: str, kept: set[str], runs: set[str]) -> None:
             store.remove(file)
 
 
-def _key(catalogue: Catalogue, species: str, rules: SpeciesRules) -> str | None:
-    """A digest of all that what is kept follows from; None: of so few rows nothing is kept, or the version has no
-    seal, or one of an earlier format.
+@dataclass(frozen=True)
+class _Version:
+    """What the keys of all species of a version are made of.
+
+    Attributes:
+        runs: of `holding_runs`.
+        decisions: digests of those that matter.
     """
+
+    runs: Mapping[str, Parts]
+    decisions: list[Any]
+
+
+def _version_of(catalogue: Catalogue) -> _Version:
+    said = catalogue.decisions()
+    digests = [sorted(unusable_ids(said)), whole_digest(about_pairs(said))]
+    return _Version(holding_runs(catalogue), digests)
+
+
+def _is_large(catalogue: Catalogue, species: str) -> bool:
+    """Is it worth to keep something? Without a seal, or with one of an earlier format, nothing can be."""
     if catalogue.seal is None or species not in catalogue.seal.species:
-        return None
+        return False
     rows, columns = catalogue.seal.species[species]
-    if rows < FEWEST_ROWS or not are_sums(columns) or {*columns} != {*schema.CATALOGUE.names}:
-        return None
+    return rows >= FEWEST_ROWS and are_sums(columns) and {*columns} == {*schema.CATALOGUE.names}
+
+
+def _key(catalogue: Catalogue, species: str, rules: SpeciesRules, version: _Version) -> str | None:
+    """A digest of all that what is kept of a large species follows from; None: edges are gone."""
+    assert catalogue.seal is not None
+    rows, columns = catalogue.seal.species[species]
     place = edges_place(species, rules.edges_recipe)
     parts = {
         name: noted
-        for run in holding_runs(catalogue).values()
+        for run in version.runs.values()
         for name, noted in run.items()
         if name.rpartition("/")[0] == place
     }
     if not _are_there(catalogue.path, place, parts):
         return None
-    decisions = catalogue.decisions()
-    facts: list[Any] = [rows, sorted(columns.items()), sorted(parts.items())]
-    facts += [sorted(unusable_ids(decisions)), whole_digest(about_pairs(decisions))]
+    facts: list[Any] = [rows, sorted(columns.items()), sorted(parts.items()), *version.decisions]
     facts += [rules.known_distance, rules.radius, rules.encounters, rules.viewpoints]
     return value_digest([str(schema.CATALOGUE), *facts])
 

@@ -36,11 +36,7 @@ class StoredRows:
             StorageError: storage cannot be read.
         """
         self.catalogue = catalogue
-        found = {
-            name: read_known(catalogue, name, rules)
-            for name, rules in read_rules(catalogue).items()
-        }
-        self._known = {name: known for name, known in found.items() if known is not None}
+        self._known = read_known(catalogue, read_rules(catalogue))
         self._others: pa.Table | None = None
 
     def known(self, species: str) -> KnownRows | None:

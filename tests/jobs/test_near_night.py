@@ -76,7 +76,11 @@ def known(catalogue: Catalogue, species: str = "lynx") -> known_rows.KnownRows |
     rules = read_rules(catalogue).get(species)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(known_rows, "FEWEST_ROWS", 1)
-        return None if rules is None else known_rows.read_known(catalogue, species, rules)
+        return (
+            None
+            if rules is None
+            else known_rows.read_known(catalogue, {species: rules}).get(species)
+        )
 
 
 def check_kept(catalogue: Catalogue) -> None:
@@ -222,7 +226,9 @@ def test_only_what_is_near_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert used[7:] == [False, True]
 
 
-def test_each_of_two_large_species_is_read_as_far_as_it_is_near(tmp_path: Path) -> None:
+def test_each_of_two_large_species_is_read_as_far_as_it_is_near(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ids, vectors = herd()
     vectors |= {f"p{name}": vector for name, vector in vectors.items()}
     lynx = annotations(annotation_id=ids)
@@ -240,6 +246,18 @@ def test_each_of_two_large_species_is_read_as_far_as_it_is_near(tmp_path: Path) 
         nights.identify(lynx[31:32], NOTHING)
         assert used[5:] == [True, True]
         assert known(nights.catalogue, "hare") is None
+        asked: list[Catalogue] = []
+        original = known_rows.holding_runs
+
+        def holding_runs(catalogue: Catalogue) -> Any:
+            asked.append(catalogue)
+            return original(catalogue)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(known_rows, "holding_runs", holding_runs)
+            rows = StoredRows(nights.catalogue)
+        assert [rows.known(one) is None for one in ("lynx", "puma", "hare")] == [False, False, True]
+        assert len(asked) == 1, "a catalogue of many nights has a long history"
     stored = nights.catalogue.rows(stored=True)
     for species in ("lynx", "puma"):
         found = known(nights.catalogue, species)
