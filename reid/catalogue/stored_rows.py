@@ -130,8 +130,17 @@ def _paths(annotations: pa.Table, roots: pa.ChunkedArray) -> pa.Array:
     """What image_path can be of rows with one of these roots that show the images of an upload."""
     whole = whole_paths(annotations)
     parts = [*annotations["image_path"].chunks, *whole.chunks]
+    above = _folders_above(whole)
     for root in pc.unique(roots).to_pylist():
         start = root.rstrip("/") + "/"
-        below = whole.filter(pc.starts_with(whole, start))
-        parts += pc.utf8_slice_codeunits(below, len(start)).chunks
+        if start in above:  # of a catalogue of many cards few are
+            below = whole.filter(pc.starts_with(whole, start))
+            parts += pc.utf8_slice_codeunits(below, len(start)).chunks
     return pc.unique(pa.chunked_array(parts, pa.string()))
+
+
+def _folders_above(paths: pa.ChunkedArray) -> set[str]:
+    """All that these paths begin with and that ends with a slash."""
+    folders = pc.unique(pc.replace_substring_regex(paths, "/[^/]*$", "/")).to_pylist()
+    ends = ((one, at) for one in folders for at, letter in enumerate(one, 1) if letter == "/")
+    return {one[:at] for one, at in ends}
