@@ -199,7 +199,6 @@ def _near_night(
         places = find_places(vectors, everyone)
     pairs, far = growth.search_new(catalogue, species, rules, everyone, n, places)
     search_seconds = time.perf_counter() - began
-    fresh = pairs.astype(np.int64), far
 
     def links_of(
         rows: NDArray[np.int64],
@@ -212,7 +211,7 @@ def _near_night(
         facts.individual,
         facts.unsure,
         links_of,
-        fresh,
+        (pairs.astype(np.int64), far),
         rules.known_distance,
     )
     beside = kept.take(near.known)
@@ -240,6 +239,12 @@ def _near_night(
     )
     if not {*new["encounter_id"].drop_null().to_pylist()}.isdisjoint(result.broken):
         return None  # it may have held others together until now
+    # New rows are numbered by cluster from here on, as the first ones were: what is near lies together.
+    turn, numbered = _by_cluster(at, n, result)
+    new, at, pairs = new.take(pa.array(turn)), numbered[at], numbered[pairs]
+    if places is not None:
+        places = places.take(np.append(np.arange(n), n + turn))
+    ids = column("annotation_id")
     rows = decided_rows(rows, result)
     changed = changed_rows(beside, rows.cast(ROW_SCHEMA).filter(pa.array(result.changed)))
     numbers = at[_places(changed, rows)]
@@ -254,7 +259,7 @@ def _near_night(
     )
     now = replace(
         _facts_after(species, facts, new, rows, at, result),
-        runs=links.add_run(facts.folder, facts.runs, fresh[0].astype(np.uint32), far),
+        runs=links.add_run(facts.folder, facts.runs, pairs, far),
         seen_once=outcome.seen_once,
         places=places,
     )
@@ -274,6 +279,25 @@ def _near_night(
 
 
 _ID = ["annotation_id"]
+
+
+def _by_cluster(
+    at: NDArray[np.int64], known: int, result: Identified
+) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """New rows in the order of their clusters; and of each number that there was the one that there is then.
+
+    Args:
+        at: (k,) numbers of the rows in `result`, all new ones among them.
+        known: how many rows have their numbers for ever.
+        result: of some rows.
+    """
+    fresh = at >= known
+    cluster = np.empty(int(fresh.sum()), np.int64)
+    cluster[at[fresh] - known] = result.unaided.cluster[fresh]
+    turn = np.argsort(cluster, kind="stable")
+    numbered = np.arange(known + len(turn))
+    numbered[known + turn] = known + np.arange(len(turn))
+    return turn, numbered
 
 
 def _places(few: pa.Table, rows: pa.Table) -> NDArray[np.int64]:

@@ -53,7 +53,7 @@ def judge_night(
     told = by_rising_id(np.flatnonzero(alone.told & (alone.cluster >= 0)))
     codes = np.full(n, -1, np.int64)
     codes[told] = pd.factorize(who[told])[0]
-    expected = expected_of_clusters(alone.cluster, codes)
+    expected = expected_of_clusters(alone.cluster, codes) if len(told) else None
     learned = None
     if expected is not None:
         several = int((np.bincount(codes[codes >= 0]) > 1).sum())
@@ -68,10 +68,10 @@ def judge_night(
     if halves:  # some rows are drawn by their places, and by the numbers of their clusters
         order = by_rising_id(order)
         cluster, image = cluster[order], image[order]
-        cluster = np.where(cluster < 0, -1, pd.factorize(cluster)[0])
+        cluster = _with_alone(np.where(cluster < 0, -1, pd.factorize(cluster)[0]))
     signs = read_signs(
         lambda some: read_vectors(path, rules.recipe, some_rows(order[some])),
-        _with_alone(cluster),
+        cluster,
         images=image,
         halves=halves,
         seed=seed,

@@ -30,7 +30,7 @@ from reid.parquet import damaged
 BATCH_ROWS = 2**16
 # Later rows are read in each night, and looked through by each search: of so many files, or of this share of the
 # first one's rows, one is made.
-MOST_FILES, MOST_LATER = 16, 1 / 8
+MOST_FILES, MOST_LATER = 16, 1 / 50
 NUMBER = pa.field("number", pa.uint32(), nullable=False)
 _LATER = pa.schema([*schema.CATALOGUE, NUMBER])
 

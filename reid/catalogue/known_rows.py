@@ -186,7 +186,7 @@ def _remove_others(folder: str, kept: set[str], runs: set[str]) -> None:
     long_ago = time.time_ns() - ABANDONED_NS
     for file, (_, changed) in files.items():
         name = names[file]
-        if name in kept or name.rpartition(".")[0] in runs:
+        if name in kept or name in runs:
             continue
         # What is not named yet, or begins with a dot, may be what another night writes just now.
         if name in gone or changed < long_ago:

@@ -1,7 +1,7 @@
 """Who is near whom, row by row: the edges of a large catalogue, so that a night reads those of few rows.
 
-    <folder>/run-<hex>.links        both directions of some edges, by the number of a row
-    <folder>/run-<hex>.parquet      which rows have links there, and how many
+    <folder>/run-<hex>.links        both directions of some edges, by the number of a row; before them, of each block
+                                    the first row and a checksum
 
 All of it follows from the catalogue's edges, and is made anew where it is gone. A row's number is that of
 `reid.catalogue.kept_rows`; the first ones are given by cluster, so that what is near lies together. A night adds a
@@ -11,18 +11,17 @@ run; small ones are joined, so that they stay few.
 import uuid
 import zlib
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from reid import store
+from reid.errors import DamagedError
 from reid.parquet import damaged
 
-BLOCK = 2048  # links that are read and checked together
-LINK = np.dtype([("other", "<u4"), ("distance", "<f4")])
+BLOCK = 512  # links that are read and checked together
+LINK = np.dtype([("row", "<u4"), ("other", "<u4"), ("distance", "<f4")])
 
 # File name of each run → its links, in the order in which they came.
 Runs = Mapping[str, int]
@@ -48,25 +47,21 @@ def add_run(
         if runs[name] > 2 * size:
             break
         size += kept.pop(name)
-        parts.append(_read_run(folder, name, None))
+        parts.append(_read_run(folder, name, runs[name], None))
     row, other, far = (np.concatenate(column) for column in zip(*parts, strict=True))
     parts.clear()
     # By row, and of one row in the order in which they came.
     keys = np.sort(row.astype(np.uint64) << np.uint64(32) | np.arange(len(row), dtype=np.uint64))
     row = (keys >> np.uint64(32)).astype(np.uint32)
     keys &= np.uint64(0xFFFFFFFF)
-    blocks = -(-len(row) // BLOCK)
-    raw = np.empty(4 * blocks + len(row) * LINK.itemsize, np.uint8)
-    links, checks = raw[4 * blocks :].view(LINK), raw[: 4 * blocks].view("<u4")
-    links["other"], links["distance"] = other[keys], far[keys]
-    for number in range(blocks):
-        checks[number] = zlib.crc32(links[number * BLOCK : (number + 1) * BLOCK].tobytes())
-    own = f"run-{uuid.uuid4().hex[:12]}"
-    store.write_bytes(store.join(folder, f"{own}.links"), raw.tobytes())
-    first = np.flatnonzero(np.diff(row, prepend=row[:1] + np.uint32(1)))
-    counts = np.diff(first, append=len(row)).astype(np.uint32)
-    table = {"row": pa.array(row[first]), "links": pa.array(counts)}
-    store.write_table(store.join(folder, f"{own}.parquet"), pa.table(table))
+    links = np.empty(len(row), LINK)
+    links["row"], links["other"], links["distance"] = row, other[keys], far[keys]
+    blocks = range(0, len(links), BLOCK)
+    checks = [zlib.crc32(links[start : start + BLOCK].tobytes()) for start in blocks]
+    index = np.concatenate([row[::BLOCK], np.array(checks, np.uint32)]).astype("<u4").tobytes()
+    own = f"run-{uuid.uuid4().hex[:12]}.links"
+    whole = b"".join([np.uint32(zlib.crc32(index)).astype("<u4").tobytes(), index, links.tobytes()])
+    store.write_bytes(store.join(folder, own), whole)
     return kept | {own: len(row)}
 
 
@@ -77,66 +72,63 @@ def links_of(folder: str, runs: Runs, numbers: NDArray[np.uint32]) -> FoundLinks
         DamagedError: they were damaged.
         FileNotFoundError: they were removed meanwhile.
     """
-    parts = [_read_run(folder, name, numbers) for name in runs]
+    parts = [_read_run(folder, name, total, numbers) for name, total in runs.items()]
     nothing = np.empty(0, np.uint32), np.empty(0, np.uint32), np.empty(0, np.float32)
     row, other, far = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
     return row, other, far
 
 
-def _read_run(folder: str, name: str, numbers: NDArray[np.uint32] | None) -> FoundLinks:
+def _read_run(folder: str, name: str, total: int, numbers: NDArray[np.uint32] | None) -> FoundLinks:
     """The links of some rows in a run, or of all."""
-    table = store.read_table(store.join(folder, f"{name}.parquet"))
-    rows, counts = (table[column].to_numpy() for column in ("row", "links"))
-    total = int(counts.sum(dtype=np.int64))
-    starts = np.cumsum(counts, dtype=np.int64) - counts
-    if numbers is not None:
-        at = np.searchsorted(rows, numbers)
-        at = at[at < len(rows)] if len(rows) else at[:0]
-        here = at[rows[at] == numbers[: len(at)]]
-        rows, counts, starts = rows[here], counts[here], starts[here]
-    blocks = -(-total // BLOCK)
-    change = np.zeros(blocks + 1, np.int64)
-    np.add.at(change, starts // BLOCK, 1)
-    np.add.at(change, (starts + counts - 1) // BLOCK + 1, -1)
-    wanted = np.flatnonzero(np.cumsum(change)[:-1] > 0)
-    held = _read_blocks(store.join(folder, f"{name}.links"), total, wanted)
-    rank = np.zeros(blocks, np.int64)
-    rank[wanted] = np.arange(len(wanted))
-    inside = np.arange(int(counts.sum(dtype=np.int64))) - np.repeat(
-        np.cumsum(counts, dtype=np.int64) - counts, counts
-    )
-    place = np.repeat(starts, counts) + inside
-    found = held[rank[place // BLOCK] * BLOCK + place % BLOCK]
-    return np.repeat(rows, counts), found["other"].copy(), found["distance"].copy()
-
-
-def _read_blocks(file: str, total: int, wanted: NDArray[np.int64]) -> NDArray[Any]:
-    """Some blocks of a run's links, one behind the other, as they were written."""
+    file = store.join(folder, name)
     fs, inner = store.filesystem(file)
     blocks = -(-total // BLOCK)
-    held = np.zeros(len(wanted) * BLOCK, LINK)
-    spans = np.flatnonzero(np.diff(wanted, prepend=-2) != 1)
+    head = 4 + 8 * blocks
 
-    def read() -> None:
+    def read() -> NDArray[Any]:
+        parts = []
         with fs.open_input_file(inner) as stream:
-            checks = np.frombuffer(stream.read_at(4 * blocks, 0), "<u4")
-            for first, last in pairwise([*spans.tolist(), len(wanted)]):
-                start = int(wanted[first]) * BLOCK
-                stop = min(start + (last - first) * BLOCK, total)
-                raw = stream.read_at(
-                    (stop - start) * LINK.itemsize, 4 * blocks + start * LINK.itemsize
-                )
-                _check(file, raw, checks[int(wanted[first]) : int(wanted[last - 1]) + 1])
-                held[first * BLOCK : first * BLOCK + stop - start] = np.frombuffer(raw, LINK)
+            index = stream.read_at(head, 0)
+            if len(index) != head or zlib.crc32(index[4:]) != int.from_bytes(index[:4], "little"):
+                raise _damaged(file)
+            first, checks = np.frombuffer(index, "<u4", offset=4).reshape(2, blocks)
+            for start, stop in _spans(first, numbers):
+                size = (min(stop * BLOCK, total) - start * BLOCK) * LINK.itemsize
+                part = stream.read_at(size, head + start * BLOCK * LINK.itemsize)
+                _check(file, part, checks[start:stop].tolist())
+                parts.append(part)
+        return np.frombuffer(b"".join(parts), LINK)
 
-    store.guarded(file, "read", read)
-    return held
+    links = store.guarded(file, "read", read)
+    row = links["row"].copy()
+    if numbers is not None:
+        here = np.append(numbers, _NONE)[np.searchsorted(numbers, row)] == row
+        links, row = links[here], row[here]
+    return row, links["other"].copy(), links["distance"].copy()
 
 
-def _check(file: str, raw: bytes, checks: NDArray[np.uint32]) -> None:
+_NONE = np.uint32(2**32 - 1)  # no row has this number
+
+
+def _spans(first: NDArray[np.uint32], numbers: NDArray[np.uint32] | None) -> list[tuple[int, int]]:
+    """From which block to before which one links of some rows lie, given the first row of each; None: of all."""
+    blocks = len(first)
+    if numbers is None:
+        return [(0, blocks)]
+    change = np.zeros(blocks + 1, np.int64)
+    # The links of a row may begin in the block before the first that begins with it.
+    np.add.at(change, np.maximum(np.searchsorted(first, numbers, "left") - 1, 0), 1)
+    np.add.at(change, np.searchsorted(first, numbers, "right"), -1)
+    edges = np.flatnonzero(np.diff(np.cumsum(change) > 0, prepend=False, append=False))
+    return [*zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)]
+
+
+def _check(file: str, part: bytes, checks: list[int]) -> None:
     size = BLOCK * LINK.itemsize
-    for number, check in enumerate(checks.tolist()):
-        if zlib.crc32(memoryview(raw)[number * size : (number + 1) * size]) != check:
-            raise damaged(
-                file, "not the links that were written; remove the folder, which is made anew"
-            )
+    for number, check in enumerate(checks):
+        if zlib.crc32(memoryview(part)[number * size : (number + 1) * size]) != check:
+            raise _damaged(file)
+
+
+def _damaged(file: str) -> DamagedError:
+    return damaged(file, "not the links that were written; remove the folder, which is made anew")

@@ -22,7 +22,7 @@ class Unaided:
         cluster: (n,) int64, parts that distances up to the known one and encounters join; −1: a picture
             that is not usable. Labels, decisions and boxes of one image change nothing in it.
         told: (n,) bool, whose individual people vouch for: labelled, or joined to another by a person.
-        image: (n,) int64, of boxes that must be different animals, −1 = none.
+        image: (n,) int64, of boxes that must be different animals, −1 = none, or the only one of its image.
     """
 
     cluster: NDArray[np.int64]
@@ -52,6 +52,9 @@ def find_unaided(
     told = read.constraints.labels >= 0
     told[decided_pairs(read.decisions, "match").ravel()] = True
     cluster = np.where(read.unusable, -1, cluster)
+    images = read.constraints.images
+    alone = np.bincount(images[images >= 0], minlength=1) == 1
+    images = np.where((images >= 0) & ~alone[images], images, -1)
     back = np.empty(n, np.int64)  # to the input's order
     back[read.order] = np.arange(n)
-    return Unaided(cluster[back], told[back], read.constraints.images[back])
+    return Unaided(cluster[back], told[back], images[back])

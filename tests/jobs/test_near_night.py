@@ -365,7 +365,7 @@ def test_links_that_are_gone_are_made_anew(tmp_path: Path) -> None:
     with from_rows(1) as used:
         nights.calibrate(RULES)
         nights.identify(table[:30], NOTHING)
-        for number, kind in enumerate(("run-*.links", "run-*.parquet", "rows-*", "states-*")):
+        for number, kind in enumerate(("run-*.links", "rows-*", "states-*")):
             nights.identify(table[30 + 2 * number :][:1], NOTHING)
             for file in tmp_path.glob(f"links/*/*/{kind}"):
                 file.unlink()
@@ -496,8 +496,13 @@ def test_a_link_that_was_damaged_is_noticed(tmp_path: Path) -> None:
     folder = str(tmp_path)
     runs = links.add_run(folder, {}, np.array([[0, 1], [0, 2]]), np.array([0.1, 0.2], np.float32))
     file = next(tmp_path.glob("*.links"))
-    raw = bytearray(file.read_bytes())
-    raw[-1] ^= 1
-    file.write_bytes(raw)
+    whole = file.read_bytes()
+    for place in (0, 4, 8, -1):  # checksum of the index, its first row, its checksum, a distance
+        raw = bytearray(whole)
+        raw[place] ^= 1
+        file.write_bytes(raw)
+        with pytest.raises(DamagedError, match="made anew"):
+            links.links_of(folder, runs, np.array([2], np.uint32))
+    file.write_bytes(whole[:-1])
     with pytest.raises(DamagedError, match="made anew"):
         links.links_of(folder, runs, np.array([2], np.uint32))
