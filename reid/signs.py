@@ -15,12 +15,12 @@ SPLITS = 4  # of the dimensions into halves: one alone is a throw of the dice
 
 def read_signs(
     vectors: NDArray[np.float32] | Callable[[NDArray[np.intp]], NDArray[np.float32]],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.integer],
     *,
     nearest: NDArray[np.int32] | None = None,
     encounters: NDArray[np.int64] | None = None,
     sides: NDArray[np.int64] | None = None,
-    images: NDArray[np.int64] | None = None,
+    images: NDArray[np.integer] | None = None,
     halves: bool = True,
     seed: int = 0,
 ) -> Signs:
@@ -28,11 +28,11 @@ def read_signs(
 
     Args:
         vectors: (n, d) float32, unit rows; or what reads those of some rows, where they lie elsewhere.
-        labels: (n,) int64 clusters, −1 = alone.
+        labels: (n,) integers, clusters, −1 = alone.
         nearest: (n,) int32, the nearest other row of each, −1 = none; for `encounters`.
         encounters: (n,) int64, −1 = unknown.
         sides: (n,) int64, the side that is seen, −1 = unknown.
-        images: (n,) int64, which image a row is a box of, −1 = no matter.
+        images: (n,) integers, which image a row is a box of, −1 = no matter.
         halves: compare what two halves of the vectors find, which takes longest.
         seed: of the sample of rows and of the halves.
     """
@@ -49,7 +49,7 @@ def read_signs(
 
 def _halves_ari(
     vectors: NDArray[np.float32] | Callable[[NDArray[np.intp]], NDArray[np.float32]],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.integer],
     seed: int,
 ) -> float | None:
     """How alike are the clusters that two halves of the dimensions find, each with its own threshold?"""
@@ -74,7 +74,7 @@ def _halves_ari(
     return float(np.mean(scores))
 
 
-def _some_clusters(labels: NDArray[np.int64], random: np.random.Generator) -> NDArray[np.intp]:
+def _some_clusters(labels: NDArray[np.integer], random: np.random.Generator) -> NDArray[np.intp]:
     """SAMPLE rows: all of some clusters and, as often as there are, of images that stand alone."""
     alone = labels.max(initial=-1) + 1 + np.arange(len(labels))
     group = np.where(labels < 0, alone, labels)
@@ -113,7 +113,7 @@ def _encounters_near(
     return float((key[nearest[asked]] == key[asked]).mean())
 
 
-def _images_split(labels: NDArray[np.int64], images: NDArray[np.int64] | None) -> float | None:
+def _images_split(labels: NDArray[np.integer], images: NDArray[np.integer] | None) -> float | None:
     """Of pairs of boxes of one image: the share that are in different clusters."""
     if images is None:
         return None

@@ -272,7 +272,7 @@ def _near_night(
         some_rows,
         lambda some: some[pc.sort_indices(ids.take(pa.array(some))).to_numpy()],
         now.individual,
-        Unaided(now.cluster.astype(np.int64), now.told, now.image.astype(np.int64)),
+        Unaided(now.cluster, now.told, now.image),
         now,
         lambda committed: add_rows(kept, numbers, committed),
     )

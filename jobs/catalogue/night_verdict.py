@@ -49,24 +49,19 @@ def judge_night(
         seed: of what is sampled.
     """
     n = len(who)
-    # Individuals by the first row of each, so that halves of them do not depend on names, nor on how rows are numbered.
-    told = by_rising_id(np.flatnonzero(alone.told & (alone.cluster >= 0)))
-    codes = np.full(n, -1, np.int64)
-    codes[told] = pd.factorize(who[told])[0]
-    expected = expected_of_clusters(alone.cluster, codes) if len(told) else None
+    expected = _expected(by_rising_id, who, alone)
     learned = None
     if expected is not None:
-        several = int((np.bincount(codes[codes >= 0]) > 1).sum())
-        learned = Learned(expected, several, way=WAY)
+        learned = Learned(*expected, way=WAY)
     folder = embeddings_path(path, rules.recipe)
     figures = (before or {}).get("figures") or {}
     # What a few images said is not what many say; catalogues of before did not note how many there were.
     doubled = n >= 2 * figures.get(HALVES_IMAGES, 0)
     known = None if doubled else figures.get("halves_ari")
     halves = learned is None and known is None
-    cluster, image, order = alone.cluster, alone.image, np.arange(n)
+    cluster, image, order = alone.cluster, alone.image, np.empty(0, np.intp)
     if halves:  # some rows are drawn by their places, and by the numbers of their clusters
-        order = by_rising_id(order)
+        order = by_rising_id(np.arange(n))
         cluster, image = cluster[order], image[order]
         cluster = _with_alone(np.where(cluster < 0, -1, pd.factorize(cluster)[0]))
     signs = read_signs(
@@ -83,6 +78,23 @@ def judge_night(
         return verdict
     compared = n if known is None else figures[HALVES_IMAGES]
     return replace(verdict, figures={**verdict.figures, HALVES_IMAGES: compared})
+
+
+def _expected(
+    by_rising_id: Callable[[NDArray[np.intp]], NDArray[np.intp]],
+    who: NDArray[np.integer],
+    alone: Unaided,
+) -> tuple[tuple[float, float], int] | None:
+    """The ARI that is expected by images that people vouch for, and of how many individuals there are several of these."""
+    told = np.flatnonzero(alone.told & (alone.cluster >= 0))
+    if not len(told):
+        return None
+    # Individuals by the first row of each, so that halves of them do not depend on names, nor on how rows are numbered.
+    told = by_rising_id(told)
+    codes = np.full(len(who), -1, np.int64)
+    codes[told] = pd.factorize(who[told])[0]
+    expected = expected_of_clusters(alone.cluster, codes)
+    return None if expected is None else (expected, int((np.bincount(codes[told]) > 1).sum()))
 
 
 def _with_alone(cluster: NDArray[np.int64]) -> NDArray[np.int64]:

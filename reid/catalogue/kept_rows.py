@@ -92,6 +92,11 @@ class KeptRows:
             known = pa.chunked_array([known])
         return pa.chunked_array([*known.chunks, *now[changed:].chunks], known.type)
 
+    def distinct(self, name: str) -> pa.Array:
+        """The values that a column has, and has had since the first rows were written, each once."""
+        both = [*self.first[name].chunks, *self.later[name].chunks]
+        return pc.unique(pa.chunked_array(both, self.first[name].type))
+
     def find(self, name: str, values: pa.Array | pa.ChunkedArray) -> Numbers:
         """The numbers, rising, of rows that have one of these values (no nulls) in a column."""
         if not len(values):

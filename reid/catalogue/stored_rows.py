@@ -86,12 +86,12 @@ class StoredRows:
                 lambda name, values: places_of(rows[name], values),
                 lambda places: rows.take(pa.array(places)),
                 named,
-                _paths(annotations, rows["root"]),
+                _paths(annotations, pc.unique(rows["root"])),
             )
         ]
         for one in self._known.values():
             kept = one.rows
-            paths = _paths(annotations, kept.column("root"))
+            paths = _paths(annotations, kept.distinct("root"))
             found.append(_about(kept.find, kept.take, named, paths))
         return by_id(pa.concat_tables(found))[0]
 
@@ -126,12 +126,12 @@ def _about(
     return take(np.union1d(named, shown))
 
 
-def _paths(annotations: pa.Table, roots: pa.ChunkedArray) -> pa.Array:
+def _paths(annotations: pa.Table, roots: pa.Array) -> pa.Array:
     """What image_path can be of rows with one of these roots that show the images of an upload."""
     whole = whole_paths(annotations)
     parts = [*annotations["image_path"].chunks, *whole.chunks]
     above = _folders_above(whole)
-    for root in pc.unique(roots).to_pylist():
+    for root in roots.to_pylist():
         start = root.rstrip("/") + "/"
         if start in above:  # of a catalogue of many cards few are
             below = whole.filter(pc.starts_with(whole, start))

@@ -106,17 +106,17 @@ def connected(n: int, edges: NDArray[np.integer]) -> tuple[int, NDArray[np.int32
     return int(count), component
 
 
-def noise_to_singletons(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def noise_to_singletons(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """Give every noise row (-1) a cluster of its own, numbered on from the largest label.
 
     Args:
-        labels: (n,) int64, -1 for noise.
+        labels: (n,) integers, -1 for noise.
 
     Returns:
         (n,) int64 without -1; rows that had a cluster keep its number.
     """
     noise = labels == NOISE
-    result = labels.copy()
+    result = labels.astype(np.int64)
     result[noise] = np.arange(noise.sum()) + labels.max(initial=NOISE) + 1
     return result
 

@@ -19,15 +19,15 @@ class Unaided:
     """Individuals as they come out where nobody says a word: what a verdict on the model is about.
 
     Attributes:
-        cluster: (n,) int64, parts that distances up to the known one and encounters join; −1: a picture
+        cluster: (n,) integers, parts that distances up to the known one and encounters join; −1: a picture
             that is not usable. Labels, decisions and boxes of one image change nothing in it.
         told: (n,) bool, whose individual people vouch for: labelled, or joined to another by a person.
-        image: (n,) int64, of boxes that must be different animals, −1 = none, or the only one of its image.
+        image: (n,) integers, of boxes that must be different animals, −1 = none, or the only one of its image.
     """
 
-    cluster: NDArray[np.int64]
+    cluster: NDArray[np.integer]
     told: NDArray[np.bool_]
-    image: NDArray[np.int64]
+    image: NDArray[np.integer]
 
 
 def find_unaided(

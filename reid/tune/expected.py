@@ -15,7 +15,7 @@ SMALLEST_EPS = 1e-7  # a threshold of 0 joins what has no distance
 
 
 def expected_ari(
-    labels: NDArray[np.int64], identities: NDArray[np.int64], rows: NDArray[np.int64]
+    labels: NDArray[np.integer], identities: NDArray[np.int64], rows: NDArray[np.int64]
 ) -> float:
     """The ARI of all rows, where some rows tell how often pairs of them are wrong.
 
@@ -90,7 +90,7 @@ def expected_of_forest(
 
 
 def expected_of_clusters(
-    labels: NDArray[np.int64], identities: NDArray[np.int64]
+    labels: NDArray[np.integer], identities: NDArray[np.int64]
 ) -> tuple[float, float] | None:
     """`expected_ari` of clusters that no identity has shaped, by the rows whose identity is known.
 
