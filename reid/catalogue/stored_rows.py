@@ -97,9 +97,11 @@ class StoredRows:
 
     def _of_others(self) -> pa.Table:
         if self._others is None:
-            others = (
-                None if not self._known else sorted({*self.catalogue.counters} - {*self._known})
-            )
+            seal, others = self.catalogue.seal, None
+            if self._known:
+                assert seal is not None
+                # Not those with counters: other tools may have added some.
+                others = sorted({*seal.species} - {*self._known})
             self._others = self.catalogue.rows(species=others, stored=True)
         return self._others
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jobs.catalogue.decider
-from reid import embeddings, store
+from reid import embeddings, optional, schema, store
 from reid.catalogue import (
     Catalogue,
     SpeciesRules,
@@ -265,6 +265,29 @@ def test_each_of_two_large_species_is_read_as_far_as_it_is_near(
         kept = by_id(found.rows.take(np.arange(32)))[0]
         assert kept.equals(stored.filter(pc.equal(stored["species"], species)))
         assert len({*kept["identity_id"].to_pylist()}) == 5
+
+
+def test_rows_of_a_species_that_another_tool_has_added_are_there_too(tmp_path: Path) -> None:
+    ids, vectors = herd()
+    table = annotations(annotation_id=ids)
+    nights = Nights(tmp_path, vectors)
+    with from_rows(1) as used:
+        nights.calibrate(RULES)
+        nights.identify(table[:30], NOTHING)
+        (row,) = nights.catalogue.rows()[:1].to_pylist()
+        row |= {"annotation_id": "a48", "species": "zebra", "identity_id": "zebra-0001"}
+        theirs = pa.Table.from_pylist([row], schema=schema.CATALOGUE)
+        optional.deltalake().write_deltalake(str(tmp_path / "annotations"), theirs, mode="append")
+        nights.identify(table[30:31], NOTHING)  # seals all of it
+        nights.identify(table[31:32], NOTHING)
+        vectors["a48"] = at(0)
+        nights.identify(annotations(annotation_id=["a48", *ids[32:33]]), NOTHING)
+        assert used[-1]
+    assert len(nights.catalogue.rows()) == 34
+    found = nights.catalogue.rows().filter(
+        pc.equal(nights.catalogue.rows()["annotation_id"], "a48")
+    )
+    assert found["species"].to_pylist() == ["zebra"], "an id is one annotation's"
 
 
 def test_on_object_storage_too(bucket: str) -> None:
