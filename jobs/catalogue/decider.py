@@ -196,7 +196,8 @@ class Decider:
             if not _is_sealed(species, before, night.was, committed, catalogue):
                 continue
             with _as_far_as_it_goes():
-                write_known(catalogue, species, rules, night.facts, partial(night.write, committed))
+                write = partial(night.write, committed)
+                write_known(catalogue, species, rules, night.facts, write, night.ids_among)
 
     def _decisions(
         self, catalogue: Catalogue, index: pa.Table

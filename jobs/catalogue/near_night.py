@@ -62,6 +62,7 @@ class SpeciesNight:
         unaided: of all rows.
         facts: what follows from all rows, for the next night; None: there are too few for it.
         write: given what the run has committed, writes the rows that go with the facts.
+        ids_among: which of some ids that decisions name all rows have.
     """
 
     rows: pa.Table
@@ -75,6 +76,7 @@ class SpeciesNight:
     unaided: Unaided
     facts: known_rows.RowFacts | None
     write: Callable[[pa.Table], tuple[Noted, ...]]
+    ids_among: Callable[[pa.Array], pa.ChunkedArray]
 
 
 def near_night(
@@ -275,6 +277,7 @@ def _near_night(
         Unaided(now.cluster, now.told, now.image),
         now,
         lambda committed: add_rows(kept, numbers, committed),
+        kept.ids_among,  # no decision is about a new image: `_is_enough`
     )
 
 

@@ -123,4 +123,5 @@ def whole_night(
         lambda committed: write_rows(
             folder, rows_after(before, committed).take(pa.array(order)).combine_chunks()
         ),
+        lambda ids: rows["annotation_id"].filter(pc.is_in(rows["annotation_id"], value_set=ids)),
     )

@@ -106,6 +106,10 @@ class KeptRows:
         found: Numbers = np.sort(np.concatenate([known[~newer], self.numbers[now]]))
         return found
 
+    def ids_among(self, ids: pa.Array) -> pa.ChunkedArray:
+        """Which of some ids rows have."""
+        return self.take(self.find("annotation_id", ids))["annotation_id"]
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows as they are, in the order of their numbers."""
         start = 0

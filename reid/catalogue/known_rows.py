@@ -4,9 +4,10 @@
     C/links/<recipe>/<species>/states-<hex>.rows    of each row, by its number, what is known beside what it holds
     C/links/<recipe>/<species>/rows-…, run-…        see kept_rows.py and links.py
 
-All of it follows from the catalogue's rows, edges and decisions, whose digests are the key, so whoever finds none
-makes it anew, by a look at everything, and the folder may be removed. Of C/annotations itself a night that goes by
-this notices a file that is gone or has another length; any other damage there shows to all who read it.
+All of it follows from the catalogue's rows and edges, whose digests are the key, and from decisions about them, so
+whoever finds none makes it anew, by a look at everything, and the folder may be removed. Of C/annotations itself a
+night that goes by this notices a file that is gone or has another length; any other damage there shows to all who
+read it.
 """
 
 import time
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from reid import schema, store
@@ -108,13 +110,15 @@ def read_known(catalogue: Catalogue, rules: Mapping[str, SpeciesRules]) -> dict[
 def _read_known(
     catalogue: Catalogue, species: str, rules: SpeciesRules, version: "_Version"
 ) -> KnownRows | None:
-    key = _key(catalogue, species, rules, version)
+    key = _key(catalogue, species, rules, version.runs)
     if key is None:
         return None
     folder = links_folder(catalogue.path, species, rules)
     try:
         noted = store.read_sealed(store.join(folder, f"known-{key}.json"))
         rows = read_rows(folder, noted["rows"])
+        if noted["said"] != _said(version.decisions, rows.ids_among):
+            return None
         columns, name, batches = noted["states"]
         table = read_batches(folder, name, batches, _kind(columns))
     except FileNotFoundError:
@@ -135,6 +139,7 @@ def write_known(
     rules: SpeciesRules,
     facts: RowFacts,
     write: Callable[[], tuple[Noted, ...]],
+    ids_among: Callable[[pa.Array], pa.ChunkedArray],
 ) -> None:
     """Keep what the next night needs, and remove what that replaces; runs a day after they were written.
 
@@ -144,15 +149,18 @@ def write_known(
         rules: its rules.
         facts: of its rows.
         write: writes these, `write_rows` or `add_rows`.
+        ids_among: which of some ids are theirs.
     """
     if not _is_large(catalogue, species):
         return
-    key = _key(catalogue, species, rules, _version_of(catalogue))
+    version = _version_of(catalogue)
+    key = _key(catalogue, species, rules, version.runs)
     if key is None:
         return
     files = write()
     values = {name: getattr(facts, name) for name in _STATES}
     noted: dict[str, Any] = {"rows": files, "runs": dict(facts.runs), "seen_once": facts.seen_once}
+    noted["said"] = _said(version.decisions, ids_among)
     if facts.places is not None:
         values |= {"part": facts.places.part, "row": facts.places.row}
         noted["parts"] = [[name, *state] for name, state in facts.places.parts.items()]
@@ -195,21 +203,34 @@ def _remove_others(folder: str, kept: set[str], runs: set[str]) -> None:
 
 @dataclass(frozen=True)
 class _Version:
-    """What the keys of all species of a version are made of.
+    """What is asked of a version once for all species.
 
     Attributes:
         runs: of `holding_runs`.
-        decisions: digests of those that matter.
+        decisions: all.
     """
 
     runs: Mapping[str, Parts]
-    decisions: list[Any]
+    decisions: pa.Table
 
 
 def _version_of(catalogue: Catalogue) -> _Version:
-    said = catalogue.decisions()
-    digests = [sorted(unusable_ids(said)), whole_digest(about_pairs(said))]
-    return _Version(holding_runs(catalogue), digests)
+    return _Version(holding_runs(catalogue), catalogue.decisions())
+
+
+def _said(decisions: pa.Table, ids_among: Callable[[pa.Array], pa.ChunkedArray]) -> str:
+    """A digest of the decisions about a species: what is said of others changes nothing in it.
+
+    Args:
+        decisions: all.
+        ids_among: which of some ids are the species'.
+    """
+    ends = [decisions["a_id"], decisions["b_id"]]
+    named = pa.chunked_array([chunk for one in ends for chunk in one.chunks], pa.string())
+    own = ids_among(pc.unique(named))
+    here = pc.or_(*(pc.is_in(one, value_set=own) for one in ends))
+    said = decisions.filter(here)
+    return value_digest([sorted(unusable_ids(said)), whole_digest(about_pairs(said))])
 
 
 def _is_large(catalogue: Catalogue, species: str) -> bool:
@@ -220,20 +241,22 @@ def _is_large(catalogue: Catalogue, species: str) -> bool:
     return rows >= FEWEST_ROWS and are_sums(columns) and {*columns} == {*schema.CATALOGUE.names}
 
 
-def _key(catalogue: Catalogue, species: str, rules: SpeciesRules, version: _Version) -> str | None:
-    """A digest of all that what is kept of a large species follows from; None: edges are gone."""
+def _key(
+    catalogue: Catalogue, species: str, rules: SpeciesRules, runs: Mapping[str, Parts]
+) -> str | None:
+    """A digest of what the kept rows of a large species follow from, beside decisions; None: edges are gone."""
     assert catalogue.seal is not None
     rows, columns = catalogue.seal.species[species]
     place = edges_place(species, rules.edges_recipe)
     parts = {
         name: noted
-        for run in version.runs.values()
+        for run in runs.values()
         for name, noted in run.items()
         if name.rpartition("/")[0] == place
     }
     if not _are_there(catalogue.path, place, parts):
         return None
-    facts: list[Any] = [rows, sorted(columns.items()), sorted(parts.items()), *version.decisions]
+    facts: list[Any] = [rows, sorted(columns.items()), sorted(parts.items())]
     facts += [rules.known_distance, rules.radius, rules.encounters, rules.viewpoints]
     return value_digest([str(schema.CATALOGUE), *facts])
 

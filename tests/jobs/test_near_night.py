@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jobs.catalogue.decider
+from jobs.catalogue.decider import Decider
 from reid import embeddings, optional, schema, store
 from reid.catalogue import (
     Catalogue,
@@ -265,6 +266,35 @@ def test_each_of_two_large_species_is_read_as_far_as_it_is_near(
         kept = by_id(found.rows.take(np.arange(32)))[0]
         assert kept.equals(stored.filter(pc.equal(stored["species"], species)))
         assert len({*kept["identity_id"].to_pylist()}) == 5
+
+
+def test_what_is_said_of_one_species_leaves_what_is_known_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a run that keeps nothing, as those of the review page."""
+    ids, vectors = herd()
+    vectors |= {f"p{name}": vector for name, vector in vectors.items()}
+    lynx = annotations(annotation_id=ids)
+    puma = annotations(annotation_id=[f"p{one}" for one in ids], species=["puma"] * len(ids))
+    nights = Nights(tmp_path, vectors)
+    words = [("pa00", "pa10", "match", 1), ("pa00", "pa30", "nomatch", 2)]
+    words += [("pa20", "pa20", "unusable", 3)]
+    with from_rows(2) as used:
+        nights.identify(NOBODY, NOTHING, reset=dict.fromkeys(["lynx", "puma"], RULES))
+        nights.identify(pa.concat_tables([lynx[:30], puma[:30]]), NOTHING)
+        for number, word in enumerate(words, start=30):
+            said = decisions_table([word])
+            place = said.schema.get_field_index("note")
+            said = said.set_column(place, said.schema.field(place), pa.array(["yes"]))
+            with monkeypatch.context() as patch:
+                patch.setattr(Decider, "keep", lambda *_: None)
+                nights.identify(NOBODY, said)
+            start = len(used)
+            both = pa.concat_tables([lynx[number:][:1], puma[number:][:1]])
+            nights.identify(both, NOTHING)
+            assert used[start:] == [True, False], "of the one all has to be looked at"
+            nights.identify(puma[number + 3 :][:1], NOTHING)
+            assert used[start:] == [True, False, True]
 
 
 def test_rows_of_a_species_that_another_tool_has_added_are_there_too(tmp_path: Path) -> None:
