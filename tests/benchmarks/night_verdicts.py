@@ -50,14 +50,15 @@ def nights(one: Set, labelled: bool, folder: Path) -> list[dict[str, Any]]:
     named = np.isin(one.identity, animals[::2]) & labelled
     made_up.photograph(folder / "all", {f"{row:05d}": each for row, each in enumerate(one.vectors)})
     alone: dict[str, Any] = {}
-    judge_night = decider.judge_night
+    whole_night = decider.whole_night
 
-    def watched(*arguments: Any, **more: Any) -> Any:
-        rows, found = arguments[2], arguments[3]
-        alone["paths"], alone["cluster"] = rows["image_path"].to_pylist(), found.unaided.cluster
-        return judge_night(*arguments, **more)
+    def watched(*arguments: Any) -> Any:
+        rules, night = whole_night(*arguments)
+        paths = night.rows["image_path"].to_pylist()
+        alone["paths"], alone["cluster"] = paths, night.unaided.cluster
+        return rules, night
 
-    decider.judge_night = watched
+    decider.whole_night = watched
     told = []
     try:
         for night, rows in enumerate(portions(one), 1):
@@ -72,7 +73,7 @@ def nights(one: Set, labelled: bool, folder: Path) -> list[dict[str, Any]]:
                     raise
             told.append(judged(one, labelled, night, place, named, alone))
     finally:
-        decider.judge_night = judge_night
+        decider.whole_night = whole_night
     return told
 
 
