@@ -117,7 +117,7 @@ def _read_known(
     try:
         noted = store.read_sealed(store.join(folder, f"known-{key}.json"))
         rows = read_rows(folder, noted["rows"])
-        if noted["said"] != _said(version.decisions, rows.ids_among):
+        if noted.get("said") != _said(version.decisions, rows.ids_among):
             return None
         columns, name, batches = noted["states"]
         table = read_batches(folder, name, batches, _kind(columns))
