@@ -4,10 +4,12 @@ import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 from hypothesis import HealthCheck, given, settings
@@ -253,6 +255,7 @@ def options(place: str) -> dict[str, str]:
 DYING = """
 import os, sys
 import pyarrow as pa
+import pyarrow.compute as pc
 from reid import catalogue, schema, store
 from reid.catalogue import commits, events
 if sys.argv[2] == "before":
@@ -528,3 +531,35 @@ def test_storage_that_is_not_there(bucket: str, monkeypatch: pytest.MonkeyPatch)
         cat.update(catalogue, "r2", lambda _: cat.Change())
     assert "\x1b" not in str(caught.value)
     assert caught.value.exit_code == 3
+
+
+def test_a_night_reads_no_files_of_other_species(here: str) -> None:
+    catalogue = cat.open_catalogue(here, create=True)
+    others = ["puma", "l'ours", "é/%20?=", "\\"]
+    for turn, species in enumerate(["lynx", *others]):
+        rows = make_rows({f"{turn}a": "x-1", f"{turn}b": "x-2"}, species=species)
+        catalogue = cat.update(catalogue, f"r{turn}", lambda _, rows=rows: cat.Change(rows))
+    files = pa.table(catalogue.table.get_add_actions(flatten=True))["path"].to_pylist()
+    assert len(files) == 5
+    for name in files:
+        if not name.startswith("species=lynx"):
+            Path(here, "annotations", unquote(name)).write_bytes(b"")
+    for turn, name in enumerate(["0a", "0c"]):
+        was = catalogue.rows(species=["lynx"], stored=True)
+        was = was.filter(pc.equal(was["annotation_id"], name))
+        found = cat.Change(make_rows({name: f"x-{5 + turn}"}), was=was)
+        catalogue = cat.update(catalogue, f"n{turn}", lambda _, found=found: found)
+    rows = catalogue.rows(NAMES, species=["lynx"])
+    assert rows["identity_id"].to_pylist() == ["x-5", "x-2", "x-6"]
+
+
+def test_rows_of_species_with_any_name_are_replaced(here: str) -> None:
+    catalogue = cat.open_catalogue(here, create=True)
+    for turn in range(2):
+        parts = [
+            make_rows({f"{name}{number}": f"x-{turn}"}, species=name)
+            for number, name in enumerate(["l'ours", "''", "é/%20?=", "\\", 'a "b"'])
+        ]
+        rows = pa.concat_tables(parts)
+        catalogue = cat.update(catalogue, f"r{turn}", lambda _, rows=rows: cat.Change(rows))
+    assert catalogue.rows(NAMES)["identity_id"].to_pylist() == ["x-1"] * 5

@@ -233,11 +233,16 @@ def _write(table: Any, rows: pa.Table, properties: Any) -> tuple[int, int]:
             [], "append", schema.CATALOGUE, ["species"], commit_properties=properties
         )
         return 0, 0
-    # Only the files that hold a changed row are rewritten, and only those of its species are read.
+    # Only the files that hold a changed row are rewritten, and only those of its species are read: which these are
+    # has to stand there, deltalake does not ask the rows for it.
+    species = ", ".join(
+        "'{}'".format(name.replace("'", "''")) for name in pc.unique(rows["species"]).to_pylist()
+    )
     counts = (
         table.merge(
             rows.cast(schema.CATALOGUE),
-            predicate="old.species = new.species AND old.annotation_id = new.annotation_id",
+            predicate=f"old.species IN ({species}) AND old.species = new.species "
+            "AND old.annotation_id = new.annotation_id",
             source_alias="new",
             target_alias="old",
             # A catalogue may have been made before a column was.
