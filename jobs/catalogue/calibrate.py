@@ -110,6 +110,7 @@ def calibrate(config: Config, embed: EmbedStage, look: LookStage) -> None:
         decider = Decider(config, run_id, nothing, reset=rules, look=look)
         began = time.perf_counter()
         newer = update(catalogue, run_id, decider, attempts=config.identify.attempts)
+        decider.keep(newer)
         updating = time.perf_counter() - began
     console.print(rules_table(rules, config))
     failures = pa.concat_tables([upload.failures, failures, clashes])

@@ -190,14 +190,14 @@ class Decider:
             return
         before, nights = self._decided
         for species, (rules, night) in nights.items():
-            if night.facts is None:
+            if night.keep is None:
                 continue
             committed = rows_of_run(night.changed, self.run_id).cast(schema.CATALOGUE)
             if not _is_sealed(species, before, night.was, committed, catalogue):
                 continue
             with _as_far_as_it_goes():
-                write = partial(night.write, committed)
-                write_known(catalogue, species, rules, night.facts, write, night.ids_among)
+                write = partial(night.keep, committed)
+                write_known(catalogue, species, rules, write, night.ids_among)
 
     def _decisions(
         self, catalogue: Catalogue, index: pa.Table

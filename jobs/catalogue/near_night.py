@@ -60,8 +60,8 @@ class SpeciesNight:
         by_rising_id: the numbers of some rows in the order of their annotation_id.
         who: (n,) numbers that tell the individuals of all rows apart.
         unaided: of all rows.
-        facts: what follows from all rows, for the next night; None: there are too few for it.
-        write: given what the run has committed, writes the rows that go with the facts.
+        keep: given what the run has committed, writes rows and links for the next night; what follows from all
+            rows, and the files of the rows. None: it is not worth it.
         ids_among: which of some ids that decisions name all rows have.
     """
 
@@ -74,8 +74,7 @@ class SpeciesNight:
     by_rising_id: Callable[[NDArray[np.intp]], NDArray[np.intp]]
     who: NDArray[np.integer]
     unaided: Unaided
-    facts: known_rows.RowFacts | None
-    write: Callable[[pa.Table], tuple[Noted, ...]]
+    keep: Callable[[pa.Table], tuple[known_rows.RowFacts, tuple[Noted, ...]]] | None
     ids_among: Callable[[pa.Array], pa.ChunkedArray]
 
 
@@ -109,48 +108,6 @@ def near_night(
         return None  # the whole tells what is to be done about it
     except FileNotFoundError:
         return None  # links that another night has just replaced, or that somebody removed
-
-
-def all_facts(
-    catalogue: Catalogue,
-    species: str,
-    rules: SpeciesRules,
-    rows: pa.Table,
-    result: Identified,
-    individual: NDArray[np.int64],
-    seen_once: int,
-) -> tuple[known_rows.RowFacts | None, NDArray[np.intp]]:
-    """What follows from all rows, once everything was looked at; None: it is not worth it. And their order by number.
-
-    Args:
-        catalogue, species, rules: as in `near_night`.
-        rows: STATE, sorted by annotation_id.
-        result: of these.
-        individual: (n,) of each row, the number of its individual.
-        seen_once: how many individuals were.
-    """
-    cluster, n = result.unaided.cluster, len(rows)
-    order = np.argsort(cluster, kind="stable")
-    # With so few they do not pay; or an edge is not one for ever.
-    if n < known_rows.FEWEST_ROWS or rules.pairs is not None or rules.encounters == "mean":
-        return None, order
-    number = np.empty(n, np.uint32)
-    number[order] = np.arange(n, dtype=np.uint32)
-    folder = known_rows.links_folder(catalogue.path, species, rules)
-    pairs, distances = result.edges
-    places = find_places(embeddings_path(catalogue.path, rules.recipe), rows)
-    facts = known_rows.RowFacts(
-        folder,
-        individual[order].astype(np.int32),
-        pc.equal(rows["decision"], "unsure").to_numpy()[order],
-        cluster[order].astype(np.int32),
-        result.unaided.told[order],
-        result.unaided.image[order].astype(np.int32),
-        links.add_run(folder, {}, number[pairs], distances),
-        seen_once,
-        None if places is None else places.take(order),
-    )
-    return facts, order
 
 
 def _is_enough(
@@ -261,10 +218,14 @@ def _near_night(
     )
     now = replace(
         _facts_after(species, facts, new, rows, at, result),
-        runs=links.add_run(facts.folder, facts.runs, pairs, far),
         seen_once=outcome.seen_once,
         places=places,
     )
+
+    def keep(committed: pa.Table) -> tuple[known_rows.RowFacts, tuple[Noted, ...]]:
+        runs = links.add_run(facts.folder, facts.runs, pairs, far)
+        return replace(now, runs=runs), add_rows(kept, numbers, committed)
+
     return SpeciesNight(
         rows,
         kept.take(np.sort(numbers[numbers < n])),
@@ -275,8 +236,7 @@ def _near_night(
         lambda some: some[pc.sort_indices(ids.take(pa.array(some))).to_numpy()],
         now.individual,
         Unaided(now.cluster, now.told, now.image),
-        now,
-        lambda committed: add_rows(kept, numbers, committed),
+        keep,
         kept.ids_among,  # no decision is about a new image: `_is_enough`
     )
 

@@ -6,19 +6,29 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from jobs.catalogue.increments import Growth, compared_nodes
-from jobs.catalogue.near_night import SpeciesNight, all_facts
+from jobs.catalogue.near_night import SpeciesNight
 from jobs.catalogue.night_outcome import outcome_of
 from jobs.catalogue.stored_vectors import read_vectors
 from jobs.catalogue.thresholds import Modes, is_settled, make_rules, say_rules, settle_modes
 from jobs.catalogue.upload_rows import decided_rows, identify_by_rules, with_upload
-from reid.catalogue import ROW_SCHEMA, Catalogue, SpeciesRules, changed_rows
-from reid.catalogue.kept_rows import write_rows
-from reid.catalogue.known_rows import links_folder
-from reid.identify import state_before, told_ids, without_contradicting_words
+from reid.catalogue import (
+    ROW_SCHEMA,
+    Catalogue,
+    SpeciesRules,
+    changed_rows,
+    embeddings_path,
+    known_rows,
+    links,
+)
+from reid.catalogue.kept_rows import Noted, write_rows
+from reid.catalogue.known_rows import RowFacts
+from reid.identify import Identified, state_before, told_ids, without_contradicting_words
 from reid.identify.remarks import with_said_viewpoints
 from reid.row_order import rows_after
+from reid.vector_places import find_places
 
 
 def whole_night(
@@ -107,8 +117,16 @@ def whole_night(
         changed = changed.filter(pc.or_(named, pa.array(result.changed)))
     changed = changed_rows(before, changed)
     who = state_before(species, rows, result.next_number)[0]
-    facts, order = all_facts(catalogue, species, rules, rows, result, who, outcome.seen_once)
-    folder = links_folder(catalogue.path, species, rules)
+
+    def keep(committed: pa.Table) -> tuple[RowFacts, tuple[Noted, ...]]:
+        facts, order = _all_facts(catalogue, species, rules, rows, result, who, outcome.seen_once)
+        numbered = rows_after(before, committed).take(pa.array(order))
+        return facts, write_rows(facts.folder, numbered)
+
+    # Of few rows it does not pay; and of pairs and means an edge is not one for ever.
+    pays = (
+        len(rows) >= known_rows.FEWEST_ROWS and rules.pairs is None and rules.encounters != "mean"
+    )
     return rules, SpeciesNight(
         rows,
         before.filter(pc.is_in(before["annotation_id"], value_set=changed["annotation_id"])),
@@ -119,9 +137,47 @@ def whole_night(
         np.sort,
         who,
         result.unaided,
-        facts,
-        lambda committed: write_rows(
-            folder, rows_after(before, committed).take(pa.array(order)).combine_chunks()
-        ),
+        keep if pays else None,
         lambda ids: rows["annotation_id"].filter(pc.is_in(rows["annotation_id"], value_set=ids)),
     )
+
+
+def _all_facts(
+    catalogue: Catalogue,
+    species: str,
+    rules: SpeciesRules,
+    rows: pa.Table,
+    result: Identified,
+    individual: NDArray[np.int64],
+    seen_once: int,
+) -> tuple[RowFacts, NDArray[np.intp]]:
+    """What follows from all rows, by numbers that go by cluster, so that what is near lies together; and the rows' order.
+
+    Args:
+        catalogue: as it was.
+        species: its species.
+        rules: its rules.
+        rows: STATE, sorted by annotation_id.
+        result: of these.
+        individual: (n,) of each row, the number of its individual.
+        seen_once: how many individuals were.
+    """
+    alone = result.unaided
+    order = np.argsort(alone.cluster, kind="stable")
+    number = np.empty(len(rows), np.uint32)
+    number[order] = np.arange(len(rows), dtype=np.uint32)
+    pairs, distances = result.edges
+    folder = known_rows.links_folder(catalogue.path, species, rules)
+    places = find_places(embeddings_path(catalogue.path, rules.recipe), rows)
+    facts = RowFacts(
+        folder,
+        individual[order].astype(np.int32),
+        pc.equal(rows["decision"], "unsure").to_numpy()[order],
+        alone.cluster[order].astype(np.int32),
+        alone.told[order],
+        alone.image[order].astype(np.int32),
+        links.add_run(folder, {}, number[pairs], distances),
+        seen_once,
+        None if places is None else places.take(order),
+    )
+    return facts, order

@@ -137,8 +137,7 @@ def write_known(
     catalogue: Catalogue,
     species: str,
     rules: SpeciesRules,
-    facts: RowFacts,
-    write: Callable[[], tuple[Noted, ...]],
+    write: Callable[[], tuple[RowFacts, tuple[Noted, ...]]],
     ids_among: Callable[[pa.Array], pa.ChunkedArray],
 ) -> None:
     """Keep what the next night needs, and remove what that replaces; runs a day after they were written.
@@ -147,8 +146,7 @@ def write_known(
         catalogue: as it is once a run has committed.
         species: its name.
         rules: its rules.
-        facts: of its rows.
-        write: writes these, `write_rows` or `add_rows`.
+        write: writes its rows and links; what follows from the rows, and their files.
         ids_among: which of some ids are theirs.
     """
     if not _is_large(catalogue, species):
@@ -157,7 +155,7 @@ def write_known(
     key = _key(catalogue, species, rules, version.runs)
     if key is None:
         return
-    files = write()
+    facts, files = write()
     values = {name: getattr(facts, name) for name in _STATES}
     noted: dict[str, Any] = {"rows": files, "runs": dict(facts.runs), "seen_once": facts.seen_once}
     noted["said"] = _said(version.decisions, ids_among)

@@ -27,8 +27,10 @@ from jobs.neighbours.incremental import new_edges
 from reid import store
 from reid.catalogue import (
     Catalogue,
+    StoredRows,
     history,
     join_edge_parts,
+    known_rows,
     open_catalogue,
     read_events,
     read_graph,
@@ -584,6 +586,20 @@ def test_calibrate_sets_rules_and_resets_them(survey: Survey, said: Say, tmp_pat
     survey.photograph({"d": at(62)})
     assert survey.reid("identify", *plain) == 0
     assert survey.names["d"] == survey.names["c"]
+
+
+def test_what_calibrate_has_looked_at_is_at_hand_for_the_next_night(
+    survey: Survey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_rows, "FEWEST_ROWS", 1)
+    assert survey.night({"a": 0, "b": 40}) == 0
+    wide = ("identify.known_distance=0.6", "identify.new_distance=0.7")
+    assert survey.reid("calibrate", "-C", survey.place, *wide) == 0
+    assert StoredRows(survey.catalogue).known("lynx") is not None
+    monkeypatch.setattr("jobs.catalogue.decider.whole_night", None)
+    survey.photograph({"c": at(20)})
+    assert survey.reid("identify", *survey.arguments[:6]) == 0
+    assert survey.herd == {frozenset("abc")}
 
 
 def label(folder: Path, animals: int = 10) -> Path:
