@@ -12,7 +12,8 @@ from reid.errors import InputError, ReidError
 from reid.models.hub import cached_repository, fetch_repository
 from reid.models.limits import input_side, read_object
 from reid.models.packaged import is_weight, load_packaged
-from reid.models.repository import Source, check_custom_code, load_repository
+from reid.models.repository import check_custom_code, load_repository
+from reid.models.source import Source
 from reid.models.spec import ModelSpec, Triple, find_spec
 
 if TYPE_CHECKING:

@@ -1,7 +1,6 @@
 """Networks from folders in timm's and transformers' repository formats."""
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +8,9 @@ from reid import optional
 from reid.errors import InputError, ReidError
 from reid.models.hub import code_files, weight_files
 from reid.models.limits import check_memory, input_side, read_object, triple
+from reid.models.source import Source, first_line, stored_bytes
 from reid.models.spec import Triple
+from reid.models.timm_repository import load_timm
 from reid.spelling import list_a_few
 
 if TYPE_CHECKING:
@@ -17,22 +18,6 @@ if TYPE_CHECKING:
 
 # PIL's numbers, which transformers stores.
 _RESAMPLE = {2: "bilinear", 3: "bicubic"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """A network as its repository gives it; None where the repository does not say.
-
-    `origin` names architecture and code, and enters the digest.
-    """
-
-    module: "torch.nn.Module"
-    architecture: str
-    origin: str
-    input_size: int | None
-    mean: Triple | None
-    std: Triple | None
-    interpolation: str | None
 
 
 def load_repository(
@@ -67,7 +52,7 @@ def load_repository(
             f"{folder} has no weights: model.safetensors (all its shards) or pytorch_model.bin"
         )
     if "architecture" in config:
-        return _load_timm(folder, config, input_size, classes)
+        return load_timm(folder, config, input_size, classes)
     if classes:
         raise InputError(
             f"classes: {folder} is not in timm's format, the only one of which heads are read"
@@ -78,95 +63,6 @@ def load_repository(
         f"{folder}/config.json is neither timm's (it has no 'architecture') nor transformers' "
         "(it has no 'model_type')"
     )
-
-
-def _load_timm(
-    folder: Path, config: dict[str, Any], input_size: int | None, with_head: bool
-) -> Source:
-    from reid.models.networks import ClassProbabilities
-
-    architecture, said, arguments = _timm_architecture(folder, config)
-    side = input_size if said.get("fixed_input_size") else None
-    network = _timm_network(folder, architecture, arguments, side, with_head)
-    if with_head and network.num_classes < 2:
-        raise InputError(f"classes: {folder} has no head: num_classes is {network.num_classes}")
-    settings = network.pretrained_cfg
-    said_size = settings.get("input_size")
-    if not isinstance(said_size, list | tuple) or len(said_size) != 3:
-        raise InputError(f"{folder}: input_size {said_size!r}; [3, height, width] is needed")
-    channels, height, width = said_size
-    input_side(height, f"{folder}: input_size")
-    if channels != 3 or (input_size is None and height != width):
-        raise InputError(
-            f"{folder} wants {channels} x {height} x {width} input; "
-            "only square images of 3 channels are made here"
-        )
-    name = f"classes of {architecture}" if with_head else architecture
-    return Source(
-        module=ClassProbabilities(network) if with_head else network,
-        architecture=name,
-        origin=name,
-        input_size=height,
-        mean=triple(settings.get("mean"), f"{folder}: mean"),
-        std=triple(settings.get("std"), f"{folder}: std", positive=True),
-        interpolation=settings.get("interpolation"),
-    )
-
-
-def _timm_architecture(
-    folder: Path, config: dict[str, Any]
-) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """What config.json says: the architecture, its `pretrained_cfg` and its arguments."""
-    timm = optional.timm()
-    architecture = config["architecture"]
-    if not isinstance(architecture, str) or not timm.is_model(architecture):
-        raise InputError(
-            f"{folder}: timm {timm.__version__} has no architecture {str(architecture)[:100]!r}"
-        )
-    # Older repositories have the settings of `pretrained_cfg` beside the architecture.
-    said, arguments = config.get("pretrained_cfg", config), config.get("model_args") or {}
-    if not isinstance(said, dict) or not isinstance(arguments, dict):
-        raise InputError(f"{folder}/config.json: pretrained_cfg and model_args must be objects")
-    if said.get("custom_load"):
-        raise InputError(
-            f"{folder}/config.json: custom_load reads files in ways of their own; not read here"
-        )
-    classes = config.get("num_classes", said.get("num_classes"))
-    return (
-        architecture,
-        said,
-        {**({} if classes is None else {"num_classes": classes}), **arguments},
-    )
-
-
-def _timm_network(
-    folder: Path,
-    architecture: str,
-    arguments: dict[str, Any],
-    input_size: int | None,
-    with_head: bool,
-) -> Any:
-    """The network with its weights, once it is known to fit into memory; made for a size where one is given."""
-    import torch
-
-    timm = optional.timm()
-    options = {} if input_size is None else {"img_size": input_size}
-    try:
-        with torch.device("meta"):
-            trial = timm.create_model(architecture, **arguments)
-        check_memory(trial, _stored_bytes(folder), str(folder))
-        del trial
-        # With the classifier, timm loads strictly; without it, it would leave weights that the
-        # file lacks at random values and only write to its log.
-        network = timm.create_model(f"local-dir:{folder}", pretrained=True, **options)
-        if not with_head:
-            network.reset_classifier(0)
-        return network
-    except ReidError:
-        raise
-    # timm trusts its files, and raises whatever their contents lead to.
-    except Exception as error:
-        raise InputError(f"{folder}: timm cannot load it: {_first_line(error)}") from error
 
 
 def _load_transformers(
@@ -193,7 +89,7 @@ def _load_transformers(
         raise
     # transformers trusts its files, and raises whatever their contents lead to.
     except Exception as error:
-        raise InputError(f"{folder}: transformers cannot load it: {_first_line(error)}") from error
+        raise InputError(f"{folder}: transformers cannot load it: {first_line(error)}") from error
     origin = type(network).__name__
     if own_code:
         # Every file counts: the entry files may import others of the folder.
@@ -238,10 +134,6 @@ def _mentions(value: Any, key: str) -> bool:
         elif isinstance(one, list):
             waiting += one
     return False
-
-
-def _stored_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in weight_files(folder))
 
 
 def check_custom_code(name: str, *, trust_remote_code: bool, pinned: bool) -> None:
@@ -293,7 +185,7 @@ def _load_builtin(transformers: Any, folder: Path) -> "torch.nn.Module":
     )
     with torch.device("meta"):
         trial = transformers.AutoModel.from_config(config, trust_remote_code=False)
-    check_memory(trial, _stored_bytes(folder), str(folder))
+    check_memory(trial, stored_bytes(folder), str(folder))
     del trial
     network, result = transformers.AutoModel.from_pretrained(
         str(folder),
@@ -364,7 +256,3 @@ def _image_processor(folder: Path) -> tuple[int | None, Triple | None, Triple | 
         triple(std, f"{path}: image_std", positive=True) if std else None,
         _RESAMPLE[resample] if resample is not None else None,
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
