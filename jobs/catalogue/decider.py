@@ -244,8 +244,7 @@ class Decider:
                 f"changed the catalogue to {rules.recipe}; run the same command again, with that model"
             )
         night = None
-        only_new = not len(updated) and not pc.any(pc.equal(said["run_id"], self.run_id)).as_py()
-        if rules is not None and rules is was and only_new:
+        if rules is not None and rules is was and not len(updated):
             known = stored.known(name)
             night = near_night(self._growth, catalogue, name, rules, known, new, said)
         if night is None or rules is None:

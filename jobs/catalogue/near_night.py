@@ -1,8 +1,8 @@
-"""A night that only brings images, on a large catalogue: what is far from them is not looked at.
+"""A night that brings images, or judged pairs, on a large catalogue: what is far from them is not looked at.
 
-What comes out is what a look at everything gives (tests/jobs/test_near_night.py). Where more is new than images
-(labels, decisions, rules), or nobody has written what is known of the rows (`reid.catalogue.known_rows`), everything
-is looked at, as for a small catalogue, and it is written.
+What comes out is what a look at everything gives (tests/jobs/test_near_night.py). Where something else is new (labels,
+rules, pictures that are unusable or show another side), or nobody has written what is known of the rows
+(`reid.catalogue.known_rows`), everything is looked at, as for a small catalogue, and it is written.
 """
 
 import time
@@ -27,7 +27,7 @@ from reid.catalogue import (
     known_rows,
     links,
 )
-from reid.catalogue.kept_rows import Noted, add_rows
+from reid.catalogue.kept_rows import KeptRows, Noted, add_rows
 from reid.cluster import seen_once
 from reid.identify import (
     ContradictionError,
@@ -40,6 +40,7 @@ from reid.identify import (
     state_before,
 )
 from reid.identify.decisions import UNSURE
+from reid.identify.remarks import OF_EDGES, about_pairs
 from reid.row_order import by_id
 from reid.vector_places import find_places
 
@@ -87,7 +88,7 @@ def near_night(
     new: pa.Table,
     said: pa.Table,
 ) -> SpeciesNight | None:
-    """Who is who in a species once new images came; None: everything has to be looked at.
+    """Who is who in a species once new images came, or people judged; None: everything has to be looked at.
 
     Args:
         growth: of this run; it searches the new images.
@@ -96,11 +97,11 @@ def near_night(
         rules: that hold, and held before.
         known: of the species' rows; None: nobody has written it.
         new: schema.ANNOTATIONS of the new images.
-        said: all decisions; none is of this run.
+        said: all decisions, those of this run too.
     """
     if known is None or growth.has_grown(species, rules):
         return None
-    if not _is_enough(catalogue, species, rules, new, said):
+    if not _is_enough(catalogue, species, rules, new, said, growth.run_id):
         return None
     try:
         return _near_night(growth, catalogue, species, rules, known, by_id(new)[0], said)
@@ -111,19 +112,41 @@ def near_night(
 
 
 def _is_enough(
-    catalogue: Catalogue, species: str, rules: SpeciesRules, new: pa.Table, said: pa.Table
+    catalogue: Catalogue,
+    species: str,
+    rules: SpeciesRules,
+    new: pa.Table,
+    said: pa.Table,
+    run_id: str,
 ) -> bool:
-    """Are what is known and the new images enough to know all?"""
-    if not len(new) or not is_settled(rules):
+    """Are what is known, the new images and what was judged enough to know all?"""
+    if not is_settled(rules):
         return False
     record = catalogue.record
     if catalogue.version != catalogue.record_version:
         return False
     if species not in record.individuals or species not in record.verdicts:
         return False
-    # An image that was undone, and comes back
+    fresh = said.filter(pc.equal(said["run_id"], run_id))
+    if pc.any(pc.is_in(fresh["decision"], value_set=pa.array(OF_EDGES))).as_py():
+        return False  # another side, or unusable: other edges count
+    if len(about_pairs(fresh)) and rules.encounters != "off":
+        return False  # a pair that is judged can break an encounter
+    # An image that was undone, and comes back; or is judged as it comes
     ends = pa.chunked_array([*said["a_id"].chunks, *said["b_id"].chunks], pa.string())
     return not pc.any(pc.is_in(new["annotation_id"], value_set=ends)).as_py()
+
+
+def _judged(kept: KeptRows, said: pa.Table, run_id: str) -> NDArray[np.int64]:
+    """Rows that decisions of this run are about, and those that others have judged them against."""
+    said = about_pairs(said)
+    own = said.filter(pc.equal(said["run_id"], run_id))
+    ends = pa.chunked_array([*own["a_id"].chunks, *own["b_id"].chunks], pa.string())
+    beside = said.filter(
+        pc.or_(pc.is_in(said["a_id"], value_set=ends), pc.is_in(said["b_id"], value_set=ends))
+    )
+    ends = pa.chunked_array([*beside["a_id"].chunks, *beside["b_id"].chunks], pa.string())
+    return kept.find("annotation_id", pc.unique(ends))
 
 
 def _near_night(
@@ -156,7 +179,10 @@ def _near_night(
     if places is None:
         everyone = everyone.append_column("source_key", column("source_key"))
         places = find_places(vectors, everyone)
-    pairs, far = growth.search_new(catalogue, species, rules, everyone, n, places)
+    pairs: NDArray[np.integer] = np.empty((0, 2), np.int32)
+    far = np.empty(0, np.float32)
+    if len(new):
+        pairs, far = growth.search_new(catalogue, species, rules, everyone, n, places)
     search_seconds = time.perf_counter() - began
 
     def links_of(
@@ -166,7 +192,7 @@ def _near_night(
         return row.astype(np.int64), other.astype(np.int64), distance
 
     near = near_rows(
-        rows_told(kept.find, kept.take, new, rules.encounters),
+        rows_told(kept.find, kept.take, new, _judged(kept, said, growth.run_id), rules.encounters),
         facts.individual,
         facts.unsure,
         links_of,

@@ -145,6 +145,7 @@ class CatalogueDesk:
             )
             if newer.record.run_id != run_id:
                 raise InputError("that was decided so already")
+            decider.keep(newer)
             events = decider.outcome.events
             pictures = picture_names(newer, events)
             names = names_of_individuals(

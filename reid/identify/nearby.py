@@ -123,17 +123,19 @@ def rows_told(
     find: Callable[[str, pa.ChunkedArray], NDArray[np.int64]],
     take: Callable[[NDArray[np.int64]], pa.Table],
     new: pa.Table,
+    judged: NDArray[np.int64],
     encounters: str,
 ) -> NDArray[np.int64]:
-    """Known rows that new ones say something of: by image, then encounter, then label.
+    """Known rows that new or judged ones say something of: by image, then encounter, then label.
 
     Args:
         find: the known rows, rising, that have one of some values in a column.
         take: these rows, with that column.
         new: columns image_path, encounter_id, identity.
+        judged: known rows that people have judged just now; they are among those that come back.
         encounters: `off` or `best`, see `make_nodes`.
     """
-    reached = np.empty(0, np.int64)
+    reached = judged
     names = ("image_path", "encounter_id", "identity")
     for name in (one for one in names if one != "encounter_id" or encounters != "off"):
         said = [take(reached)[name], new[name]]

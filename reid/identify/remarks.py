@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 OF_INDIVIDUALS = ("name", "sex", "age", "note")
-OF_PICTURES = ("viewpoint", "unusable", "profile")
+OF_EDGES = ("viewpoint", "unusable")  # they say with which others a picture is compared
+OF_PICTURES = (*OF_EDGES, "profile")
 REMARKS = (*OF_INDIVIDUALS, *OF_PICTURES)
 
 

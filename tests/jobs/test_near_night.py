@@ -212,19 +212,24 @@ def test_only_what_is_near_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert read == [6, 0] * 3
         assert nights.outcome.individuals == 5
         assert nights.outcome.looked_at == 7
-        # A word of a person: everything is looked at (`near_night` is not asked), and written for the next night.
+        # Two pictures that a person has judged: their individuals, and what is near them.
         nights.identify(table[:0], decisions_table([("a00", "a10", "nomatch", 1)]))
+        assert nights.outcome.looked_at == 14
         nights.identify(table[33:34], NOTHING)
-        assert used[4:] == [True]
-        nights.catalogue = undo(nights.catalogue, nights.catalogue.record.run_id, new_run_id())
-        nights.identify(table[33:34], NOTHING)
+        assert used[4:] == [True, True]
+        # Of a picture that is compared with others than before everything is looked at, and written for the next night.
+        nights.identify(table[:0], decisions_table([("a00", "a00", "unusable", 2)]))
         nights.identify(table[34:35], NOTHING)
-        assert used[5:] == [False, True]
+        assert used[6:] == [False, True]
+        nights.catalogue = undo(nights.catalogue, nights.catalogue.record.run_id, new_run_id())
+        nights.identify(table[34:35], NOTHING)
+        nights.identify(table[35:36], NOTHING)
+        assert used[8:] == [False, True]
         # They are made of what is there, and can be made again.
         store.remove(store.join(nights.catalogue.path, "links"))
-        nights.identify(table[35:36], NOTHING)
         nights.identify(table[36:37], NOTHING)
-        assert used[7:] == [False, True]
+        nights.identify(table[37:38], NOTHING)
+        assert used[10:] == [False, True]
 
 
 def test_each_of_two_large_species_is_read_as_far_as_it_is_near(

@@ -21,7 +21,7 @@ from jobs.pages.catalogue_desk import Desk
 from jobs.pages.served_pages import ServedPages
 from jobs.pages.serving import open_desk
 from jobs.pages.web_app import make_app
-from reid.catalogue import open_catalogue
+from reid.catalogue import known_rows, open_catalogue
 from reid.config import load_config
 from reid.identify.remarks import remarks
 from tests.browser import CHROMIUM, Browser
@@ -154,6 +154,21 @@ def test_each_act_is_a_run_that_says_who_and_can_be_taken_back(served: Served, r
     status, answer = served.act("undo", run=run.run_id)
     assert (status, answer["says"]) == (409, answer["says"])
     assert "is undone already" in answer["says"]
+
+
+def test_an_act_on_a_large_catalogue_looks_at_what_is_near(
+    herd: tuple[Path, dict[str, str]], reid: Reid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, ids = herd
+    monkeypatch.setattr(known_rows, "FEWEST_ROWS", 1)
+    assert reid("calibrate", "-C", place, *RULES) == 0  # looks at everything, and keeps it
+    monkeypatch.setattr("jobs.catalogue.decider.whole_night", None)
+    for served in serve(open_desk(load_config(None), str(place), None), ids):
+        assert served.act("merge", a=ids["a1"], b=ids["b1"])[1]["ok"]
+        assert served.herd == {"a1 a2 a3 b1 b2", "c1"}
+        everyone = [ids[one] for one in ("a1", "a2", "a3", "b1", "b2")]
+        assert served.act("apart", chosen=[ids["a2"], ids["a3"]], seen=everyone)[1]["ok"]
+        assert served.herd == {"a1", "a2 a3", "b1 b2", "c1"}
 
 
 def test_names_notes_sides_and_what_is_unusable(served: Served) -> None:
