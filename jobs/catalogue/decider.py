@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from jobs.catalogue.admin import pictures_among
 from jobs.catalogue.increments import Growth
-from jobs.catalogue.near_night import SpeciesNight, near_night
+from jobs.catalogue.near_night import near_night
 from jobs.catalogue.night_outcome import Outcome, counts_of, decide_event
 from jobs.catalogue.night_verdict import judge_night
+from jobs.catalogue.species_night import SpeciesNight
 from jobs.catalogue.thresholds import (
     NoRulesError,
     calibrate_event,

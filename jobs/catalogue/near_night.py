@@ -6,8 +6,7 @@ rules, pictures that are unusable or show another side), or nobody has written w
 """
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.catalogue.increments import Growth
-from jobs.catalogue.night_outcome import SpeciesOutcome, outcome_of
+from jobs.catalogue.night_outcome import outcome_of
+from jobs.catalogue.species_night import SpeciesNight
 from jobs.catalogue.thresholds import is_settled
 from jobs.catalogue.upload_rows import decided_rows, identify_by_rules, with_upload
 from reid.catalogue import (
@@ -45,38 +45,6 @@ from reid.row_order import by_id
 from reid.vector_places import find_places
 
 _NOBODY = pa.array([], pa.string())
-
-
-@dataclass(frozen=True)
-class SpeciesNight:
-    """What a night makes of one species, of which all n rows have numbers.
-
-    Attributes:
-        rows: ROW_SCHEMA with all that what is new can change, sorted by annotation_id.
-        was: schema.CATALOGUE, as stored, those that change.
-        changed: what they are then, and rows that are new.
-        result: of `rows`.
-        outcome: without its `decide_seconds`.
-        some_rows: annotation_id and source_key of some rows, by their numbers.
-        by_rising_id: the numbers of some rows in the order of their annotation_id.
-        who: (n,) numbers that tell the individuals of all rows apart.
-        unaided: of all rows.
-        keep: given what the run has committed, writes rows and links for the next night; what follows from all
-            rows, and the files of the rows. None: it is not worth it.
-        ids_among: which of some ids that decisions name all rows have.
-    """
-
-    rows: pa.Table
-    was: pa.Table
-    changed: pa.Table
-    result: Identified
-    outcome: SpeciesOutcome
-    some_rows: Callable[[NDArray[np.intp]], pa.Table]
-    by_rising_id: Callable[[NDArray[np.intp]], NDArray[np.intp]]
-    who: NDArray[np.integer]
-    unaided: Unaided
-    keep: Callable[[pa.Table], tuple[known_rows.RowFacts, tuple[Noted, ...]]] | None
-    ids_among: Callable[[pa.Array], pa.ChunkedArray]
 
 
 def near_night(

@@ -9,8 +9,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.catalogue.increments import Growth, compared_nodes
-from jobs.catalogue.near_night import SpeciesNight
 from jobs.catalogue.night_outcome import outcome_of
+from jobs.catalogue.species_night import SpeciesNight
 from jobs.catalogue.stored_vectors import read_vectors
 from jobs.catalogue.thresholds import Modes, is_settled, make_rules, say_rules, settle_modes
 from jobs.catalogue.upload_rows import decided_rows, identify_by_rules, with_upload
