@@ -33,7 +33,6 @@ from reid.identify import (
     ContradictionError,
     Identified,
     Unaided,
-    coded_edges_table,
     grown,
     near_rows,
     rows_told,
@@ -153,18 +152,15 @@ def _near_night(
         pairs, far = growth.search_new(catalogue, species, rules, everyone, n, places)
     search_seconds = time.perf_counter() - began
 
-    def links_of(
-        rows: NDArray[np.int64],
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-        row, other, distance = links.links_of(facts.folder, facts.runs, rows.astype(np.uint32))
-        return row.astype(np.int64), other.astype(np.int64), distance
+    def links_of(rows: NDArray[np.int64]) -> links.FoundLinks:
+        return links.links_of(facts.folder, facts.runs, rows.astype(np.uint32))
 
     near = near_rows(
         rows_told(kept.find, kept.take, new, _judged(kept, said, growth.run_id), rules.encounters),
         facts.individual,
         facts.unsure,
         links_of,
-        (pairs.astype(np.int64), far),
+        (pairs, far),
         rules.known_distance,
     )
     beside = kept.take(near.known)
@@ -177,12 +173,7 @@ def _near_night(
     result = identify_by_rules(
         species,
         rows,
-        coded_edges_table(
-            species,
-            rows["annotation_id"].combine_chunks(),
-            (row[near.edges], near.distances),
-            whole=True,
-        ),
+        (np.sort(row[near.edges], axis=1), near.distances),
         said,
         rules,
         next_number=catalogue.counters.get(species, 0) + 1,

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from reid import schema
 from reid.catalogue import ROW_SCHEMA, SpeciesRules
 from reid.identify import Identified, identify_species
+from reid.neighbors.edge_arrays import Edges
 from reid.row_order import by_id
 
 # As in a catalogue, but what is new has no identity yet.
@@ -45,7 +46,7 @@ def with_upload(before: pa.Table, new: pa.Table, updated: pa.Table) -> pa.Table:
 def identify_by_rules(
     species: str,
     rows: pa.Table,
-    edges: pa.Table,
+    edges: pa.Table | Edges,
     said: pa.Table,
     rules: SpeciesRules,
     *,

@@ -101,13 +101,12 @@ def _read_run(folder: str, name: str, total: int, numbers: NDArray[np.uint32] | 
 
     links = store.guarded(file, "read", read)
     row = links["row"].copy()
-    if numbers is not None:
-        here = np.append(numbers, _NONE)[np.searchsorted(numbers, row)] == row
+    if numbers is not None:  # others lie in the same blocks
+        is_wanted = np.zeros(int(max(row.max(initial=0), numbers.max(initial=0))) + 1, np.bool_)
+        is_wanted[numbers] = True
+        here = is_wanted[row]
         links, row = links[here], row[here]
     return row, links["other"].copy(), links["distance"].copy()
-
-
-_NONE = np.uint32(2**32 - 1)  # no row has this number
 
 
 def _spans(first: NDArray[np.uint32], numbers: NDArray[np.uint32] | None) -> list[tuple[int, int]]:

@@ -166,25 +166,21 @@ def edges_table(
     )
 
 
-def coded_edges_table(
-    species: str, ids: pa.StringArray, edges: Edges, *, whole: bool = False
-) -> pa.Table:
+def coded_edges_table(species: str, ids: pa.StringArray, edges: Edges) -> pa.Table:
     """As `edges_table`, with schema `CODED_EDGES`.
 
     Args:
         species: theirs.
-        ids: theirs; rising, if `whole`.
+        ids: theirs.
         edges: between these, in any order.
-        whole: the dictionary has all ids, and not only those of the edges: for edges that are not written.
     """
     pairs, distances = edges
-    if not whole:
-        used, place = np.unique(pairs, return_inverse=True)
-        names = ids.take(pa.array(used))
-        order = pc.sort_indices(names)
-        rank = np.empty(len(used), np.int32)
-        rank[order.to_numpy()] = np.arange(len(used), dtype=np.int32)
-        pairs, ids = rank[place].reshape(-1, 2), names.take(order)
+    used, place = np.unique(pairs, return_inverse=True)
+    names = ids.take(pa.array(used))
+    order = pc.sort_indices(names)
+    rank = np.empty(len(used), np.int32)
+    rank[order.to_numpy()] = np.arange(len(used), dtype=np.int32)
+    pairs, ids = rank[place].reshape(-1, 2), names.take(order)
     ends = np.sort(pairs, axis=1)
     columns = [
         pa.DictionaryArray.from_arrays(np.zeros(len(ends), np.int32), pa.array([species])),

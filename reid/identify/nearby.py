@@ -18,7 +18,7 @@ from reid.identify.unaided import Unaided
 
 # Of places of known rows, rising: links as (place, other place, distance).
 LinksOf = Callable[
-    [NDArray[np.int64]], tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+    [NDArray[np.int64]], tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float32]]
 ]
 
 
@@ -28,12 +28,12 @@ class Nearby:
 
     Attributes:
         known: (k,) int64, places of known rows, rising: whole individuals.
-        edges: (m, 2) int64, among known rows by their place and new ones, numbered on behind all known.
+        edges: (m, 2) int32, among known rows by their place and new ones, numbered on behind all known.
         distances: (m,) float32.
     """
 
     known: NDArray[np.int64]
-    edges: NDArray[np.int64]
+    edges: NDArray[np.int32]
     distances: NDArray[np.float32]
 
 
@@ -42,7 +42,7 @@ def near_rows(
     before: NDArray[np.integer],
     unsure: NDArray[np.bool_],
     links_of: LinksOf,
-    fresh: tuple[NDArray[np.int64], NDArray[np.float32]],
+    fresh: tuple[NDArray[np.integer], NDArray[np.float32]],
     known_distance: float,
 ) -> Nearby:
     """Known rows that new ones can give another individual, what is near these, and the edges between.
@@ -58,28 +58,38 @@ def near_rows(
     n = len(before)
     count = int(before.max(initial=-1)) + 1
     pairs, far = fresh
-    met = np.concatenate([told, pairs[far <= np.float32(known_distance)].ravel()])
+    near = np.float32(known_distance)
+    met = np.concatenate([told, pairs[far <= near].ravel()])
+    named = np.zeros(n, np.bool_)  # at either end of what was read
+    named[pairs[pairs < n]] = True
     is_touched = np.zeros(count, np.bool_)
     parts = []
-    wanted = np.unique(before[met[met < n]])
-    while len(wanted):
-        is_touched[wanted] = True
-        found = links_of(np.flatnonzero(_flags(wanted, count)[before]))
+    wanted = _flags(before[met[met < n]], count)
+    while wanted.any():
+        is_touched |= wanted
+        found = links_of(np.flatnonzero(wanted[before]))
         parts.append(found)
-        wanted = np.unique(before[found[1][found[2] <= np.float32(known_distance)]])
-        wanted = wanted[~is_touched[wanted]]
+        named[found[1]] = True
+        wanted = _flags(before[found[1][found[2] <= near]], count) & ~is_touched
     touched = is_touched[before]
-    ends = np.concatenate([pairs[pairs < n], *(other for _, other, _ in parts)]).astype(np.int64)
-    border = ends[~touched[ends] & unsure[ends]]
+    border = np.flatnonzero(named & unsure & ~touched)
     asked = unsure & ~touched & _flags(before[border], count)[before]
     parts.append(links_of(np.flatnonzero(asked)))
-    ends = np.concatenate([ends, parts[-1][1]])
-    rows = np.flatnonzero(touched | _flags(before[ends], count)[before] | asked)
+    named[parts[-1][1]] = True
+    beside = _flags(before[np.flatnonzero(named)], count)[before]
     read = touched | asked
-    row, other, between = (np.concatenate(column) for column in zip(*parts, strict=True))
-    once = (row < other) | ~read[other]  # of two that were read each names the other
-    edges = np.concatenate([np.stack([row, other], axis=1)[once], pairs]).astype(np.int64)
-    return Nearby(rows, edges, np.concatenate([between[once], far]))
+    # Of two that were read each names the other.
+    once = [(row < other) | ~read[other] for row, other, _ in parts]
+    edges = [
+        np.stack([row[own], other[own]], axis=1).astype(np.int32)
+        for own, (row, other, _) in zip(once, parts, strict=True)
+    ]
+    distances = [between[own] for own, (_, _, between) in zip(once, parts, strict=True)]
+    return Nearby(
+        np.flatnonzero(touched | beside | asked),
+        np.concatenate([*edges, pairs.astype(np.int32)]),
+        np.concatenate([*distances, far]),
+    )
 
 
 def grown(

@@ -87,7 +87,7 @@ def species_nodes(rows: pa.Table, decisions: pa.Table, *, encounters: str) -> No
 def identify_species(
     species: str,
     rows: pa.Table,
-    edges: pa.Table,
+    edges: pa.Table | Edges,
     decisions: pa.Table,
     *,
     known_distance: float,
@@ -111,7 +111,8 @@ def identify_species(
         rows: all rows, known and new, in any order: `reid.schema.ANNOTATIONS`, and identity_id,
             decision, confidence, nearest_id and nearest_distance as before this run (null for new
             rows; the columns may be missing when all are new).
-        edges: `EDGES` between nodes within `radius`; unknown and repeated ones are ignored.
+        edges: `EDGES` between nodes within `radius`; unknown and repeated ones are ignored. Or, where a node is
+            a row, pairs (m, 2) int32 of rows numbered by rising id, the smaller one first, and distances.
         decisions: all decisions, `reid.schema.DECISIONS`.
         known_distance: up to here two rows are one individual, unless something forbids it.
         new_distance: beyond here two rows are not taken for one individual.
@@ -144,7 +145,8 @@ def identify_species(
     contradictions = find_contradictions(read.constraints)
     if contradictions:
         raise contradiction_error(contradictions, read)
-    pairs, distances = given = unsorted_row_edges(read, edges)
+    given = edges if isinstance(edges, tuple) else unsorted_row_edges(read, edges)
+    pairs, distances = given
     shown = sides(read.rows["viewpoint"], viewpoints)
     unaided = find_unaided(read, pairs[distances <= np.float32(known_distance)], shown)
     fresh = read.decisions[read.decisions["run_id"] == run_id]
@@ -161,15 +163,17 @@ def identify_species(
             seeds, before, pairs, distances, known_distance, read.groups, judged, read.constraints
         )
         asked = touched | unsure_nearby(touched, decision_before == UNSURE, before, pairs)
-        close = np.flatnonzero(asked[pairs].any(axis=1))
+        close = np.flatnonzero(asked[pairs[:, 0]] | asked[pairs[:, 1]])
         own = np.where(kept, before, -2 - np.arange(n))[pairs[close]]
         close = close[own[:, 0] != own[:, 1]]
         pairs, distances = pairs[close], distances[close]
     if shown is not None:
         compared = comparable(*shown[pairs].T)
         pairs, distances = pairs[compared], distances[compared]
-    usable = ~read.unusable[pairs].any(axis=1)
-    pairs, distances = sorted_once(pairs[usable], distances[usable])
+    if read.unusable.any():
+        usable = ~read.unusable[pairs].any(axis=1)
+        pairs, distances = pairs[usable], distances[usable]
+    pairs, distances = sorted_once(pairs, distances)
     found = repartition(touched, kept, before, pairs, distances, known_distance, read.constraints)
     after, next_number = follow_names(before, found.component, next_number)
     events = derive_events(

@@ -43,7 +43,8 @@ def find_unaided(
     n = len(read.rows)
     if shown is not None:
         links = links[comparable(*shown[links].T)]
-    links = links[~read.unusable[links].any(axis=1)]
+    if read.unusable.any():
+        links = links[~read.unusable[links].any(axis=1)]
     nobody = np.full(n, -1, np.int64)
     none = np.empty((0, 2), np.int64)
     encounters = Constraints(nobody, read.constraints.encounters, nobody, none, none)
