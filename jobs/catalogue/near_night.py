@@ -169,11 +169,12 @@ def _near_night(
     at = looked_at[by_id(pa.concat_tables([beside.select(_ID), new.select(_ID)]))[1]]
     row = np.full(n + len(new), -1, np.int32)  # of each number its place among `rows`
     row[at] = np.arange(len(at), dtype=np.int32)
+    ends = row[near.edges].T
     individuals = catalogue.record.individuals[species]
     result = identify_by_rules(
         species,
         rows,
-        (np.sort(row[near.edges], axis=1), near.distances),
+        (np.stack([np.minimum(*ends), np.maximum(*ends)], axis=1), near.distances),
         said,
         rules,
         next_number=catalogue.counters.get(species, 0) + 1,
