@@ -41,7 +41,7 @@ from reid.identify import (
 from reid.identify.decisions import UNSURE
 from reid.identify.remarks import OF_EDGES, about_pairs
 from reid.row_order import by_id
-from reid.vector_places import find_places
+from reid.vector_places import VectorPlaces, find_places
 
 _NOBODY = pa.array([], pa.string())
 
@@ -185,10 +185,13 @@ def _near_night(
     if not {*new["encounter_id"].drop_null().to_pylist()}.isdisjoint(result.broken):
         return None  # it may have held others together until now
     # New rows are numbered by cluster from here on, as the first ones were: what is near lies together.
-    turn, numbered = _by_cluster(at, n, result)
-    new, at, pairs = new.take(pa.array(turn)), numbered[at], numbered[pairs]
+    turn = _by_cluster(at, n, result)
+    for some in (at, pairs):
+        some[some >= n] = n + np.argsort(turn)[some[some >= n] - n]
+    new = new.take(pa.array(turn))
     if places is not None:
-        places = places.take(np.append(np.arange(n), n + turn))
+        part, place = (np.append(one[:n], one[n:][turn]) for one in (places.part, places.row))
+        places = VectorPlaces(places.parts, part, place)
     ids = column("annotation_id")
     rows = decided_rows(rows, result)
     changed = changed_rows(beside, rows.cast(ROW_SCHEMA).filter(pa.array(result.changed)))
@@ -230,10 +233,8 @@ def _near_night(
 _ID = ["annotation_id"]
 
 
-def _by_cluster(
-    at: NDArray[np.int64], known: int, result: Identified
-) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-    """New rows in the order of their clusters; and of each number that there was the one that there is then.
+def _by_cluster(at: NDArray[np.int64], known: int, result: Identified) -> NDArray[np.intp]:
+    """The new rows in the order of their clusters.
 
     Args:
         at: (k,) numbers of the rows in `result`, all new ones among them.
@@ -243,10 +244,7 @@ def _by_cluster(
     fresh = at >= known
     cluster = np.empty(int(fresh.sum()), np.int64)
     cluster[at[fresh] - known] = result.unaided.cluster[fresh]
-    turn = np.argsort(cluster, kind="stable")
-    numbered = np.arange(known + len(turn))
-    numbered[known + turn] = known + np.arange(len(turn))
-    return turn, numbered
+    return np.argsort(cluster, kind="stable")
 
 
 def _places(few: pa.Table, rows: pa.Table) -> NDArray[np.int64]:
