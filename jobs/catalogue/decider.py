@@ -245,9 +245,9 @@ class Decider:
                 f"changed the catalogue to {rules.recipe}; run the same command again, with that model"
             )
         night = None
-        if rules is not None and rules is was and not len(updated):
+        if rules is not None and rules is was:
             known = stored.known(name)
-            night = near_night(self._growth, catalogue, name, rules, known, new, said)
+            night = near_night(self._growth, catalogue, name, rules, known, new, updated, said)
         if night is None or rules is None:
             before = stored.of(name)
             rules, night = whole_night(

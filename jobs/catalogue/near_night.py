@@ -1,7 +1,7 @@
-"""A night that brings images, or judged pairs, on a large catalogue: what is far from them is not looked at.
+"""A night on a large catalogue that brings images, labels or judged pairs: what is far from them is not looked at.
 
-What comes out is what a look at everything gives (tests/jobs/test_near_night.py). Where something else is new (labels,
-rules, pictures that are unusable or show another side), or nobody has written what is known of the rows
+What comes out is what a look at everything gives (tests/jobs/test_near_night.py). Where something else is new (rules,
+encounters, pictures that are unusable, show another side or lie elsewhere), or nobody has written what is known of the rows
 (`reid.catalogue.known_rows`), everything is looked at, as for a small catalogue, and it is written.
 """
 
@@ -37,13 +37,12 @@ from reid.identify import (
     near_rows,
     rows_told,
     state_before,
+    told_ids,
 )
 from reid.identify.decisions import UNSURE
 from reid.identify.remarks import OF_EDGES, about_pairs
 from reid.row_order import by_id
 from reid.vector_places import VectorPlaces, find_places
-
-_NOBODY = pa.array([], pa.string())
 
 
 def near_night(
@@ -53,9 +52,10 @@ def near_night(
     rules: SpeciesRules,
     known: known_rows.KnownRows | None,
     new: pa.Table,
+    updated: pa.Table,
     said: pa.Table,
 ) -> SpeciesNight | None:
-    """Who is who in a species once new images came, or people judged; None: everything has to be looked at.
+    """Who is who in a species once something new is known; None: everything has to be looked at.
 
     Args:
         growth: of this run; it searches the new images.
@@ -63,15 +63,20 @@ def near_night(
         species: its name.
         rules: that hold, and held before.
         known: of the species' rows; None: nobody has written it.
-        new: schema.ANNOTATIONS of the new images.
+        new, updated: schema.ANNOTATIONS of the upload.
         said: all decisions, those of this run too.
     """
     if known is None or growth.has_grown(species, rules):
         return None
     if not _is_enough(catalogue, species, rules, new, said, growth.run_id):
         return None
+    again = known.rows.find("annotation_id", updated["annotation_id"])
+    if not _are_only_labels(rules, known.rows.take(again), by_id(updated)[0]):
+        return None
     try:
-        return _near_night(growth, catalogue, species, rules, known, by_id(new)[0], said)
+        return _near_night(
+            growth, catalogue, species, rules, known, by_id(new)[0], updated, again, said
+        )
     except ContradictionError:
         return None  # the whole tells what is to be done about it
     except FileNotFoundError:
@@ -104,6 +109,21 @@ def _is_enough(
     return not pc.any(pc.is_in(new["annotation_id"], value_set=ends)).as_py()
 
 
+def _are_only_labels(rules: SpeciesRules, was: pa.Table, updated: pa.Table) -> bool:
+    """Does an upload say nothing new of known images by which other edges count, or an encounter comes apart?
+
+    Args:
+        rules: of the species.
+        was, updated: schema.ANNOTATIONS, the images before and now, in one order (by annotation_id or by number).
+    """
+    if rules.encounters != "off":  # a label can break one, too
+        return not len(updated)
+    was = by_id(was)[0]
+    fixed = ["root", "image_path", "bbox"]
+    fixed += ["viewpoint"] if rules.viewpoints != "compare-all" else []
+    return all(was[name].combine_chunks().equals(updated[name].combine_chunks()) for name in fixed)
+
+
 def _judged(kept: KeptRows, said: pa.Table, run_id: str) -> NDArray[np.int64]:
     """Rows that decisions of this run are about, and those that others have judged them against."""
     said = about_pairs(said)
@@ -123,6 +143,8 @@ def _near_night(
     rules: SpeciesRules,
     known: known_rows.KnownRows,
     new: pa.Table,
+    updated: pa.Table,
+    again: NDArray[np.int64],
     said: pa.Table,
 ) -> SpeciesNight | None:
     kept, facts = known.rows, known.facts
@@ -156,7 +178,13 @@ def _near_night(
         return links.links_of(facts.folder, facts.runs, rows.astype(np.uint32))
 
     near = near_rows(
-        rows_told(kept.find, kept.take, new, _judged(kept, said, growth.run_id), rules.encounters),
+        rows_told(
+            kept.find,
+            kept.take,
+            pa.concat_tables([new, updated]),
+            np.union1d(again, _judged(kept, said, growth.run_id)),
+            rules.encounters,
+        ),
         facts.individual,
         facts.unsure,
         links_of,
@@ -164,7 +192,7 @@ def _near_night(
         rules.known_distance,
     )
     beside = kept.take(near.known)
-    rows = with_upload(beside, new, new[:0])
+    rows = with_upload(beside, new, updated)
     looked_at = np.append(near.known, n + np.arange(len(new)))
     at = looked_at[by_id(pa.concat_tables([beside.select(_ID), new.select(_ID)]))[1]]
     row = np.full(n + len(new), -1, np.int32)  # of each number its place among `rows`
@@ -179,7 +207,7 @@ def _near_night(
         rules,
         next_number=catalogue.counters.get(species, 0) + 1,
         run_id=growth.run_id,
-        told=_NOBODY,
+        told=told_ids(beside, updated),
         elsewhere=individuals - len(np.unique(facts.individual[near.known])),
     )
     if not {*new["encounter_id"].drop_null().to_pylist()}.isdisjoint(result.broken):
@@ -194,9 +222,11 @@ def _near_night(
         places = VectorPlaces(places.parts, part, place)
     ids = column("annotation_id")
     rows = decided_rows(rows, result)
-    changed = changed_rows(beside, rows.cast(ROW_SCHEMA).filter(pa.array(result.changed)))
+    renewed = pc.is_in(rows["annotation_id"], value_set=updated["annotation_id"])
+    renewed = pc.or_(renewed, pa.array(result.changed))
+    changed = changed_rows(beside, rows.cast(ROW_SCHEMA).filter(renewed))
     numbers = at[_places(changed, rows)]
-    outcome = outcome_of(rows, beside, new, new[:0], result, len(far))
+    outcome = outcome_of(rows, beside, new, updated, result, len(far))
     once = facts.seen_once - seen_once(beside["identity_id"], beside["encounter_id"])
     outcome = replace(
         outcome,

@@ -34,7 +34,7 @@ from reid.catalogue import (
 from reid.cluster import seen_once
 from reid.errors import DamagedError, StorageError
 from reid.identify import ContradictionError
-from reid.row_order import by_id
+from reid.row_order import by_id, rows_after
 from tests.jobs.made_up import RECIPE
 from tests.jobs.test_decider import NOBODY, NOTHING, RULES, Nights, at
 from tests.test_identify import (
@@ -146,11 +146,11 @@ def test_a_night_by_links_gives_what_a_look_at_everything_gives(
     order = data.draw(st.permutations(range(len(table))))
     present, past = table[:0], []
     steps = data.draw(
-        st.lists(st.sampled_from([*["night"] * 5, "say", "undo", "rules"]), max_size=6)
+        st.lists(st.sampled_from([*["night"] * 4, "say", "label", "undo", "rules"]), max_size=6)
     )
     for step in ["rules", "night", "night", *steps]:
         before = [one.catalogue for one in both]
-        upload, said = table[:0], NOTHING
+        upload, said, emptied = table[:0], NOTHING, None
         if step == "undo" and past and all(one.catalogue.record.action == "run" for one in both):
             for one in both:
                 one.catalogue = undo(one.catalogue, one.catalogue.record.run_id, new_run_id())
@@ -163,14 +163,16 @@ def test_a_night_by_links_gives_what_a_look_at_everything_gives(
             upload = table.take(pa.array(order[start:stop], pa.int64()))
         elif step == "say":
             said = known_to(decisions, present)
+        elif step == "label":
+            upload, emptied = labelled(present, data)
         reset = {"lynx": rules} if step == "rules" else {}
         try:
             for one, fewest in zip(both, (10**9, 1), strict=True):
                 with from_rows(fewest):
-                    one.identify(upload, said, reset=reset)
+                    one.identify(upload, said, reset=reset, emptied=emptied)
         except ContradictionError:
             with from_rows(1), pytest.raises(ContradictionError):
-                both[1].identify(upload, said, reset=reset)
+                both[1].identify(upload, said, reset=reset, emptied=emptied)
             break
         whole, near = (told(one) for one in both)
         for ours, theirs in zip(near, whole, strict=True):
@@ -179,7 +181,20 @@ def test_a_night_by_links_gives_what_a_look_at_everything_gives(
             one.version != other.catalogue.version for one, other in zip(before, both, strict=True)
         ):
             past.append(present)
-        present = pa.concat_tables([present, upload])
+        present = rows_after(present, upload)
+
+
+def labelled(present: pa.Table, data: st.DataObject) -> tuple[pa.Table, dict[str, pa.Array]]:
+    """Some images come again with other labels, or with a cell for it that is empty now."""
+    some = data.draw(st.permutations(range(len(present))))[: data.draw(st.integers(0, 3))]
+    rows = present.take(pa.array(some, pa.int64()))
+    words = pa.array(
+        [data.draw(st.sampled_from([None, "Ines", "Juan"])) for _ in some], pa.string()
+    )
+    place = rows.schema.get_field_index("identity")
+    rows = rows.set_column(place, rows.schema.field("identity"), words)
+    empty = rows["annotation_id"].filter(pc.is_null(words)).combine_chunks()
+    return rows, {"identity": empty}
 
 
 def herd() -> tuple[list[str], dict[str, np.ndarray]]:
@@ -217,6 +232,20 @@ def test_only_what_is_near_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert nights.outcome.looked_at == 14
         nights.identify(table[33:34], NOTHING)
         assert used[4:] == [True, True]
+        # Labels of known pictures, and one that is taken away.
+        place = table.schema.get_field_index("identity")
+        for words, updated in ((["Ines", "Ines"], 2), (["Ines", None], 1)):
+            named = table.take(pa.array([0, 5])).set_column(
+                place, table.schema.field("identity"), pa.array(words, pa.string())
+            )
+            gone = {
+                "identity": named["annotation_id"]
+                .filter(pc.is_null(named["identity"]))
+                .combine_chunks()
+            }
+            nights.identify(named, NOTHING, emptied=gone)
+            assert (nights.outcome.updated, nights.outcome.looked_at) == (updated, 7)
+        assert used.pop() == used.pop() is True
         # Of a picture that is compared with others than before everything is looked at, and written for the next night.
         nights.identify(table[:0], decisions_table([("a00", "a00", "unusable", 2)]))
         nights.identify(table[34:35], NOTHING)
