@@ -6,9 +6,9 @@
 Made-up embeddings (`data.py`) come in nightly uploads of equal size; their vectors lie in the store as
 the embedding stage leaves them. Timed for each night: reading the upload's rows and the catalogue,
 `decide` (vectors read, new × all searched, edges written, everybody identified) with the search apart,
-and `commit` (rows merged into the Delta table, events staged and published). Then all rows in one run
-on a new catalogue. Both must give the same individuals. Noted too: bytes a row on disk, edges a row,
-and the peak memory of the process, from which the README reckons larger catalogues.
+and `commit` (rows merged into the Delta table, events staged and published, what the next night needs
+kept). Then all rows in one run on a new catalogue. Both must give the same individuals. Noted too: bytes
+a row on disk, edges a row, and the peak memory of the process, from which the docs reckon larger catalogues.
 
 New × all grows with the catalogue, so night k costs about k times the search of the first and the
 total is that of all pairs; a search from scratch each night would cost a third of nights times more.
@@ -113,7 +113,7 @@ def night(catalogue: Path, ids: list[str], rows: npt.NDArray[np.float32]) -> dic
 
     started = time.perf_counter()
     with timed(seconds):
-        update(open_catalogue(str(catalogue), create=True), run_id, decide)
+        decider.keep(update(open_catalogue(str(catalogue), create=True), run_id, decide))
     seconds["total"] = time.perf_counter() - started
     seconds["commit"] = seconds["total"] - seconds["decide"]
     outcome = decider.outcome.species["lynx"]
