@@ -124,6 +124,12 @@ def _are_only_labels(rules: SpeciesRules, was: pa.Table, updated: pa.Table) -> b
     return all(was[name].combine_chunks().equals(updated[name].combine_chunks()) for name in fixed)
 
 
+def _with_met(kept: KeptRows, again: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows, and those that were of their encounters: `told_ids` asks of these too, whether encounters are used or not."""
+    met = pc.unique(kept.take(again)["encounter_id"].drop_null())
+    return np.union1d(again, kept.find("encounter_id", met))
+
+
 def _judged(kept: KeptRows, said: pa.Table, run_id: str) -> NDArray[np.int64]:
     """Rows that decisions of this run are about, and those that others have judged them against."""
     said = about_pairs(said)
@@ -182,7 +188,7 @@ def _near_night(
             kept.find,
             kept.take,
             pa.concat_tables([new, updated]),
-            np.union1d(again, _judged(kept, said, growth.run_id)),
+            np.union1d(_with_met(kept, again), _judged(kept, said, growth.run_id)),
             rules.encounters,
         ),
         facts.individual,

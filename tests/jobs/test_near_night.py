@@ -125,7 +125,7 @@ def told(nights: Nights) -> tuple[Any, ...]:
     return rows, events, outcome, record.individuals, record.counters, record.verdicts
 
 
-@settings(max_examples=4)
+@settings(max_examples=6)
 @given(
     collections(),
     st.sampled_from(["off", "best", "mean"]),
