@@ -119,6 +119,7 @@ def table_of(images: list[tuple[str, str, str]], species: str) -> pa.Table:
 @settings(max_examples=60)
 @given(IMAGES, IMAGES, IMAGES, st.lists(IDS, max_size=2))
 @example([("a", "/a", "i.jpg"), ("b", "/a", "i.jpg")], [], [("a", "s3://x", "j.jpg")], [])
+@example([("a", "", "b/i.jpg")], [("aa", "", "b/i.jpg")], [("a", "/", "i.jpg")], [])
 @example([], [("a", "/a", "i.jpg"), ("b", "/a", "i.jpg")], [("a", "s3://x", "j.jpg")], [])
 def test_what_an_upload_may_be_about_is_found_whatever_the_roots(
     tmp_path_factory: pytest.TempPathFactory,

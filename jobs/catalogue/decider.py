@@ -169,14 +169,12 @@ class Decider:
         )
 
     def _rows_of(self, catalogue: Catalogue) -> StoredRows:
-        before = None if self._stored is None else self._stored.catalogue
-        # Where it was sealed since, nobody has compared what was read with the seal.
-        if (
-            self._stored is None
-            or before is None
-            or (before.version, before.seal) != (catalogue.version, catalogue.seal)
-        ):
-            self._stored = StoredRows(catalogue)
+        if self._stored is not None:
+            before = self._stored.catalogue
+            # Where it was sealed since, nobody has compared what was read with the seal.
+            if (before.version, before.seal) == (catalogue.version, catalogue.seal):
+                return self._stored
+        self._stored = StoredRows(catalogue)
         return self._stored
 
     def keep(self, catalogue: Catalogue) -> None:

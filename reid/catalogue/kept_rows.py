@@ -141,9 +141,7 @@ def add_rows(kept: KeptRows, numbers: Numbers, rows: pa.Table) -> tuple[Noted, .
     if not len(rows):
         return kept.files
     order = np.argsort(numbers)
-    numbered = rows.take(pa.array(order)).append_column(
-        NUMBER, pa.array(numbers[order].astype(np.uint32))
-    )
+    numbered = _numbered(rows.take(pa.array(order)), numbers[order])
     few = len(kept.later) + len(rows) <= MOST_LATER * len(kept.first)
     if few and len(kept.files) < MOST_FILES:
         return (*kept.files, _write(kept.folder, lambda: _cut(numbered)))

@@ -14,6 +14,10 @@ from reid.catalogue.rules import read_rules
 from reid.catalogue.state import Catalogue
 from reid.row_order import by_id
 
+# The numbers, rising, of rows that have one of some values in a column; and these rows.
+_Find = Callable[[str, pa.Array], NDArray[np.int64]]
+_Take = Callable[[NDArray[np.int64]], pa.Table]
+
 
 class StoredRows:
     """The rows of a version, as stored, each read once.
@@ -81,18 +85,29 @@ class StoredRows:
             pa.chunked_array([*annotations["annotation_id"].chunks, *ids.chunks], pa.string())
         )
         rows = self._of_others()
-        found = [
-            _about(
+        # Where it is looked for: how, how numbers become rows, and below which roots
+        places: list[tuple[_Find, _Take, pa.Array]] = [
+            (
                 lambda name, values: places_of(rows[name], values),
-                lambda places: rows.take(pa.array(places)),
-                named,
-                _paths(annotations, pc.unique(rows["root"])),
+                lambda numbers: rows.take(pa.array(numbers)),
+                pc.unique(rows["root"]),
             )
         ]
-        for one in self._known.values():
-            kept = one.rows
-            paths = _paths(annotations, kept.distinct("root"))
-            found.append(_about(kept.find, kept.take, named, paths))
+        places += [
+            (one.rows.find, one.rows.take, one.rows.distinct("root"))
+            for one in self._known.values()
+        ]
+        by_name = [find("annotation_id", named) for find, _, _ in places]
+        # Boxes of one image may be of several species.
+        images = [
+            take(numbers)["image_path"]
+            for (_, take, _), numbers in zip(places, by_name, strict=True)
+        ]
+        shown = [chunk for one in images for chunk in one.chunks]
+        found = []
+        for (find, take, roots), numbers in zip(places, by_name, strict=True):
+            paths = pa.chunked_array([_paths(annotations, roots), *shown], pa.string())
+            found.append(take(np.union1d(numbers, find("image_path", pc.unique(paths)))))
         return by_id(pa.concat_tables(found))[0]
 
     def _of_others(self) -> pa.Table:
@@ -104,28 +119,6 @@ class StoredRows:
                 others = sorted({*seal.species} - {*self._known})
             self._others = self.catalogue.rows(species=others, stored=True)
         return self._others
-
-
-def _about(
-    find: Callable[[str, pa.Array], NDArray[np.int64]],
-    take: Callable[[NDArray[np.int64]], pa.Table],
-    ids: pa.Array,
-    paths: pa.Array,
-) -> pa.Table:
-    """The rows that have one of these ids, or lie in an image of one of these paths or of one of the ids.
-
-    Args:
-        find: the numbers of the rows that have one of some values in a column.
-        take: these rows.
-        ids: some.
-        paths: some.
-    """
-    named, shown = find("annotation_id", ids), find("image_path", paths)
-    elsewhere = np.setdiff1d(named, shown)
-    if len(elsewhere):  # most nights bring the paths by which their rows are known
-        more = find("image_path", pc.unique(take(elsewhere)["image_path"]))
-        shown = np.union1d(shown, more)
-    return take(np.union1d(named, shown))
 
 
 def _paths(annotations: pa.Table, roots: pa.Array) -> pa.Array:
